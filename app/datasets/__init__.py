@@ -1,0 +1,1 @@
+"""Datasets: names with immutable, content-addressed versions, and their copies at Azure."""

@@ -1,0 +1,1 @@
+"""Jobs: one fine-tuning job at Azure, cared for from draft to its end."""
