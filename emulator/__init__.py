@@ -1,0 +1,1 @@
+"""A local Azure OpenAI for fine-tuning: a separate server that imports nothing of the service."""
