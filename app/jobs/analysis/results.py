@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import Final
 
 MAX_BYTES: Final = 32 * 1024 * 1024
-"""A row is about 60 bytes, so this is half a million steps. At the default batch size, 0.2 % of the examples, an
-epoch has about 500."""
+"""A row is about 60 bytes, so this is half a million steps. At the default batch size, 0.2 % of the
+examples, an epoch has about 500."""
 
 MAX_POINTS: Final = 100_000
-"""At most so many points are kept (and the last row); a longer file is thinned evenly over its whole length."""
+"""At most so many points are kept (and the last row); a longer file is thinned evenly over its whole
+length."""
 
 MAX_COLUMNS: Final = 64
 """Real files have 5 to 11 columns."""
@@ -43,8 +44,8 @@ ALIASES: Final[Mapping[str, str]] = {
 
 Source: Learn documents `validation_mean_token_accuracy` (fine-tuning-rest.md, 2026-10-05) where real files
 carry `valid_mean_token_accuracy` (microsoft-foundry/fine-tuning, Image_FT_Chart_Analysis, 2026-01-23);
-`train_accuracy` is in files of 2023-2024; `training_…` and `validation_…` are those of the fine-tunes API before
-2024; `eval_loss` is what Microsoft's own check_training.py falls back to (2026-08-20).
+`train_accuracy` is in files of 2023-2024; `training_…` and `validation_…` are those of the fine-tunes API
+before 2024; `eval_loss` is what Microsoft's own check_training.py falls back to (2026-08-20).
 """
 
 LOSSES: Final = frozenset({"train_loss", "valid_loss", "full_valid_loss"})
@@ -134,8 +135,8 @@ def parse_results(data: bytes) -> Results:
     Raises:
         ResultsError: for anything that cannot be read; never another exception.
 
-    Source: OpenAI's service hands the file out base64-encoded, Azure as plain text (readers such as wandb's try
-    both); both are accepted.
+    Source: OpenAI's service hands the file out base64-encoded, Azure as plain text (readers such as wandb's
+    try both); both are accepted.
     """
     text = _text(data)
     rows = _rows(text)
@@ -156,7 +157,8 @@ def parse_results(data: bytes) -> Results:
 
 
 def results_from_events(rows: Iterable[Mapping[str, object]]) -> Results:
-    """The same picture from the `data` of job's metrics events, coarser (every tenth step), but there at once.
+    """The same picture from the `data` of job's metrics events, coarser (every tenth step), but there at
+    once.
 
     Never raises: an event that cannot be used is counted in a warning. Order and repetition do not matter.
 
@@ -301,8 +303,8 @@ def _columns(header: list[str], line: int) -> list[str]:
         )
     if not any(name in KNOWN for name in names):
         raise ResultsError(
-            "this is not the result of a fine-tuning job: beside `step` there is no loss, no token accuracy and "
-            f"no reward (columns found: {found}).",
+            "this is not the result of a fine-tuning job: beside `step` there is no loss, no token accuracy "
+            f"and no reward (columns found: {found}).",
             line,
         )
     return names
