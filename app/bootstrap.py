@@ -1,0 +1,84 @@
+"""The one place where things are wired: settings in, a workbench out."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy.engine import Engine
+from sqlalchemy.orm import Session, sessionmaker
+
+from app.azure.adapter import AzureClients
+from app.azure.port import Azure
+from app.events.log import append
+from app.kit.db import make_engine
+from app.kit.safe_http import Guard
+from app.kit.secrets import Vault
+from app.settings import Settings
+from app.storage.local import LocalStorage
+from app.workbench import SendNudge, Workbench
+
+
+class SettingMissing(Exception):  # noqa: N818
+    """The service cannot start like this; the message names the setting."""
+
+
+def no_nudge(_task: str, _row_id: str) -> None:
+    """For processes that have no queue: the next tick does the work."""
+
+
+def open_vault(settings: Settings) -> Vault:
+    """The vault of `KITAE_SECRET_KEYS`, or of a key kept in the data directory where no setting names one."""
+    if settings.secret_keys is not None:
+        return Vault([key for key in settings.secret_keys.get_secret_value().split(",") if key])
+    path = settings.data_dir / "secret.key"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            pass
+        else:
+            with os.fdopen(handle, "w") as file:
+                file.write(Vault.new_key())
+    return Vault([path.read_text().strip()])
+
+
+def open_engine(settings: Settings, *, pool_size: int = 10) -> Engine:
+    """Raises `SettingMissing` when no database is named; `kitae up` names its own."""
+    if settings.database_url is None:
+        raise SettingMissing(
+            "KITAE_DATABASE_URL is not set. Name a PostgreSQL server, or use `kitae up`, which brings its own."
+        )
+    return make_engine(settings.database_url.get_secret_value(), pool_size=pool_size)
+
+
+@contextmanager
+def open_workbench(
+    settings: Settings,
+    *,
+    send_nudge: SendNudge = no_nudge,
+    pool_size: int = 10,
+    azure: Azure | None = None,
+    data_dir: Path | None = None,
+) -> Iterator[Workbench]:
+    """A workbench for the life of one process; closes its connections at the end."""
+    engine = open_engine(settings, pool_size=pool_size)
+    clients = azure or AzureClients(
+        guard=Guard(allowed_origins=settings.allowed_origins), timeout_seconds=settings.request_timeout_seconds
+    )
+    try:
+        yield Workbench(
+            sessions=sessionmaker(engine, class_=Session, expire_on_commit=False),
+            azure=clients,
+            storage=LocalStorage((data_dir or settings.data_dir) / "objects"),
+            vault=open_vault(settings),
+            policy=settings.policy(),
+            record_events=append,
+            send_nudge=send_nudge,
+            owner=f"{socket.gethostname()}:{os.getpid()}",
+        )
+    finally:
+        clients.close()
+        engine.dispose()

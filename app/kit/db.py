@@ -1,0 +1,88 @@
+"""PostgreSQL as this house uses it: one declarative base, one engine, values that the database cannot refuse."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, Final
+
+import orjson
+from sqlalchemy import BigInteger, DateTime, MetaData, Numeric, String, create_engine
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.engine import Engine
+from sqlalchemy.orm import DeclarativeBase, mapped_column
+
+ID_LENGTH: Final = 40
+"""Characters kept for an id: prefix, underscore and 26 of base32, with room to spare."""
+
+Id = Annotated[str, mapped_column(String(ID_LENGTH, collation="C"))]
+"""An id compared byte by byte, so that its order is the order of time in every locale."""
+
+
+class Base(DeclarativeBase):
+    """Every table of the service hangs here; names of constraints follow one convention so migrations can."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012  SQLAlchemy reads it from the class
+        datetime: DateTime(timezone=True),
+        Decimal: Numeric(18, 6),
+        dict[str, Any]: JSONB,
+        list[Any]: JSONB,
+        list[str]: ARRAY(String),
+        int: BigInteger,
+    }
+
+
+def storable(value: Any) -> Any:
+    """The value without what PostgreSQL refuses in text and jsonb: NUL and lone surrogates become U+FFFD."""
+    if isinstance(value, str):
+        clean = value.replace("\x00", "\ufffd")
+        return clean.encode("utf-8", "replace").decode() if not clean.isascii() else clean
+    if isinstance(value, Mapping):
+        return {storable(str(key)): storable(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
+        return [storable(item) for item in value]
+    return value
+
+
+def _to_json(value: Any) -> str:
+    options = orjson.OPT_NON_STR_KEYS
+    try:
+        text = orjson.dumps(value, default=str, option=options)
+    except TypeError:
+        return orjson.dumps(storable(value), default=str, option=options).decode()
+    if b"\\u0000" in text:
+        text = orjson.dumps(storable(value), default=str, option=options)
+    return text.decode()
+
+
+def make_engine(url: str, *, pool_size: int = 10, application_name: str = "kitae") -> Engine:
+    """An engine on psycopg 3.
+
+    Args:
+        url: `postgresql://…`; the driver is added here.
+        pool_size: connections kept; as many again may be opened under load.
+    """
+    if url.startswith(("postgres://", "postgresql://")):
+        url = "postgresql+psycopg://" + url.split("://", 1)[1]
+    return create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_pre_ping=True,
+        pool_timeout=10,
+        json_serializer=_to_json,
+        json_deserializer=orjson.loads,
+        connect_args={
+            "application_name": application_name,
+            "connect_timeout": 5,
+            "options": "-c timezone=UTC -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s",
+        },
+    )

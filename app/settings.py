@@ -1,0 +1,132 @@
+"""Every setting, typed, with its unit and its meaning. Read only at the doors and in `app.bootstrap`.
+
+Each is an environment variable `KITAE_…`, or a line of a file named `.env` in the working directory.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from app.workbench import Policy
+
+
+class Settings(BaseSettings):
+    """Kitae's settings."""
+
+    model_config = SettingsConfigDict(env_prefix="KITAE_", env_file=".env", extra="ignore", frozen=True)
+
+    # where things are
+    database_url: SecretStr | None = None
+    """PostgreSQL, `postgresql://user:password@host:5432/name`. Unset: an embedded server in `data_dir`."""
+    redis_url: SecretStr | None = None
+    """Redis for nudges between processes, `redis://host:6379/0`. Unset: the laptop mode's in-process queue."""
+    data_dir: Path = Path("var")
+    """Directory for dataset bytes, the embedded database and the laptop mode's files. Shared by API and workers."""
+    secret_keys: SecretStr | None = None
+    """Keys for stored credentials: base64 of 32 random bytes each, comma-separated, newest first."""
+    environment: str = Field(default="local", pattern=r"^[a-z0-9-]{1,24}$")
+    """Name of this installation; tags everything made at Azure, so that two on one resource stay apart."""
+
+    # the HTTP door
+    host: str = "127.0.0.1"
+    """Address the API listens on."""
+    port: int = Field(default=8000, ge=0, le=65535)
+    """Port the API listens on; 0 picks a free one."""
+    public_url: str | None = None
+    """URL under which callers reach the API, for links; unset: the request's own."""
+    admin_key: SecretStr | None = None
+    """A bootstrap key (`ftk_live_…`) that may create projects. `kitae migrate` stores its hash."""
+    body_max_bytes: int = Field(default=2_000_000, ge=10_000)
+    """Largest body of an ordinary request, in bytes; uploads have their own limit."""
+    upload_max_bytes: int = Field(default=512 * 1024 * 1024, ge=1_000)
+    """Largest dataset file, in bytes. Azure takes 512 MB per file (quotas page, 2026-02-17)."""
+    key_cache_seconds: float = Field(default=5.0, ge=0, le=60)
+    """How long a checked API key is believed without asking the database; a revoked key lives at most so long."""
+    api_threads: int = Field(default=40, ge=2, le=500)
+    """Threads that answer requests in one API process; the connection pool is half as large."""
+
+    # outgoing calls
+    allowed_origins: Annotated[frozenset[str], NoDecode] = frozenset()
+    """Origins (`http://127.0.0.1:8111`) that may be plain HTTP or private, comma-separated: emulators, proxies."""
+    request_timeout_seconds: float = Field(default=60.0, ge=1, le=600)
+    """Ceiling for one call to Azure, in seconds."""
+
+    # care
+    lease_seconds: float = Field(default=120.0, ge=1)
+    """How long one worker may act on a row before another may take it; longer than a request's ceiling."""
+    settle_seconds: float = Field(default=300.0, ge=0)
+    """How long a job may take to show in Azure's list before it is believed not to exist."""
+    park_after_failures: int = Field(default=8, ge=1)
+    """Failures in a row after which a row waits for a person."""
+    park_after_seconds: float = Field(default=3600.0, ge=1)
+    """Seconds on the same failing step after which a row waits for a person."""
+    tick_seconds: float = Field(default=1.0, gt=0)
+    """How often due rows are sent to the workers."""
+    redispatch_seconds: float = Field(default=30.0, gt=0)
+    """When a row that was sent is sent again because nobody took it."""
+    watch_starting_seconds: float = Field(default=15.0, gt=0)
+    """How often Azure is asked while a job is pending, validating or queued."""
+    watch_running_seconds: float = Field(default=60.0, gt=0)
+    """How often Azure is asked while a job is running."""
+    watch_old_seconds: float = Field(default=300.0, gt=0)
+    """How often Azure is asked about jobs older than `watch_old_after_seconds`."""
+    watch_old_after_seconds: float = Field(default=21_600.0, gt=0)
+    """Age at which a job counts as old: 6 hours."""
+    file_poll_seconds: float = Field(default=3.0, gt=0)
+    """How often Azure is asked whether an uploaded file is processed."""
+    deployment_poll_seconds: float = Field(default=10.0, gt=0)
+    """How often Azure is asked about a deployment that is being made, warmed or deleted."""
+    warm_up_limit_seconds: float = Field(default=900.0, gt=0)
+    """How long a deployment may be made but not answer before it is deleted and made once more."""
+    deployment_ttl_seconds: float = Field(default=86_400.0, gt=0)
+    """Life of a deployment whose creator names no expiry: a day, so that nobody pays for a forgotten one."""
+    quota_release_seconds: float = Field(default=20.0, ge=0)
+    """Pause between the deletion of a deployment and its re-creation, for Azure to release the quota."""
+    keep_files: bool = False
+    """Keep training files at Azure after their job has ended; a resource holds 100."""
+    jobs_per_project_max: int = Field(default=50, ge=1)
+    """Unfinished jobs a project may have."""
+    worker_threads: int = Field(default=8, ge=1, le=64)
+    """Steps one worker process takes at the same time."""
+
+    # data that may be corrected
+    catalogue_file: Path | None = None
+    """JSON laid over the shipped catalogue of models, limits and prices."""
+
+    # logs
+    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    """DEBUG, INFO, WARNING or ERROR."""
+    log_json: bool = True
+    """One JSON object a line; off for reading in a terminal."""
+
+    @field_validator("allowed_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return frozenset(part.strip().rstrip("/") for part in value.split(",") if part.strip())
+        return value
+
+    def policy(self) -> Policy:
+        """The part of the settings that services obey."""
+        return Policy(
+            environment=self.environment,
+            lease_seconds=self.lease_seconds,
+            request_timeout_seconds=self.request_timeout_seconds,
+            settle_seconds=self.settle_seconds,
+            park_after_failures=self.park_after_failures,
+            park_after_seconds=self.park_after_seconds,
+            watch_starting_seconds=self.watch_starting_seconds,
+            watch_running_seconds=self.watch_running_seconds,
+            watch_old_seconds=self.watch_old_seconds,
+            watch_old_after_seconds=self.watch_old_after_seconds,
+            file_poll_seconds=self.file_poll_seconds,
+            deployment_poll_seconds=self.deployment_poll_seconds,
+            warm_up_limit_seconds=self.warm_up_limit_seconds,
+            deployment_ttl_seconds=self.deployment_ttl_seconds,
+            quota_release_seconds=self.quota_release_seconds,
+            keep_files=self.keep_files,
+            jobs_per_project_max=self.jobs_per_project_max,
+            upload_bytes_max=self.upload_max_bytes,
+        )

@@ -1,0 +1,1 @@
+"""Where dataset bytes rest: a port and its adapters."""

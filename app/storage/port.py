@@ -1,0 +1,32 @@
+"""What the rooms ask of a store of bytes. Keys are made by the service, never by a caller."""
+
+from contextlib import AbstractContextManager
+from typing import BinaryIO, Protocol
+
+
+class Storage(Protocol):
+    """Immutable objects under server-made keys such as `datasets/dsv_01…/content`."""
+
+    def writer(self, key: str) -> AbstractContextManager[BinaryIO]:
+        """Write an object; it appears whole when the context ends well, and not at all otherwise."""
+        ...
+
+    def reader(self, key: str) -> AbstractContextManager[BinaryIO]:
+        """Read an object from its start; seekable. Raises `MissingObject`."""
+        ...
+
+    def size(self, key: str) -> int | None:
+        """Bytes, or None when there is no such object."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Deleting what is not there is success."""
+        ...
+
+
+class MissingObject(Exception):
+    """The row says that the bytes are stored, the store says that they are not."""
+
+
+class StorageFull(Exception):
+    """No room left for the bytes."""
