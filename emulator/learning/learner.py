@@ -1,17 +1,37 @@
-"""The door of the learning package: fit a model to a file, let a model reply."""
+"""The door of the learning package: fit a model to a file, let a model reply; knows nothing of HTTP or jobs."""
 
+import hashlib
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from emulator.learning.base import base_model
+from emulator.learning.conversations import Turn, answered_turns, file_tokens, prompt_tokens, turn_to_answer
+from emulator.learning.decoding import speak
+from emulator.learning.mixture import Mixture
 from emulator.learning.outcomes import Hyperparameters, Reply, StepRow
+from emulator.learning.storage import from_bytes, to_bytes
+from emulator.learning.training import train
+
+_MODELS_KEPT = 8
 
 
 class Learner:
-    """The frozen base model; build once per process (1.5 s, or at once from ``cache_dir``)."""
+    """The frozen base model and what is built on it; build once per process (2 s, at once from ``cache_dir``).
+
+    ``max_tokens_per_epoch``: a file with more answer tokens is trained on in part (about 2.5 KB of memory and 60
+    microseconds per token and epoch). Safe to use from several threads.
+    """
 
     def __init__(self, cache_dir: Path | None = None, *, max_tokens_per_epoch: int = 400_000) -> None:
-        raise NotImplementedError
+        self._base = base_model(cache_dir)
+        self._max_tokens = max_tokens_per_epoch
+        self._models: OrderedDict[str, Mixture] = OrderedDict()
+        self._lock = threading.Lock()
 
     def fit(
         self,
@@ -25,7 +45,42 @@ class Learner:
         should_stop: Callable[[], bool] = lambda: False,
         on_warning: Callable[[str], None] = lambda _message: None,
     ) -> int:
-        raise NotImplementedError
+        """Trains a new model and hands out its state after every epoch.
+
+        Args:
+            training: chat objects; each assistant message with ``weight`` other than 0 is learned.
+            validation: chat objects to measure on, never learned.
+            hyperparameters: epochs, batch size, learning rate multiplier, seed.
+            parent: a tuned model to go on from; None is the base model.
+            on_step: gets each row and the total number of steps.
+            on_epoch: gets the epoch (from 1), its last step and the model after it; the last one is the result.
+            should_stop: asked before every step; True ends the training early.
+            on_warning: gets a sentence when the file is too large to be learned whole.
+
+        Returns:
+            Billed tokens: all tokens of the training file times the epochs that were finished.
+
+        Raises:
+            ValueError: nothing to learn in the file, or a parent that is no model.
+        """
+        turns = answered_turns(training)
+        if not turns:
+            raise ValueError("The training file has no assistant message to learn from")
+        turns = self._within_cap(turns, hyperparameters.seed, on_warning)
+        checked = self._within_cap(answered_turns(validation or ()), hyperparameters.seed, on_warning)
+        below = self._model(parent)
+        model, view = Mixture.untrained(below, turns)
+        finished = 0
+
+        def hand_out(epoch: int, step: int) -> None:
+            nonlocal finished
+            finished = epoch
+            on_epoch(epoch, step, to_bytes(model, self._base))
+
+        train(
+            model, view, checked, hyperparameters, on_step=on_step, on_epoch=hand_out, should_stop=should_stop
+        )
+        return file_tokens(training) * finished
 
     def reply(
         self,
@@ -37,4 +92,46 @@ class Learner:
         top_p: float = 1.0,
         seed: int | None = None,
     ) -> Reply:
-        raise NotImplementedError
+        """What a tuned model (None: the base model) answers; greedy at temperature 0.
+
+        Raises:
+            ValueError: the bytes are no model.
+        """
+        said = speak(
+            self._model(model),
+            turn_to_answer(messages),
+            max_tokens=max_tokens,
+            temperature=temperature,
+            top_p=top_p,
+            seed=seed,
+        )
+        return Reply(said.text, prompt_tokens(messages), said.tokens, said.finish_reason)
+
+    def _model(self, data: bytes | None) -> Mixture:
+        """The model of the bytes; the last few are kept ready."""
+        if data is None:
+            return self._base
+        key = hashlib.sha256(data).hexdigest()
+        with self._lock:
+            if key in self._models:
+                self._models.move_to_end(key)
+                return self._models[key]
+        model = from_bytes(data, self._base)
+        with self._lock:
+            self._models[key] = model
+            while len(self._models) > _MODELS_KEPT:
+                self._models.popitem(last=False)
+        return model
+
+    def _within_cap(self, turns: list[Turn], seed: int, on_warning: Callable[[str], None]) -> list[Turn]:
+        """The turns, or a sample of them (in their order) that fits the cap."""
+        tokens = np.array([len(turn.answer) for turn in turns])
+        if tokens.sum() <= self._max_tokens:
+            return turns
+        order = np.random.default_rng([seed % 2**63, 2]).permutation(len(turns))
+        fitting = max(1, int(np.searchsorted(np.cumsum(tokens[order]), self._max_tokens, side="right")))
+        on_warning(
+            f"The file has {tokens.sum():,} answer tokens; the emulator learns from {self._max_tokens:,} per epoch "
+            f"and took a sample of {fitting:,} of {len(turns):,} answers."
+        )
+        return [turns[at] for at in sorted(order[:fitting].tolist())]
