@@ -157,8 +157,7 @@ def parse_results(data: bytes) -> Results:
 
 
 def results_from_events(rows: Iterable[Mapping[str, object]]) -> Results:
-    """The same picture from the `data` of job's metrics events, coarser (every tenth step), but there at
-    once.
+    """The same picture from the `data` of metrics events: coarser (every tenth step), but there at once.
 
     Never raises: an event that cannot be used is counted in a warning. Order and repetition do not matter.
 
@@ -172,9 +171,7 @@ def results_from_events(rows: Iterable[Mapping[str, object]]) -> Results:
         step = _step(row.get("step"))
         values = {_canonical(name): _measure(value) for name, value in row.items()}
         numbers = {
-            name: value
-            for name, value in values.items()
-            if value is not None and name and name not in _NOT_METRICS
+            name: value for name, value in values.items() if value is not None and name and name not in _NOT_METRICS
         }
         if step is None or not numbers:
             unusable += 1
@@ -228,9 +225,7 @@ class _Collected:
         if not self._in_order:
             self.warnings.append("The steps were not in order and have been sorted.")
         if self._repeated:
-            self.warnings.append(
-                f"{self._repeated} rows repeat a step (as after a pause); the later value stands."
-            )
+            self.warnings.append(f"{self._repeated} rows repeat a step (as after a pause); the later value stands.")
         if self._negative:
             self.warnings.append(
                 f"{self._negative} negative losses or accuracies were left out: neither can be below zero."
