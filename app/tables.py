@@ -1,7 +1,14 @@
 """Every table of the house in one import, for migrations and tests. It knows nothing else."""
 
+from app.access import tables as _access
+from app.connections import tables as _connections
+from app.costs import tables as _costs
+from app.datasets import tables as _datasets
+from app.deployments import tables as _deployments
 from app.events import tables as _events
+from app.jobs import tables as _jobs
 from app.kit.db import Base
+from app.models import tables as _models
 
 __all__ = ["Base"]
-del _events
+del _access, _connections, _costs, _datasets, _deployments, _events, _jobs, _models

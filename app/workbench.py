@@ -14,6 +14,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.azure.catalogue.catalogue import Catalogue
 from app.azure.port import Azure, AzureError, Busy, Throttled
 from app.kit import care
 from app.kit.care import CareColumns, Claim, LeaseLost
@@ -84,6 +85,8 @@ class UnitOfWork:
 
 RecordEvents = Callable[[Session, Sequence[NewEvent]], None]
 SendNudge = Callable[[str, str], None]
+CheckUrl = Callable[[str], str]
+"""The URL as it will be called, without a trailing slash; ValueError, in words, when it may never be called."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +97,9 @@ class Workbench:
     azure: Azure
     storage: Storage
     vault: Vault
+    catalogue: Catalogue
     policy: Policy
+    check_url: CheckUrl
     record_events: RecordEvents
     send_nudge: SendNudge
     owner: str

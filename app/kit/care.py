@@ -6,11 +6,11 @@ own clock, so that a worker whose clock is wrong cannot reap or keep anything.
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import Index, func, literal, or_, select, text, update
 from sqlalchemy.engine import CursorResult
-from sqlalchemy.orm import Mapped, Session, declared_attr, mapped_column
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from app.kit.db import Id
 
@@ -23,7 +23,7 @@ class CareColumns:
     """What a row needs to be cared for. A row that needs no care has `next_check_at` null."""
 
     __tablename__: str
-    id: Mapped[Id]
+    id: Mapped[Id] = mapped_column(primary_key=True)
 
     next_check_at: Mapped[datetime | None] = mapped_column()
     """When somebody should look again; null = nobody needs to."""
@@ -39,18 +39,10 @@ class CareColumns:
     parked_reason: Mapped[str | None] = mapped_column()
     """Why nobody looks any more until a person says `retry`."""
 
-    @declared_attr.directive
-    def __table_args__(cls) -> tuple[Any, ...]:  # noqa: N805  SQLAlchemy's directive gets the class
-        return (
-            Index(
-                f"ix_{cls.__tablename__}_care",
-                "next_check_at",
-                postgresql_where=text("next_check_at IS NOT NULL AND parked_reason IS NULL"),
-            ),
-        )
 
-
-T = TypeVar("T", bound=CareColumns)
+def care_index(table_name: str) -> Index:
+    """The index by which due rows are found; a row at rest is not in it."""
+    return Index(f"ix_{table_name}_care", "next_check_at", postgresql_where=text("next_check_at IS NOT NULL"))
 
 
 @dataclass(slots=True)

@@ -1,0 +1,119 @@
+"""What crosses the wire about connections. A secret goes in and never comes out."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from app.kit.text import Name
+
+_ARM_PART = r"^[A-Za-z0-9_.()-]{1,90}$"
+
+
+class ConnectionFields(BaseModel):
+    """What may be changed later, too."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    region: str | None = Field(default=None, pattern=r"^[a-z0-9]{3,40}$", examples=["swedencentral"])
+    api_key: SecretStr | None = Field(default=None, description="Key of the resource; stored encrypted, never shown.")
+    entra_scope: str | None = Field(
+        default=None,
+        max_length=200,
+        description="Token scope of the data plane; unset = the usual one for the api style.",
+    )
+    arm_token: SecretStr | None = Field(
+        default=None, description="A fixed bearer token for the control plane; only for an emulator."
+    )
+
+
+class ConnectionCreate(ConnectionFields):
+    """A resource to be reached."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "name": "sweden",
+                    "endpoint": "https://contoso.openai.azure.com",
+                    "region": "swedencentral",
+                    "auth": "entra",
+                    "subscription_id": "11111111-2222-3333-4444-555555555555",
+                    "resource_group": "ml",
+                    "account": "contoso",
+                }
+            ]
+        },
+    )
+
+    name: Name
+    endpoint: str = Field(max_length=300, description="Base URL of the resource, without a path.")
+    api_style: Literal["v1", "dated"] = "v1"
+    api_version: Literal["2024-10-21", "2025-04-01-preview"] | None = None
+    auth: Literal["api_key", "entra"] = "entra"
+    arm_endpoint: str = Field(default="https://management.azure.com", max_length=300)
+    arm_api_version: str = Field(default="2024-10-01", pattern=r"^\d{4}-\d{2}-\d{2}(-preview)?$")
+    subscription_id: str | None = Field(default=None, pattern=_ARM_PART)
+    resource_group: str | None = Field(default=None, pattern=_ARM_PART)
+    account: str | None = Field(default=None, pattern=_ARM_PART)
+
+    @model_validator(mode="after")
+    def _agrees(self) -> "ConnectionCreate":
+        if self.auth == "api_key" and self.api_key is None:
+            raise ValueError("auth is api_key, so api_key must be given")
+        if self.api_style == "dated" and self.api_version is None:
+            self.api_version = "2025-04-01-preview"
+        if self.api_style == "v1" and self.api_version is not None:
+            raise ValueError("api_version belongs to api_style dated; leave it out for v1")
+        arm = (self.subscription_id, self.resource_group, self.account)
+        if any(arm) and not all(arm):
+            raise ValueError("subscription_id, resource_group and account go together")
+        return self
+
+
+class ConnectionPatch(ConnectionFields):
+    """Fields to change; what is absent stays."""
+
+
+class ConnectionRead(BaseModel):
+    """A connection as callers see it."""
+
+    object: Literal["connection"] = "connection"
+    id: str
+    name: str
+    endpoint: str
+    region: str | None
+    api_style: str
+    api_version: str | None
+    auth: str
+    has_api_key: bool
+    arm_endpoint: str
+    arm_api_version: str
+    subscription_id: str | None
+    resource_group: str | None
+    account: str | None
+    last_check: dict[str, Any] | None
+    reads_closed_until: datetime | None
+    writes_closed_until: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class CheckResult(BaseModel):
+    """One thing that was tried."""
+
+    name: str = Field(examples=["data_plane.models"])
+    verdict: Literal["ok", "warning", "failed", "skipped"]
+    detail: str
+    hint: str = ""
+
+
+class ConnectionCheck(BaseModel):
+    """What the resource lets us do."""
+
+    object: Literal["connection.check"] = "connection.check"
+    connection: str
+    ok: bool
+    checked_at: datetime
+    results: list[CheckResult]

@@ -1,0 +1,68 @@
+"""Tables of the connections room."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, func, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.kit.care import CareColumns, care_index
+from app.kit.db import Base, Id
+
+
+class Connection(CareColumns, Base):
+    """One Azure OpenAI resource. Its care columns time the watch over its jobs: null while none is in flight."""
+
+    __tablename__ = "connections"
+    __table_args__ = (
+        care_index("connections"),
+        Index(
+            "uq_connections_name", "project_id", "name", unique=True, postgresql_where=text("archived_at IS NULL")
+        ),
+        Index("ix_connections_project", "project_id", "id"),
+    )
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    project_id: Mapped[Id] = mapped_column(ForeignKey("projects.id"))
+    name: Mapped[str]
+    endpoint: Mapped[str]
+    """Base URL without path."""
+    region: Mapped[str | None]
+    api_style: Mapped[str]
+    api_version: Mapped[str | None]
+    auth: Mapped[str]
+    api_key_sealed: Mapped[bytes | None]
+    """Ciphertext bound to this row's id."""
+    entra_scope: Mapped[str | None]
+    arm_endpoint: Mapped[str]
+    arm_api_version: Mapped[str]
+    arm_token_sealed: Mapped[bytes | None]
+    subscription_id: Mapped[str | None]
+    resource_group: Mapped[str | None]
+    account: Mapped[str | None]
+    last_check: Mapped[dict[str, Any] | None]
+    """What the last `check` found, with its time."""
+    reads_closed_until: Mapped[datetime | None]
+    """No read before this time: Azure said so, or five in a row failed."""
+    writes_closed_until: Mapped[datetime | None]
+    read_failures: Mapped[int] = mapped_column(default=0, server_default="0")
+    write_failures: Mapped[int] = mapped_column(default=0, server_default="0")
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    archived_at: Mapped[datetime | None]
+
+
+class AccountLock(Base):
+    """One write at a time on an Azure account, whichever connection or project it comes through.
+
+    Source: 409 RequestConflict, "Another operation is being performed on the parent resource"
+    (Azure/azure-dev issue 9398, 2026-08).
+    """
+
+    __tablename__ = "account_locks"
+
+    account_key: Mapped[str] = mapped_column(primary_key=True)
+    holder: Mapped[Id]
+    """Row that holds the account, such as a deployment."""
+    until: Mapped[datetime]
+    """The lock falls by itself at this time."""

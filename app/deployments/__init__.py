@@ -1,0 +1,1 @@
+"""Deployments: a model made callable in Azure, warmed, watched, and never forgotten."""

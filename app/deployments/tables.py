@@ -1,0 +1,110 @@
+"""Tables of the deployments room."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, func, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.kit.care import CareColumns, care_index
+from app.kit.db import Base, Id
+
+
+class Deployment(CareColumns, Base):
+    """A model made callable, with an end that is never open."""
+
+    __tablename__ = "deployments"
+    __table_args__ = (
+        care_index("deployments"),
+        Index("ix_deployments_project", "project_id", "id"),
+        Index(
+            "uq_deployments_name",
+            "connection_id",
+            "name",
+            unique=True,
+            postgresql_where=text("status NOT IN ('deleted', 'expired', 'failed', 'removed_by_azure')"),
+        ),
+    )
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    project_id: Mapped[Id] = mapped_column(ForeignKey("projects.id"))
+    connection_id: Mapped[Id] = mapped_column(ForeignKey("connections.id"))
+    key_id: Mapped[Id | None]
+    model_id: Mapped[Id | None] = mapped_column(ForeignKey("models.id"))
+    """Null when a base model is deployed."""
+    base_model: Mapped[str]
+    remote_model: Mapped[str]
+    """Name sent to ARM."""
+    model_format: Mapped[str]
+    model_version: Mapped[str]
+    name: Mapped[str]
+    """The deployment's name at Azure, unique in the account."""
+    sku: Mapped[str]
+    capacity: Mapped[int]
+    """Thousands of tokens per minute."""
+    hourly_usd: Mapped[Decimal | None]
+    """Hosting price when it was made; null = not known."""
+
+    status: Mapped[str]
+    status_changed_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    provisioning_state: Mapped[str | None]
+    """ARM's word, verbatim."""
+    operation_url: Mapped[str | None]
+    put_sent_at: Mapped[datetime | None]
+    warm_since: Mapped[datetime | None]
+    """When ARM first said Succeeded in this round."""
+    recreated: Mapped[bool] = mapped_column(server_default="false")
+    """It never warmed and was deleted and made once more."""
+    expires_at: Mapped[datetime]
+    """Never null: at this time it is deleted."""
+    delete_reason: Mapped[str | None]
+    """`asked`, `expired` or `never_warmed`."""
+    delete_sent_at: Mapped[datetime | None]
+    hosting_started_at: Mapped[datetime | None]
+    hosting_ended_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+    error: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+
+
+class Comparison(CareColumns, Base):
+    """The same prompts put to several deployments."""
+
+    __tablename__ = "comparisons"
+    __table_args__ = (
+        care_index("comparisons"),
+        Index("ix_comparisons_project", "project_id", "id"),
+    )
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    project_id: Mapped[Id] = mapped_column(ForeignKey("projects.id"))
+    key_id: Mapped[Id | None]
+    status: Mapped[str]
+    """running, succeeded or failed."""
+    candidates: Mapped[list[Any]]
+    prompts: Mapped[list[Any]]
+    max_tokens: Mapped[int | None]
+    temperature: Mapped[float | None]
+    error: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    finished_at: Mapped[datetime | None]
+
+
+class ComparisonAnswer(Base):
+    """What one candidate answered to one prompt."""
+
+    __tablename__ = "comparison_answers"
+
+    comparison_id: Mapped[Id] = mapped_column(ForeignKey("comparisons.id"), primary_key=True)
+    prompt: Mapped[int] = mapped_column(primary_key=True)
+    """Index into the comparison's prompts."""
+    candidate: Mapped[int] = mapped_column(primary_key=True)
+    """Index into the comparison's candidates."""
+    text: Mapped[str | None]
+    error: Mapped[dict[str, Any] | None]
+    prompt_tokens: Mapped[int | None]
+    completion_tokens: Mapped[int | None]
+    latency_seconds: Mapped[float | None]
+    cost_usd: Mapped[Decimal | None]

@@ -1,0 +1,134 @@
+"""Tables of the jobs room."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, func, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.kit.care import CareColumns, care_index
+from app.kit.db import Base, Id
+
+
+class Job(CareColumns, Base):
+    """One fine-tuning job."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        care_index("jobs"),
+        Index("ix_jobs_project", "project_id", "id"),
+        Index(
+            "ix_jobs_in_flight",
+            "connection_id",
+            postgresql_where=text("status IN ('queued', 'running', 'paused')"),
+        ),
+        Index("ix_jobs_remote", "connection_id", "remote_id", unique=True),
+    )
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    project_id: Mapped[Id] = mapped_column(ForeignKey("projects.id"))
+    connection_id: Mapped[Id] = mapped_column(ForeignKey("connections.id"))
+    key_id: Mapped[Id | None]
+    training_version_id: Mapped[Id] = mapped_column(ForeignKey("dataset_versions.id"))
+    validation_version_id: Mapped[Id | None] = mapped_column(ForeignKey("dataset_versions.id"))
+    base_model: Mapped[str]
+    """The catalogue's id of the base model."""
+    model: Mapped[str]
+    """What is sent to Azure: a base id, or the remote name of a tuned model to continue from."""
+    method: Mapped[str]
+    training_type: Mapped[str]
+    hyperparameters: Mapped[dict[str, Any]]
+    """Only what was chosen; Azure picks the rest."""
+    suffix: Mapped[str | None]
+    seed: Mapped[int | None]
+    user_metadata: Mapped[dict[str, Any]] = mapped_column("metadata")
+    plan: Mapped[dict[str, Any]]
+    """The plan as it was accepted: checks, estimate, prices used."""
+
+    status: Mapped[str]
+    status_changed_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    cancel_requested_at: Mapped[datetime | None]
+    cancel_sent_at: Mapped[datetime | None]
+    pause_wanted: Mapped[bool | None]
+    """True: pause, False: resume, null: nothing asked."""
+
+    send_state: Mapped[str] = mapped_column(server_default="idle")
+    attempt: Mapped[int] = mapped_column(server_default="1")
+    """Which training file this is the try of; raised only after the last one was fenced."""
+    sent_at: Mapped[datetime | None]
+    """When the intent of the present POST was written, on the database's clock."""
+    fenced_at: Mapped[datetime | None]
+    """When this attempt's training file was deleted so that a lost POST can no longer train."""
+
+    remote_id: Mapped[str | None]
+    remote_status: Mapped[str | None]
+    """Azure's word, verbatim."""
+    remote: Mapped[dict[str, Any] | None]
+    """Azure's last job object, verbatim."""
+    remote_seen_at: Mapped[datetime | None]
+    missing_since: Mapped[datetime | None]
+    """First time Azure answered 404 for a job it had confirmed."""
+    fine_tuned_model: Mapped[str | None]
+    trained_tokens: Mapped[int | None]
+    estimated_finish_at: Mapped[datetime | None]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    error: Mapped[dict[str, Any] | None]
+    analysis: Mapped[dict[str, Any] | None]
+    cost_usd: Mapped[Decimal | None]
+    """Of the training, once it is known."""
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+
+    @property
+    def op_key(self) -> str:
+        """What Azure's copy of this job carries, the same in every attempt."""
+        return self.id
+
+    @property
+    def results_key(self) -> str:
+        """Where results.csv rests in storage."""
+        return f"jobs/{self.id}/results.csv"
+
+
+class JobEventRow(Base):
+    """One of Azure's job events, as Azure told it."""
+
+    __tablename__ = "job_events"
+    __table_args__ = (UniqueConstraint("job_id", "remote_id"),)
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    job_id: Mapped[Id] = mapped_column(ForeignKey("jobs.id"))
+    remote_id: Mapped[str]
+    level: Mapped[str]
+    type: Mapped[str]
+    message: Mapped[str]
+    data: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+    """Azure's time."""
+
+
+class JobPoint(Base):
+    """The measured values of one training step, from metrics events or results.csv."""
+
+    __tablename__ = "job_points"
+
+    job_id: Mapped[Id] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    step: Mapped[int] = mapped_column(primary_key=True)
+    values: Mapped[dict[str, Any]]
+
+
+class Checkpoint(Base):
+    """A deployable state of the model during training."""
+
+    __tablename__ = "checkpoints"
+    __table_args__ = (UniqueConstraint("job_id", "remote_id"),)
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    job_id: Mapped[Id] = mapped_column(ForeignKey("jobs.id"))
+    remote_id: Mapped[str]
+    step: Mapped[int]
+    model_name: Mapped[str]
+    metrics: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime | None]
