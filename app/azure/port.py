@@ -158,6 +158,8 @@ class NewRemoteJob:
     suffix: str | None
     seed: int | None
     metadata: Mapping[str, str]
+    method_settings: Mapping[str, Any] = field(default_factory=dict)
+    """What the method needs beside hyperparameters: `grader` and `response_format` of `reinforcement`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,9 +296,7 @@ class DataPlane(Protocol):
     def cancel_job(self, remote_id: str) -> RemoteJob: ...
     def pause_job(self, remote_id: str) -> RemoteJob: ...
     def resume_job(self, remote_id: str) -> RemoteJob: ...
-    def job_events(
-        self, remote_id: str, *, known: frozenset[str], max_pages: int = 50
-    ) -> list[RemoteJobEvent]:
+    def job_events(self, remote_id: str, *, known: frozenset[str], max_pages: int = 50) -> list[RemoteJobEvent]:
         """New events, oldest first. Azure answers newest first; reading stops at the first known id."""
         ...
 

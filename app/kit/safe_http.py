@@ -338,14 +338,6 @@ class _GuardedBackend(httpcore2.SyncBackend):
                 failure = exc
         raise failure
 
-    def connect_unix_socket(
-        self,
-        path: str,
-        timeout: float | None = None,
-        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
-    ) -> httpcore2.NetworkStream:
-        raise _Blocked("Unix sockets are not reached from here.")
-
     def _judge(self, host: str, port: int, addresses: list[str]) -> None:
         """One bad address spoils the name: which of them is used is otherwise the attacker's choice."""
         trusted = self._guard.allows_address_of(host, port)

@@ -1,0 +1,130 @@
+"""`Azure` for the whole process: one pair of clients per resource, made at first use and kept.
+
+It decides which credential and which addresses a resource gets; what is asked of Azure stands elsewhere.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from typing import Final, Generic, Protocol, TypeVar
+
+from app.azure.control_plane import ArmControlPlane
+from app.azure.credentials import (
+    DATED_SCOPE,
+    V1_SCOPE,
+    BearerTokens,
+    Credential,
+    FixedToken,
+    TokenProviders,
+)
+from app.azure.data_plane import OpenAIDataPlane
+from app.azure.port import ApiStyle, AuthKind, AzureTarget
+from app.kit.safe_http import Guard
+
+AZURE_HOSTS: Final = frozenset(
+    {
+        "openai.azure.com",
+        "cognitiveservices.azure.com",
+        "services.ai.azure.com",
+        "management.azure.com",
+        "openai.azure.us",
+        "cognitiveservices.azure.us",
+        "management.usgovcloudapi.net",
+        "openai.azure.cn",
+        "cognitiveservices.azure.cn",
+        "management.chinacloudapi.cn",
+    }
+)
+"""Where a credential may be sent without an operator's word. Source: Microsoft Learn, API version lifecycle,
+2026-03-19 (public hosts); the hosts of the US government and China clouds are unverified."""
+
+MAX_RESOURCES: Final = 64
+"""Resources whose clients are kept; the least recently used one is let go beyond it."""
+
+
+def azure_guard(allowed_origins: Iterable[str] = ()) -> Guard:
+    """Azure's own hosts, and the origins an operator names: an emulator, a gateway, a private endpoint."""
+    return Guard(allowed_origins=frozenset(allowed_origins), host_suffixes=AZURE_HOSTS)
+
+
+class AzureClients:
+    """The adapters behind `app.azure.port.Azure`. Safe to share between threads."""
+
+    def __init__(
+        self,
+        guard: Guard,
+        *,
+        make_credential: Callable[[], Credential] | None = None,
+        max_resources: int = MAX_RESOURCES,
+    ) -> None:
+        """Opens nothing yet.
+
+        Args:
+            guard: which addresses may be reached, usually from `azure_guard`.
+            make_credential: how Entra credentials are made; None = azure-identity's default chain.
+            max_resources: how many resources' clients are kept.
+        """
+        self._guard = guard
+        self._tokens = TokenProviders(make_credential)
+        self._data_planes = _Kept[OpenAIDataPlane](max_resources)
+        self._control_planes = _Kept[ArmControlPlane](max_resources)
+
+    def data_plane(self, target: AzureTarget) -> OpenAIDataPlane:
+        """The data plane of a resource; a target that differs in anything has clients of its own."""
+        return self._data_planes.get(target, self._new_data_plane)
+
+    def control_plane(self, target: AzureTarget) -> ArmControlPlane:
+        """The control plane of a resource. Raises `Refused` when the target has no ARM ids."""
+        return self._control_planes.get(target, self._new_control_plane)
+
+    def close(self) -> None:
+        """Closes every client; later calls make new ones."""
+        self._data_planes.clear()
+        self._control_planes.clear()
+
+    def _new_data_plane(self, target: AzureTarget) -> OpenAIDataPlane:
+        tokens: BearerTokens | None = None
+        if target.auth is AuthKind.ENTRA:
+            default = V1_SCOPE if target.api_style is ApiStyle.V1 else DATED_SCOPE
+            tokens = self._tokens.for_scope(target.entra_scope or default)
+        return OpenAIDataPlane(target, guard=self._guard, tokens=tokens)
+
+    def _new_control_plane(self, target: AzureTarget) -> ArmControlPlane:
+        tokens: BearerTokens
+        if target.arm_token:
+            tokens = FixedToken(target.arm_token)
+        else:
+            tokens = self._tokens.for_scope(f"{target.arm_endpoint.rstrip('/')}/.default")
+        return ArmControlPlane(target, guard=self._guard, tokens=tokens)
+
+
+class _Closable(Protocol):
+    def close(self) -> None: ...
+
+
+Plane = TypeVar("Plane", bound=_Closable)
+
+
+class _Kept(Generic[Plane]):
+    """The most recently used planes, by target."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._planes: OrderedDict[AzureTarget, Plane] = OrderedDict()
+
+    def get(self, target: AzureTarget, make: Callable[[AzureTarget], Plane]) -> Plane:
+        with self._lock:
+            plane = self._planes.get(target)
+            if plane is None:
+                plane = self._planes[target] = make(target)
+            self._planes.move_to_end(target)
+            while len(self._planes) > self._limit:
+                self._planes.popitem(last=False)  # closes itself when the last call through it has ended
+            return plane
+
+    def clear(self) -> None:
+        with self._lock:
+            planes, self._planes = list(self._planes.values()), OrderedDict()
+        for plane in planes:
+            plane.close()
