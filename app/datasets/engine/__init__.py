@@ -1,1 +1,27 @@
-"""x"""
+"""Checks a fine-tuning dataset in one streaming pass and says what is wrong, where, and what to do.
+
+Pure: no database, no network, nothing of ours outside this package.
+"""
+
+from app.datasets.engine.checking import check
+from app.datasets.engine.codes import CODES, render_codes_markdown
+from app.datasets.engine.fingerprints import leakage
+from app.datasets.engine.lines import drop_lines
+from app.datasets.engine.report import Finding, Limits, LineRange, Profile, Report, Severity, TokenStats
+from app.datasets.engine.samples import sample_prompts
+
+__all__ = [
+    "CODES",
+    "Finding",
+    "Limits",
+    "LineRange",
+    "Profile",
+    "Report",
+    "Severity",
+    "TokenStats",
+    "check",
+    "drop_lines",
+    "leakage",
+    "render_codes_markdown",
+    "sample_prompts",
+]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import importlib.util
 import re
 import tempfile
 import threading
@@ -19,10 +20,8 @@ from typing import Literal
 
 import tiktoken
 
-try:
-    import gigatoken
-except ImportError:  # no wheel for this platform: tiktoken counts the same, several times slower
-    gigatoken = None
+HAS_GIGATOKEN = importlib.util.find_spec("gigatoken") is not None
+"""False where it has no wheel for the platform: tiktoken counts the same there, several times slower."""
 
 Encoding = Literal["o200k_base", "cl100k_base"]
 Count = Callable[[str], int]
@@ -37,17 +36,13 @@ RANKS_SHA256 = {
 }
 """SHA-256 of the unzipped rank files. Source: tiktoken `openai_public.py`, 0.14."""
 
+_UPPER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]"
+_LOWER = r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+_SUFFIX = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _PATTERNS = {
-    "o200k_base": "|".join(
-        (
-            r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
-            r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
-            r"\p{N}{1,3}",
-            r" ?[^\s\p{L}\p{N}]+[\r\n/]*",
-            r"\s*[\r\n]+",
-            r"\s+(?!\S)",
-            r"\s+",
-        )
+    "o200k_base": (
+        rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+{_SUFFIX}?|[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*{_SUFFIX}?"
+        r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
     ),
     "cl100k_base": (
         r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+"
@@ -58,10 +53,13 @@ _PATTERNS = {
 
 _GIGATOKEN_PRETOKENIZERS = {"o200k_base": "o200k", "cl100k_base": "gpt4"}
 
-_RUN_CHARACTERS_MAX = 4096
-_LONG_RUN = re.compile(rf"\s{{{_RUN_CHARACTERS_MAX},}}|[^\W\d_]{{{_RUN_CHARACTERS_MAX},}}|[^\w\s]{{{_RUN_CHARACTERS_MAX},}}")
-"""A run of one kind that reaches the merge step as a single piece: there the work grows with the square of
-its length, and tiktoken raises on a million spaces. Such runs are cut, at the cost of a token per cut."""
+GUARDED_CHARACTERS = 100_000
+"""Texts longer than this are searched for runs of one kind (spaces, letters, signs). Such a run reaches the
+merge step as one piece, where a megabyte takes seconds and tiktoken raises; it is cut, and the count may be
+off by a token per cut. Every text up to this length is counted exactly."""
+RUN_CHARACTERS_MAX = 4096
+_RUN = rf"{{{RUN_CHARACTERS_MAX},}}"
+_LONG_RUN = re.compile(rf"\s{_RUN}|[^\W\d_]{_RUN}|[^\w\s]{_RUN}|_{_RUN}")
 
 _building = threading.Lock()
 
@@ -105,11 +103,13 @@ def _build(tokenizer: str) -> Count:
     if tokenizer not in RANKS_SHA256:
         raise ValueError(f"{tokenizer!r} is no tokenizer we ship; use o200k_base, cl100k_base or estimate.")
     encoding: Encoding = "cl100k_base" if tokenizer == "cl100k_base" else "o200k_base"
-    return with_gigatoken(encoding) if gigatoken is not None else with_tiktoken(encoding)
+    return with_gigatoken(encoding) if HAS_GIGATOKEN else with_tiktoken(encoding)
 
 
 def with_gigatoken(encoding: Encoding) -> Count:
     """Counts with gigatoken; its cache of pieces grows to about 150 MB and then stays."""
+    import gigatoken  # optional: see HAS_GIGATOKEN
+
     with tempfile.TemporaryDirectory(prefix="kitae-ranks-") as folder:  # it loads from a path only
         path = Path(folder, f"{encoding}.tiktoken")
         path.write_bytes(ranks(encoding))
@@ -119,7 +119,7 @@ def with_gigatoken(encoding: Encoding) -> Count:
     encode = backend.encode
 
     def count(text: str) -> int:
-        if len(text) > _RUN_CHARACTERS_MAX and _LONG_RUN.search(text):
+        if len(text) > GUARDED_CHARACTERS:
             return sum(encode(piece).shape[0] for piece in _without_long_runs(text))
         return int(encode(text).shape[0])
 
@@ -137,7 +137,7 @@ def with_tiktoken(encoding: Encoding) -> Count:
     ).encode_ordinary
 
     def count(text: str) -> int:
-        if len(text) > _RUN_CHARACTERS_MAX and _LONG_RUN.search(text):
+        if len(text) > GUARDED_CHARACTERS:
             return sum(len(encode(piece)) for piece in _without_long_runs(text))
         return len(encode(text))
 
@@ -148,7 +148,7 @@ def _without_long_runs(text: str) -> list[str]:
     pieces = []
     start = 0
     for run in _LONG_RUN.finditer(text):
-        for cut in range(run.start() + _RUN_CHARACTERS_MAX, run.end(), _RUN_CHARACTERS_MAX):
+        for cut in range(run.start() + RUN_CHARACTERS_MAX, run.end(), RUN_CHARACTERS_MAX):
             pieces.append(text[start:cut])
             start = cut
     pieces.append(text[start:])

@@ -1,0 +1,373 @@
+"""The one pass over a file: reads lines, sorts them by what they are, and hands chat rows to the rules.
+
+Must not know the rules themselves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+import orjson
+
+from app.datasets.engine import syntax, texts
+from app.datasets.engine.chat import ChatRules
+from app.datasets.engine.findings import Findings
+from app.datasets.engine.fingerprints import FINGERPRINT_BYTES, Fingerprints
+from app.datasets.engine.kinds import KINDS, kind_of, recognise_file
+from app.datasets.engine.lines import HEAD_BYTES, CleanContent, Source, TooLong, split_lines
+from app.datasets.engine.report import Profile, Report, Severity, TokenStats
+from app.datasets.engine.torn import TornObject
+
+PREVIEW_ROWS = 3
+PREVIEW_CHARACTERS = 1_000
+"""Of each text in the preview."""
+PREVIEW_ITEMS = 20
+"""Of each list or object in the preview."""
+PREVIEW_DEPTH = 8
+KEY_SETS_MAX = 50
+"""Different sets of keys told apart."""
+
+_SORTED = orjson.OPT_SORT_KEYS
+
+
+def check(
+    source: Source,
+    profile: Profile,
+    *,
+    on_progress: Callable[[int], None] | None = None,
+    copy_to: BinaryIO | None = None,
+    fingerprints: BinaryIO | None = None,
+) -> Report:
+    """Reads `source` once and says whether it can be trained on.
+
+    No content raises; only reading and writing do. Memory does not depend on the size of the file, except
+    for 36 bytes per example for the search for duplicates (about 120 at its end) and 8 for percentiles.
+
+    Args:
+        source: an open binary file, or its bytes in pieces of any size.
+        profile: model and method it is checked for.
+        on_progress: called with the bytes read so far, about once per MiB.
+        copy_to: receives the content without its byte-order mark, otherwise unchanged.
+        fingerprints: receives 16 bytes per example, in order; in a file that is ready, the n-th belongs to
+            line n.
+    """
+    content = CleanContent(source, on_progress, copy_to)
+    work = _Check(content, profile, fingerprints)
+    return work.run()
+
+
+class _Check:
+    def __init__(self, content: CleanContent, profile: Profile, fingerprints: BinaryIO | None) -> None:
+        self._content = content
+        self._profile = profile
+        self._limits = profile.limits
+        self._findings = Findings()
+        self._rules: ChatRules | None = None
+        self._fingerprints = Fingerprints()
+        self._fingerprints_out = fingerprints
+        self._kinds: Counter[str] = Counter()
+        self._kind_lines: dict[str, list[int]] = {}
+        self._key_sets: Counter[tuple[str, ...]] = Counter()
+        self._preview: list[dict[str, Any]] = []
+        self._torn: TornObject | None = None
+        self._blank: tuple[int, int] | None = None
+        self._lines = 0
+        self._not_compared = 0
+
+    def run(self) -> Report:
+        content, findings = self._content, self._findings
+        if content.had_bom:
+            findings.add_file("bom", "The file begins with a byte-order mark; it has been removed.")
+        recognised = recognise_file(content.head, whole=len(content.head) < HEAD_BYTES)
+        if recognised is not None:
+            content.drain()
+            kind = KINDS[recognised.kind]
+            remedy = kind.remedy if recognised.code == "wrong-kind" else ""
+            findings.add_file(recognised.code, recognised.message, remedy=remedy)
+            if recognised.code == "json-array" and recognised.kind not in {"chat", "unknown"}:
+                findings.add_file("wrong-kind", f"The rows are {kind.words}.", remedy=kind.remedy)
+            self._check_size()
+            return self._report(recognised.kind, recognised.message)
+        self._read_lines()
+        self._check_size()
+        if not content.bytes:
+            findings.add_file("empty-file", "The file is empty.")
+            return self._report("unknown", "There is nothing in it.")
+        self._fingerprints.report(findings)
+        if self._not_compared:
+            findings.add_file(
+                "duplicates-not-compared",
+                f"{self._not_compared:,} examples beyond the first {len(self._fingerprints):,} were not compared.",
+            )
+        return self._report(*self._format())
+
+    # -- lines ---------------------------------------------------------------------------------------------
+
+    def _read_lines(self) -> None:
+        content, bytes_max = self._content, self._limits.file_bytes_max
+        chunks = content.chunks()
+        number = 0
+        for number, line in enumerate(split_lines(chunks, self._limits.line_bytes_max), 1):
+            if content.bytes > bytes_max:
+                break
+            if isinstance(line, TooLong):
+                self._abandon_torn()
+                self._flush_blank()
+                self._findings.add("line-too-long", number, f"{line.bytes:,} bytes")
+            else:
+                self._line(number, line)
+        self._abandon_torn()
+        if self._blank is not None:
+            self._findings.add_range("trailing-blank-line", *self._blank)
+        self._lines = number
+        content.drain()
+
+    def _line(self, number: int, line: bytes) -> None:
+        try:
+            row = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            self._unparsed(number, line, error)
+            return
+        if self._torn is not None and not self._ends_torn(row):
+            self._feed_torn(number, line)
+            return
+        if self._blank is not None:
+            self._flush_blank()
+        if line.endswith(b"\r"):
+            self._findings.add("crlf", number)
+        if type(row) is dict:
+            self._row(number, line, row)
+        else:
+            self._findings.add("row-not-object", number, f"{line[:60].decode('utf-8', 'replace')}")
+
+    def _unparsed(self, number: int, line: bytes, error: orjson.JSONDecodeError) -> None:
+        if self._torn is not None:
+            self._feed_torn(number, line)
+            return
+        if not line or line.isspace():
+            first = number if self._blank is None else self._blank[0]
+            self._blank = (first, number)
+            return
+        self._flush_blank()
+        defect = syntax.diagnose(line, self._limits.json_depth_max)
+        if defect is None:
+            defect = syntax.Defect("json-error", f"column {error.colno:,}: {error.msg}")
+        if defect.code == "json-error":
+            torn = TornObject(number, self._limits.line_bytes_max)
+            if torn.feed(line) == "open":
+                self._torn = torn
+                return
+        self._findings.add(defect.code, number, defect.detail)
+
+    def _flush_blank(self) -> None:
+        if self._blank is not None:
+            self._findings.add_range("blank-line", *self._blank)
+            self._blank = None
+
+    # -- objects over several lines ------------------------------------------------------------------------
+
+    def _ends_torn(self, row: Any) -> bool:
+        """A line that parses on its own inside a torn object: is it a new row, or a piece of the old one?"""
+        if self._torn is None or type(row) is not dict or not (self._torn.in_text or kind_of(row) != "unknown"):
+            return False
+        self._abandon_torn()
+        return True
+
+    def _feed_torn(self, number: int, line: bytes) -> None:
+        torn = self._torn
+        if torn is None:
+            return
+        state = torn.feed(line)
+        if state == "open":
+            return
+        if state == "complete":
+            joined = torn.joined
+            try:
+                row = orjson.loads(joined)
+            except orjson.JSONDecodeError:
+                row = None
+            if type(row) is dict:
+                self._torn = None
+                detail = "one object broken by line breaks in its texts"
+                if torn.code == "pretty-printed":
+                    detail = "one pretty-printed object"
+                self._findings.add_range(torn.code, torn.first, number, detail)
+                self._row(torn.first, joined, row)
+                return
+        self._abandon_torn()
+
+    def _abandon_torn(self) -> None:
+        """Its quotes or braces never balanced: each of its lines is named for itself."""
+        torn, self._torn = self._torn, None
+        if torn is None:
+            return
+        for number, line in enumerate(torn.lines, torn.first):
+            if not line or line.isspace():
+                self._findings.add("blank-line", number)
+            elif defect := syntax.diagnose(line, self._limits.json_depth_max):
+                self._findings.add(defect.code, number, defect.detail)
+            else:
+                self._findings.add("row-not-object", number, f"{line[:60].decode('utf-8', 'replace')}")
+
+    # -- rows ----------------------------------------------------------------------------------------------
+
+    def _row(self, number: int, line: bytes, row: dict[str, Any]) -> None:
+        if line.count(b"[") + line.count(b"{") > self._limits.json_depth_max:
+            depth = syntax.depth_of(row)
+            if depth > self._limits.json_depth_max:
+                self._findings.add("too-deep", number, f"{depth} levels")
+                return
+        messages: Any = row.get("messages")
+        kind = "chat" if messages is not None and len(row) == 1 else kind_of(row)
+        is_chat = kind == "chat" and type(messages) is list and bool(messages)
+        if is_chat:
+            prompt = orjson.dumps({**row, "messages": messages[:-1]}, option=_SORTED)
+            answer = orjson.dumps(messages[-1], option=_SORTED)
+            compact = prompt + answer
+            if type(messages[-1]) is not dict or messages[-1].get("role") != "assistant":
+                prompt, answer = compact, b""
+        else:
+            compact = prompt = orjson.dumps(row, option=_SORTED)
+            answer = b""
+        self._look_closer(number, line, row, compact)
+        self._count_row(number, row, kind)
+        if is_chat or kind != "chat":
+            self._remember(number, prompt, answer)
+        if is_chat:
+            if self._rules is None:
+                self._rules = ChatRules(self._profile, self._findings)
+            self._rules.examine(number, row)
+        elif kind in {"chat", "unknown"}:
+            self._findings.add("no-messages", number, _keys(row), pointer="")
+
+    def _look_closer(self, number: int, line: bytes, row: dict[str, Any], compact: bytes) -> None:
+        """What orjson accepts in silence; `compact` is the row as orjson writes it."""
+        if _may_repeat_a_key(line, compact):
+            defect = syntax.diagnose(line, self._limits.json_depth_max)
+            if defect is not None:
+                self._findings.add(defect.code, number, defect.detail)
+        if texts.suspicious(compact):
+            for code, detail, pointer in texts.oddities(row):
+                self._findings.add(code, number, detail, pointer=pointer)
+
+    def _remember(self, number: int, prompt: bytes, answer: bytes) -> None:
+        digest = hashlib.sha256(prompt)
+        of_prompt = digest.digest()[:FINGERPRINT_BYTES]
+        if answer:
+            digest.update(answer)
+            of_example = digest.digest()[:FINGERPRINT_BYTES]
+        else:
+            of_example = of_prompt
+        if self._fingerprints_out is not None:
+            self._fingerprints_out.write(of_example)
+        if len(self._fingerprints) < self._limits.examples_compared_max:
+            self._fingerprints.add(number, of_prompt, of_example)
+        else:
+            self._not_compared += 1
+
+    def _count_row(self, number: int, row: dict[str, Any], kind: str) -> None:
+        self._kinds[kind] += 1
+        if kind not in {"chat", "unknown"}:
+            self._findings.add("wrong-kind", number, kind)
+        keys = tuple(row)
+        if keys in self._key_sets or len(self._key_sets) < KEY_SETS_MAX:
+            self._key_sets[keys] += 1
+        if len(self._preview) < PREVIEW_ROWS:
+            self._preview.append(_shortened(row, PREVIEW_DEPTH))
+
+    # -- the whole -----------------------------------------------------------------------------------------
+
+    def _check_size(self) -> None:
+        size, limit = self._content.bytes, self._limits.file_bytes_max
+        if size > limit:
+            self._findings.add_file("file-too-large", f"The file has {size:,} bytes; Azure accepts {limit:,}.")
+
+    def _format(self) -> tuple[str, str]:
+        """What the file was taken for, and why; adds the findings that follow from it."""
+        if not self._kinds:
+            return "unknown", "No line of it is a JSON object."
+        kind, rows = self._kinds.most_common(1)[0]
+        total = self._kinds.total()
+        names = ", ".join(sorted({key for keys in self._key_sets for key in keys})[:12])
+        if kind != "chat" and self._kinds["chat"] == 0:
+            if kind == "unknown":
+                self._findings.add_file("no-messages", f"The rows have no messages; their keys are {names}.")
+            else:
+                self._findings.add_file(
+                    "wrong-kind",
+                    f"The rows are {KINDS[kind].words}, not chat examples.",
+                    remedy=KINDS[kind].remedy,
+                )
+        elif "wrong-kind" in self._findings:
+            others = ", ".join(f"{n:,} {KINDS[k].words}" for k, n in self._kinds.most_common() if k != "chat")
+            self._findings.add_file("wrong-kind", f"Some rows are not chat examples: {others}.")
+        elif rows < self._limits.examples_min:
+            self._findings.add_file(
+                "fewer-than-10-examples",
+                f"The file has {rows:,} example{'s' if rows > 1 else ''};"
+                f" Azure starts no job with fewer than {self._limits.examples_min}.",
+            )
+        sets: Counter[tuple[str, ...]] = Counter()
+        for keys, count in self._key_sets.items():
+            sets[tuple(sorted(keys))] += count
+        if len(sets) > 1:
+            told = [f"{count:,} rows: {', '.join(keys[:8])}" for keys, count in sets.most_common(3)]
+            self._findings.add_file("mixed-keys", f"The rows have {len(sets)} different sets of keys.", *told)
+        return kind, f"{rows:,} of {total:,} rows are {KINDS[kind].words} (keys: {names})."
+
+    def _report(self, kind: str, reason: str) -> Report:
+        findings = self._findings.as_list()
+        rejected = any(finding.severity is Severity.ERROR for finding in findings)
+        rules = self._rules
+        stats: dict[str, Any] = {
+            "lines": self._lines,
+            "kinds": dict(self._kinds),
+            "key_sets": {", ".join(sorted(keys))[:200]: n for keys, n in self._key_sets.most_common(5)},
+        }
+        if rules is not None:
+            stats |= rules.stats()
+        return Report(
+            verdict="rejected" if rejected else "ready",
+            format=kind,
+            format_reason=reason,
+            examples=self._kinds[kind],
+            bytes=self._content.bytes,
+            sha256=self._content.sha256,
+            tokens=rules.token_stats() if rules is not None else TokenStats(tokenizer=self._profile.tokenizer),
+            findings=findings,
+            preview=self._preview,
+            stats=stats,
+        )
+
+
+def _may_repeat_a_key(line: bytes, compact: bytes) -> bool:
+    """Whether `line` may hold a key twice; never False for one that does.
+
+    orjson keeps the last of equal keys and says nothing. Written again, such a row has lost at least one
+    colon; only an escaped colon could hide that.
+    """
+    if line.count(b":") != compact.count(b":"):
+        return True
+    return b"\\u003" in line and (b"\\u003a" in line or b"\\u003A" in line)
+
+
+def _keys(row: dict[str, Any]) -> str:
+    if "messages" in row:
+        return "messages is empty or not a list"
+    return f"keys: {', '.join(list(row)[:8])[:120]}" if row else "an empty object"
+
+
+def _shortened(value: Any, depth: int) -> Any:
+    if isinstance(value, str):
+        return value if len(value) <= PREVIEW_CHARACTERS else value[:PREVIEW_CHARACTERS] + "…"
+    if isinstance(value, dict | list) and depth == 0:
+        return "…"
+    if isinstance(value, dict):
+        items = list(value.items())[:PREVIEW_ITEMS]
+        return {key[:PREVIEW_CHARACTERS]: _shortened(item, depth - 1) for key, item in items}
+    if isinstance(value, list):
+        return [_shortened(item, depth - 1) for item in value[:PREVIEW_ITEMS]]
+    return value

@@ -1,0 +1,304 @@
+"""The one list of everything a check can find: name, severity, meaning, remedy.
+
+Must not know how a defect is found.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.datasets.engine.report import Severity
+
+_E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """One kind of finding."""
+
+    name: str
+    severity: Severity
+    meaning: str
+    remedy: str
+    fixable: bool = False
+    """The service can write a new version without it and without inventing content (dropping lines counts)."""
+
+
+_ALL = (
+    # The file
+    Code("empty-file", _E, "The file has no content.", "Upload the file again; it arrived empty."),
+    Code(
+        "not-text",
+        _E,
+        "The file is not text.",
+        "Export the data as JSON Lines (UTF-8 text, one JSON object per line).",
+    ),
+    Code("utf-16", _E, "The file is UTF-16 or UTF-32 text; Azure reads UTF-8.", "Save it as UTF-8.", True),
+    Code("bom", _N, "The file begins with a byte-order mark.", "Nothing to do: it has been removed.", True),
+    Code(
+        "file-too-large",
+        _E,
+        "The file is larger than Azure accepts.",
+        "Split it, or sample from it; lines beyond the limit were not examined.",
+    ),
+    Code(
+        "wrong-kind",
+        _E,
+        "This is data of another kind, not chat examples.",
+        'Convert each row to {"messages": [{"role": "user", …}, {"role": "assistant", …}]}.',
+    ),
+    Code(
+        "json-array",
+        _E,
+        "The file is one JSON array, not JSON Lines.",
+        "Write each element of the array on a line of its own, without commas between the lines.",
+        True,
+    ),
+    Code(
+        "fewer-than-10-examples",
+        _E,
+        "The file has fewer examples than Azure needs to start a job.",
+        "Add examples; 10 are the minimum, 50 to 100 good ones the usual start.",
+    ),
+    Code("mixed-keys", _N, "Rows have different sets of keys.", "Check that this is meant."),
+    Code(
+        "duplicates-not-compared",
+        _N,
+        "The file has too many examples to compare all of them.",
+        "Split the file to have each part compared.",
+    ),
+    # The line
+    Code("blank-line", _E, "A line between the examples is empty.", "Remove the empty lines.", True),
+    Code("trailing-blank-line", _N, "The file ends in empty lines.", "Remove them if you like.", True),
+    Code("crlf", _N, "Lines end in CR LF (Windows).", "Nothing to do: Azure accepts it.", True),
+    Code(
+        "line-too-long",
+        _E,
+        "A line is longer than we read.",
+        "Check whether line breaks are missing; shorten or drop the example.",
+        True,
+    ),
+    Code("invalid-utf-8", _E, "Bytes that are not UTF-8.", "Save the file as UTF-8."),
+    Code(
+        "json-error",
+        _E,
+        "The line is not valid JSON.",
+        "Correct the line at the named column; write files with a JSON library, not by hand.",
+    ),
+    Code(
+        "pretty-printed",
+        _E,
+        "One JSON object is spread over several lines.",
+        "Write each object on one line.",
+        True,
+    ),
+    Code(
+        "raw-line-break",
+        _E,
+        "A line break stands inside a text and tears the object apart.",
+        "Write line breaks inside texts as \\n.",
+        True,
+    ),
+    Code("too-deep", _E, "Objects or arrays are nested too deeply.", "Flatten the data."),
+    Code(
+        "duplicate-key",
+        _E,
+        "A key stands twice in one object; readers disagree on which one counts.",
+        "Keep one of the two.",
+    ),
+    Code("not-a-number", _E, "NaN or Infinity, which JSON does not have.", "Write null or leave the key out."),
+    Code("number-out-of-range", _E, "A number too large to be stored.", "Write it as a string, or correct it."),
+    Code(
+        "lone-surrogate",
+        _E,
+        "Half of a surrogate pair: a character was cut in two.",
+        "Write the whole character, or remove the half.",
+    ),
+    Code("nul-character", _E, "A text contains the NUL character.", "Remove it.", True),
+    Code(
+        "row-not-object",
+        _E,
+        "The line is JSON, but not an object.",
+        'Write {"messages": […]} on each line.',
+    ),
+    # The example
+    Code("no-messages", _E, "The row has no list of messages.", 'Put the conversation under the key "messages".'),
+    Code(
+        "unknown-key",
+        _E,
+        'A key beside "messages" that chat examples do not have.',
+        "Remove it; allowed are messages, tools, parallel_tool_calls (and the older functions).",
+        True,
+    ),
+    Code("no-user", _E, "The conversation has no user message.", "Add the user's side."),
+    Code(
+        "no-assistant",
+        _E,
+        "The conversation has no assistant message: there is nothing to learn.",
+        "Add the answer the model should give, or drop the line.",
+        True,
+    ),
+    Code(
+        "last-message-not-assistant",
+        _E,
+        "The conversation does not end with the assistant.",
+        "End it with the answer the model should give, or drop what follows the last answer.",
+        True,
+    ),
+    Code(
+        "system-not-first",
+        _W,
+        "A system or developer message stands after other messages.",
+        "Put it first, as it will stand when the model is used.",
+    ),
+    Code(
+        "consecutive-assistant",
+        _N,
+        "Two assistant messages follow one another.",
+        "Join them if they are one answer.",
+    ),
+    Code(
+        "nothing-trained",
+        _E,
+        "Every assistant message has weight 0: there is nothing to learn.",
+        "Give one answer weight 1, or drop the line.",
+        True,
+    ),
+    Code(
+        "over-long-example",
+        _E,
+        "The example has more tokens than the model accepts.",
+        "Drop these lines into a new version, or shorten the examples.",
+        True,
+    ),
+    Code("too-many-images", _E, "The example has more images than Azure accepts.", "Split the example."),
+    # The message
+    Code("message-shape", _E, "A message is not an object.", 'Write {"role": …, "content": …}.'),
+    Code(
+        "unknown-role",
+        _E,
+        "A message has no role, or one that does not exist.",
+        "Use system, developer, user, assistant or tool.",
+    ),
+    Code(
+        "unknown-message-key",
+        _E,
+        "A message has a key that chat messages do not have.",
+        "Remove the key.",
+        True,
+    ),
+    Code(
+        "misplaced-message-key",
+        _E,
+        "A message has a key that belongs to another role.",
+        "Move or remove the key.",
+    ),
+    Code("name-shape", _E, "The name of a message is not a text.", "Write the name as a string.", True),
+    Code("empty-content", _E, "A message has no content.", "Write the text, or drop the line.", True),
+    Code("content-shape", _E, "Content is neither a text nor a list of parts.", "Write the content as a string."),
+    Code(
+        "unknown-content-part",
+        _E,
+        "A content part of a type that training does not know.",
+        "Use parts of type text and image_url; write tool calls as tool_calls and tool messages.",
+    ),
+    Code("image-not-from-user", _E, "An image outside a user message.", "Move the image to a user message."),
+    Code(
+        "image-url",
+        _E,
+        "An image is not given as an https address or a data URL of a JPEG, PNG or WEBP.",
+        'Write {"type": "image_url", "image_url": {"url": "https://…"}}.',
+    ),
+    Code("weight-value", _E, "A weight other than 0 or 1.", "Write 0 (do not learn this answer) or 1."),
+    Code("weight-not-assistant", _E, "A weight on a message that is never learnt.", "Remove the weight.", True),
+    # Tools
+    Code(
+        "tools-shape",
+        _E,
+        "The list of tools is not well formed.",
+        'Write {"type": "function", "function": {"name": …, "parameters": {…}}} for each tool.',
+    ),
+    Code("parallel-tool-calls-shape", _E, "parallel_tool_calls is not true or false.", "Write true or false."),
+    Code(
+        "tool-calls-shape",
+        _E,
+        "A tool call is not well formed.",
+        'Write {"id": …, "type": "function", "function": {"name": …, "arguments": "…"}}.',
+    ),
+    Code(
+        "arguments-not-json",
+        _E,
+        "The arguments of a call are not a JSON text.",
+        "Write the arguments as a string that contains JSON.",
+    ),
+    Code("tool-not-declared", _W, "A call to a function the row does not declare.", "Add it to the row's tools."),
+    Code(
+        "tool-reply-without-call",
+        _E,
+        "A tool message answers no call.",
+        "Give the call before it the same id (tool_call_id), or remove the message.",
+    ),
+    Code(
+        "call-without-tool-reply",
+        _E,
+        "A call in the middle of the conversation is not answered.",
+        "Add a tool message with its id, or end the example at the call.",
+    ),
+    # The text
+    Code(
+        "template-placeholder",
+        _W,
+        "A placeholder such as {{name}} was never filled in; the model will learn to write it.",
+        "Fill it in.",
+    ),
+    Code(
+        "answer-outer-whitespace",
+        _N,
+        "Answers begin or end in white space; the model will learn it.",
+        "Trim the answers.",
+        True,
+    ),
+    Code(
+        "control-char", _N, "Control characters inside texts.", "Remove them; often they come from PDF files.", True
+    ),
+    Code("zero-width", _N, "Invisible characters inside texts.", "Remove them.", True),
+    Code(
+        "exact-duplicate", _N, "The same example again.", "Drop the repetitions, unless the weight is meant.", True
+    ),
+    Code(
+        "conflicting-answer",
+        _N,
+        "The same prompt with another answer.",
+        "Keep the better answer, unless variety is meant.",
+    ),
+    Code(
+        "leakage",
+        _W,
+        "Validation examples stand in the training file, so the validation loss looks better than it is.",
+        "Drop them from one of the two files.",
+        True,
+    ),
+)
+
+CODES = {code.name: code for code in _ALL}
+
+
+def render_codes_markdown() -> str:
+    """The page docs/reference/findings.md, written from this list."""
+    rows = [
+        f"| `{code.name}` | {code.severity} | {code.meaning} | {code.remedy} | {'yes' if code.fixable else ''} |"
+        for code in _ALL
+    ]
+    return "\n".join(
+        (
+            "# Findings of a dataset check",
+            "",
+            "Generated from `app/datasets/engine/codes.py`. An error rejects the file; warnings and notes do not.",
+            "“Fixable” findings can be removed by the service without inventing content.",
+            "",
+            "| code | severity | meaning | remedy | fixable |",
+            "|---|---|---|---|---|",
+            *rows,
+            "",
+        )
+    )

@@ -1,0 +1,107 @@
+"""Gathers findings while lines go by: line ranges are merged at once, so a million bad lines cost no memory.
+
+Must not know any rule.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from app.datasets.engine.codes import CODES
+from app.datasets.engine.report import Finding, LineRange, Severity
+
+RANGES_MAX = 10_000
+"""Line ranges stored per code; further ones are only counted (about 1 MB per code at the worst)."""
+EXAMPLES_MAX = 3
+"""Occurrences told in words."""
+
+_ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
+
+
+class Ranges:
+    """Line numbers in ascending order, kept as merged ranges."""
+
+    __slots__ = ("_pairs", "count", "last", "more")
+
+    def __init__(self) -> None:
+        self._pairs: list[list[int]] = []
+        self.count = 0
+        self.last = 0
+        self.more = 0
+
+    def add(self, first: int, last: int | None = None) -> None:
+        """Takes one line, or all from `first` to `last`; lines already taken are ignored."""
+        last = first if last is None else last
+        first = max(first, self.last + 1)
+        if last < first:
+            return
+        self.count += last - first + 1
+        if first == self.last + 1 and self.last and not self.more:
+            self._pairs[-1][1] = last
+        elif len(self._pairs) < RANGES_MAX:
+            self._pairs.append([first, last])
+        elif first > self.last + 1 or not self.more:
+            self.more += 1
+        self.last = last
+
+    def as_tuples(self) -> tuple[LineRange, ...]:
+        return tuple((first, last) for first, last in self._pairs)
+
+
+@dataclass(slots=True)
+class _Gathered:
+    message: str = ""
+    remedy: str = ""
+    pointer: str | None = None
+    ranges: Ranges = field(default_factory=Ranges)
+    examples: list[str] = field(default_factory=list)
+
+
+class Findings:
+    """All findings of one check, by code."""
+
+    def __init__(self) -> None:
+        self._gathered: dict[str, _Gathered] = {}
+
+    def __contains__(self, code: str) -> bool:
+        return code in self._gathered
+
+    def add(self, code: str, line: int, detail: str = "", *, pointer: str | None = None) -> None:
+        """Notes `code` on one line; `detail` says what exactly, for the first few."""
+        self.add_range(code, line, line, detail, pointer=pointer)
+
+    def add_range(self, code: str, first: int, last: int, detail: str = "", *, pointer: str | None = None) -> None:
+        gathered = self._gathered.get(code)
+        if gathered is None:
+            gathered = self._gathered[code] = _Gathered(pointer=pointer)
+        if detail and len(gathered.examples) < EXAMPLES_MAX and first > gathered.ranges.last:
+            where = f"line {first:,}" if first == last else f"lines {first:,}-{last:,}"
+            gathered.examples.append(f"{where}: {detail}")
+        gathered.ranges.add(first, last)
+
+    def add_file(self, code: str, message: str, *examples: str, remedy: str = "") -> None:
+        """Notes a finding about the whole file, or gives the words for one already gathered by line."""
+        gathered = self._gathered.setdefault(code, _Gathered())
+        gathered.message = message
+        gathered.remedy = remedy
+        gathered.examples.extend(examples[: EXAMPLES_MAX - len(gathered.examples)])
+
+    def as_list(self) -> list[Finding]:
+        found = [_finding(code, gathered) for code, gathered in self._gathered.items()]
+        return sorted(found, key=lambda f: (_ORDER[f.severity], f.lines[0] if f.lines else (0, 0), f.code))
+
+
+def _finding(name: str, gathered: _Gathered) -> Finding:
+    code = CODES[name]
+    return Finding(
+        code=name,
+        severity=code.severity,
+        message=gathered.message or code.meaning,
+        remedy=gathered.remedy or code.remedy,
+        lines=gathered.ranges.as_tuples(),
+        count=gathered.ranges.count or 1,
+        pointer=gathered.pointer,
+        examples=tuple(gathered.examples),
+        fixable=code.fixable,
+        more_ranges=gathered.ranges.more,
+    )
