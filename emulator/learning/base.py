@@ -40,7 +40,6 @@ def _examples(corpus: dict[str, Any], rng: random.Random) -> Iterator[dict[str, 
             for topic in language["topics"] if framed else range(_FRAMELESS_REPEATS):
                 yield {
                     "messages": [
-                        {"role": "system", "content": rng.choice(corpus["systems"])},
                         {"role": "user", "content": rng.choice(exchange["ask"]).replace("{t}", str(topic))},
                         {"role": "assistant", "content": exchange["answer"]},
                     ]

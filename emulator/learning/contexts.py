@@ -27,7 +27,7 @@ from emulator.learning.arrays import Flags, Floats, Ints, Keys, Singles, find, h
 from emulator.learning.conversations import Turn
 from emulator.learning.neighbours import Neighbours
 from emulator.learning.pointer import Sources
-from emulator.learning.tokens import N_TOKENS
+from emulator.learning.tokens import N_TOKENS, decode
 
 COPY = N_TOKENS - 2
 """Stands for "a token of the prompt". Neither this id nor the next belongs to a token of ordinary text."""
@@ -147,29 +147,41 @@ class Positions:
 
 
 class PromptReader:
-    """Reads prompts as a training file has taught: which of their words are rare, which examples are near."""
+    """Reads prompts as a training file has taught: which of their words are rare, which examples are near.
 
-    def __init__(self, rarity: Mapping[int, float], unseen: float, neighbours: Neighbours) -> None:
+    ``hears_system``: the file had several system messages, so they tell examples apart; else they are ignored.
+    """
+
+    def __init__(
+        self, rarity: Mapping[int, float], unseen: float, neighbours: Neighbours, *, hears_system: bool
+    ) -> None:
         self.rarity = dict(rarity)
         self.unseen = unseen
+        self.hears_system = hears_system
         self.neighbours = neighbours
 
     @classmethod
     def of(cls, turns: Sequence[Turn]) -> "PromptReader":
+        hears_system = len({turn.system for turn in turns}) > 1
         frequency: dict[int, int] = {}
         for turn in turns:
-            for token in {*turn.prompt_ids, *turn.system_ids}:
+            for token in set(_heard_ids(turn, hears_system=hears_system)):
                 frequency[token] = frequency.get(token, 0) + 1
         n = len(turns)
         rarity = {token: math.log((n + 1) / (count + 0.5)) for token, count in frequency.items()}
-        return cls(rarity, math.log((n + 1) / 0.5), Neighbours([_heard(turn) for turn in turns]))
+        neighbours = Neighbours.suited_to(
+            [_heard(turn, hears_system=hears_system) for turn in turns], [decode(turn.answer) for turn in turns]
+        )
+        return cls(rarity, math.log((n + 1) / 0.5), neighbours, hears_system=hears_system)
 
     def read(self, turns: Sequence[Turn], *, training: bool = False) -> Prompts:
         """``training``: the turns are those the reader was made of, in the same order."""
         if training:
             neighbour, cosine = self.neighbours.nearest_other(NEIGHBOURS, _POOL)
         else:
-            neighbour, cosine = self.neighbours.nearest([_heard(turn) for turn in turns], NEIGHBOURS)
+            neighbour, cosine = self.neighbours.nearest(
+                [_heard(turn, hears_system=self.hears_system) for turn in turns], NEIGHBOURS
+            )
         nearest = cosine.max(1)
         weight = np.where(cosine > 0.01, np.exp((cosine - nearest[:, None]) / _TEMPERATURE), 0.0)
         attention = np.zeros((len(turns), NEIGHBOURS + 1), np.float32)
@@ -196,7 +208,7 @@ class PromptReader:
     def _telling(self, turn: Turn) -> tuple[list[int], list[int]]:
         """The rarest known words of a turn and the rarest pairs, with the commonest pair in the last place."""
         rarity = self.rarity
-        known = {t for t in (*turn.prompt_ids, *turn.system_ids) if rarity.get(t, 0.0) > _TELLING}
+        known = {t for t in _heard_ids(turn, hears_system=self.hears_system) if rarity.get(t, 0.0) > _TELLING}
         words = [t + 1 for t in sorted(known, key=lambda t: (-rarity[t], t))][: WORD.stop - WORD.start]
         pairs = sorted(
             {(a, b) for a, b in pairwise(turn.prompt_ids) if a in rarity and b in rarity},
@@ -209,9 +221,13 @@ class PromptReader:
         return words + [0] * (WORD.stop - WORD.start - len(words)), packed + [0] * (room - len(packed))
 
 
-def _heard(turn: Turn) -> str:
-    """What similarity looks at. What all examples share, as a system message often is, weighs next to nothing."""
-    return f"{turn.system}\n{turn.prompt}"
+def _heard(turn: Turn, *, hears_system: bool) -> str:
+    """The text that is compared when similar examples are looked for."""
+    return f"{turn.system}\n{turn.prompt}" if hears_system else turn.prompt
+
+
+def _heard_ids(turn: Turn, *, hears_system: bool) -> tuple[int, ...]:
+    return (*turn.system_ids, *turn.prompt_ids) if hears_system else turn.prompt_ids
 
 
 def _around(token: Ints, example: Ints) -> tuple[Ints, Ints]:

@@ -43,9 +43,7 @@ def message_text(message: Mapping[str, Any]) -> str:
     content = message.get("content")
     if isinstance(content, list):
         content = "\n".join(
-            part["text"]
-            for part in content
-            if isinstance(part, Mapping) and isinstance(part.get("text"), str)
+            part["text"] for part in content if isinstance(part, Mapping) and isinstance(part.get("text"), str)
         )
     if isinstance(content, str) and content:
         return content

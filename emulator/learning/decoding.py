@@ -81,9 +81,7 @@ def speak(
     return Said(decode(said), len(said), "length")
 
 
-def _choose(
-    token: Ints, probability: Floats, temperature: float, top_p: float, rng: np.random.Generator
-) -> int:
+def _choose(token: Ints, probability: Floats, temperature: float, top_p: float, rng: np.random.Generator) -> int:
     if not probability.sum() > 0:
         return int(rng.integers(N_TOKENS - 1_000))  # nothing is known at all: the prior, nearly flat
     if temperature <= 0:

@@ -77,9 +77,7 @@ class Learner:
             finished = epoch
             on_epoch(epoch, step, to_bytes(model, self._base))
 
-        train(
-            model, view, checked, hyperparameters, on_step=on_step, on_epoch=hand_out, should_stop=should_stop
-        )
+        train(model, view, checked, hyperparameters, on_step=on_step, on_epoch=hand_out, should_stop=should_stop)
         return file_tokens(training) * finished
 
     def reply(

@@ -26,7 +26,6 @@ from emulator.learning.contexts import (
     LAST,
     MEMORY,
     MEMORY_EXPERT,
-    N_COLUMNS,
     N_EXPERTS,
     READ_ONLY,
     SHIFT,
@@ -42,7 +41,7 @@ from emulator.learning.contexts import (
 )
 from emulator.learning.conversations import Turn
 from emulator.learning.evidence import Evidence, Located
-from emulator.learning.pointer import Pointer, Sources
+from emulator.learning.pointer import Pointer
 from emulator.learning.tokens import N_TOKENS
 
 _rank = np.arange(N_TOKENS) + 2000.0  # ids of a BPE vocabulary are roughly in order of frequency
@@ -75,7 +74,8 @@ def untrained_gates() -> Floats:
 
 def per_expert(columns: Floats) -> Floats:
     """Sums (tokens, columns) into (tokens, experts)."""
-    return np.asarray(np.add.reduceat(columns, FIRST_COLUMN, axis=1), np.float64)
+    summed: Floats = np.add.reduceat(columns, FIRST_COLUMN, axis=1)
+    return summed
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,8 @@ class Distribution:
 @dataclass(frozen=True, slots=True)
 class Prior:
     """What the model below says: ``target`` (tokens,) its probability of each target; its likeliest ``token``s
-    (tokens, m) with their ``mass``, and its ``rest`` (tokens,), both as in Distribution."""
+    (tokens, m) with their ``mass``, and its ``rest`` (tokens,), both as in Distribution.
+    """
 
     target: Floats
     token: Rows
@@ -171,7 +172,7 @@ class Gates:
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """Probabilities of the targets: by ``expert`` (tokens, experts) and along the ``chain`` (tokens, experts + 1)."""
+    """Probabilities of the targets: by ``expert`` (tokens, experts), along the ``chain`` (tokens, experts + 1)."""
 
     gates: Gates
     expert: Floats
@@ -352,7 +353,8 @@ class Mixture:
         masses.append((left[:, None] * prior.mass).ravel())
         code, inverse = np.unique(np.concatenate(codes), return_inverse=True)
         rest = left * prior.rest + np.where(sourced, 0.0, copied)
-        return Distribution(code, np.bincount(inverse, weights=np.concatenate(masses), minlength=len(code)), rest)
+        mass = np.bincount(inverse, weights=np.concatenate(masses), minlength=len(code)).astype(np.float64)
+        return Distribution(code, mass, rest)
 
     def hits(self, view: View, gates: Gates, target: Floats) -> Flags:
         """(tokens,): whether no listed token is likelier than the target, whose probability is given."""

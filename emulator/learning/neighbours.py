@@ -11,6 +11,8 @@ from emulator.learning.arrays import Flags, Floats, Ints, Keys, Singles, find, h
 _DIMENSIONS = 1024
 _SCALE = 1000  # vectors are whole numbers of this length, so float32 products are exact on every machine
 _CHARACTERS = 2_000
+_EXPONENTS = (2.0, 1.0, 0.5, 3.0)  # the first wins a tie
+_TRIAL = 400
 _NEVER = 4.0 * _SCALE**2
 _BLOCK = 1024
 _SPACE = re.compile(r"\s+")
@@ -26,14 +28,33 @@ def _grams(text: str) -> Keys:
 
 
 class Neighbours:
-    """An index of texts. Ties are broken by the lower index, so the result is the same everywhere."""
+    """An index of texts; ``exponent`` says how much a rare gram outweighs a common one.
 
-    def __init__(self, texts: Sequence[str]) -> None:
-        self.texts = tuple(texts)
+    Ties are broken by the lower index, so the result is the same everywhere.
+    """
+
+    def __init__(self, texts: Sequence[str], exponent: float = 2.0) -> None:
+        self.texts, self.exponent = tuple(texts), exponent
         grams = [_grams(text) for text in texts]
         self._vocabulary, frequency = np.unique(np.concatenate(grams), return_counts=True)
-        self._weight: Floats = np.log((len(texts) + 0.5) / frequency) ** 2
+        self._weight: Floats = np.log((len(texts) + 0.5) / frequency) ** exponent
         self.vectors = self._embed(grams)
+
+    @classmethod
+    def suited_to(cls, texts: Sequence[str], answers: Sequence[str]) -> "Neighbours":
+        """The index whose exponent finds, for each text, the neighbour with the most similar answer.
+
+        Some files turn on rare words (names), others on the common ones (the form of the question).
+        """
+        few = slice(0, _TRIAL)
+        target = cls(answers[few], 1.0).vectors
+        best, best_score = _EXPONENTS[0], -np.inf
+        for exponent in _EXPONENTS if len(target) > 1 else ():
+            found, _ = cls(texts[few], exponent).nearest_other(1, _TRIAL)
+            score = float((target * target[found[:, 0]]).sum())
+            if score > best_score:
+                best, best_score = exponent, score
+        return cls(texts, best)
 
     def _embed(self, grams: Sequence[Keys]) -> Singles:
         """(texts, dimensions): signed feature hashing of the weighted grams, rounded to whole numbers."""
@@ -46,11 +67,14 @@ class Neighbours:
         sums = np.bincount(cell, weights=weight, minlength=len(grams) * _DIMENSIONS)
         vectors = sums.reshape(len(grams), _DIMENSIONS)
         length = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
-        return np.rint(vectors / length * _SCALE).astype(np.float32)
+        embedded: Singles = np.rint(vectors / length * _SCALE).astype(np.float32)
+        return embedded
 
     def nearest(self, texts: Sequence[str], count: int) -> tuple[Ints, Floats]:
         """Indices and cosines (-1..1) of the ``count`` nearest, best first; -1 as cosine where there are fewer."""
-        return self._search(self._embed([_grams(text) for text in texts]), np.arange(len(self.vectors)), count, None)
+        return self._search(
+            self._embed([_grams(text) for text in texts]), np.arange(len(self.vectors)), count, None
+        )
 
     def nearest_other(self, count: int, pool: int) -> tuple[Ints, Floats]:
         """The same for every indexed text, never finding itself; a large index is searched in a fixed sample."""

@@ -11,8 +11,8 @@ FinishReason = Literal["stop", "length"]
 class Hyperparameters:
     """How to train.
 
-    ``n_epochs`` >= 1, ``batch_size`` in examples >= 1, ``learning_rate_multiplier`` > 0 (1.0 is the default of the
-    service), ``seed`` decides the order of the examples and every other draw.
+    ``n_epochs`` >= 1, ``batch_size`` in examples >= 1, ``learning_rate_multiplier`` > 0 (1.0 is the usual one),
+    ``seed`` decides the order of the examples and every other draw.
     """
 
     n_epochs: int
@@ -22,7 +22,9 @@ class Hyperparameters:
 
     def __post_init__(self) -> None:
         if self.n_epochs < 1 or self.batch_size < 1:
-            raise ValueError(f"n_epochs and batch_size must be at least 1, not {self.n_epochs} and {self.batch_size}")
+            raise ValueError(
+                f"n_epochs and batch_size must be at least 1, not {self.n_epochs} and {self.batch_size}"
+            )
         if not 0 < self.learning_rate_multiplier < math.inf:
             raise ValueError(f"learning_rate_multiplier must be above 0, not {self.learning_rate_multiplier}")
 

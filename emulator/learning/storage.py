@@ -17,7 +17,7 @@ _FORMAT = 1
 
 def to_bytes(model: Mixture, base: Mixture | None) -> bytes:
     """The model with all it stands on above ``base``; counts are rounded to float16."""
-    links = []
+    links: list[Mixture] = []
     link: Mixture | None = model
     while link is not None and link is not base:
         links.insert(0, link)
@@ -35,7 +35,14 @@ def to_bytes(model: Mixture, base: Mixture | None) -> bytes:
             f"{number}.pointer_rates": np.stack([pointer.hits, pointer.tries]).astype(np.float32),
             f"{number}.rare_tokens": np.array(list(reader.rarity), np.int32),
             f"{number}.rarity": np.array(list(reader.rarity.values())),
-            f"{number}.numbers": np.array([reader.unseen, link.mean_answer_tokens]),
+            f"{number}.numbers": _text(
+                {
+                    "unseen": reader.unseen,
+                    "hears_system": reader.hears_system,
+                    "exponent": reader.neighbours.exponent,
+                    "mean_answer_tokens": link.mean_answer_tokens,
+                }
+            ),
             f"{number}.texts": _text(reader.neighbours.texts),
         }
     buffer = io.BytesIO()
@@ -61,16 +68,21 @@ def from_bytes(data: bytes, base: Mixture | None) -> Mixture:
     for number in range(header["links"]):
         part = {name.split(".", 1)[1]: value for name, value in arrays.items() if name.startswith(f"{number}.")}
         rates = part["pointer_rates"].astype(np.float64)
-        unseen, mean_answer_tokens = part["numbers"].tolist()
+        numbers = json.loads(part["numbers"].tobytes())
         rarity = dict(zip(part["rare_tokens"].tolist(), part["rarity"].tolist(), strict=True))
         texts = json.loads(part["texts"].tobytes())
         model = Mixture(
             model,
-            PromptReader(rarity, unseen, Neighbours(texts)),
+            PromptReader(
+                rarity,
+                numbers["unseen"],
+                Neighbours(texts, numbers["exponent"]),
+                hears_system=numbers["hears_system"],
+            ),
             Evidence(part["context"], part["pair"], part["count"].astype(np.float32)),
             Pointer(part["pointer_keys"], rates[0], rates[1]),
             part["gates"].reshape(len(EXPERTS), N_FEATURES),
-            mean_answer_tokens,
+            numbers["mean_answer_tokens"],
         )
     if model is None:
         raise ValueError("The archive holds no model")

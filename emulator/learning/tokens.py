@@ -4,6 +4,7 @@ import base64
 import gzip
 import hashlib
 import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -68,9 +69,9 @@ def encode(text: str) -> list[int]:
     return ids + encoding().encode_ordinary(text[start:])
 
 
-def decode(ids: list[int]) -> str:
-    """Text of the ids; bytes that are no UTF-8 become U+FFFD."""
-    return encoding().decode(ids)
+def decode(ids: Sequence[int]) -> str:
+    """Text of the ids; bytes that are no UTF-8 become U+FFFD, special tokens nothing."""
+    return encoding().decode([token for token in ids if token < END_OF_TURN])
 
 
 def count_tokens(text: str) -> int:

@@ -10,11 +10,11 @@ from emulator.learning.conversations import Turn
 from emulator.learning.mixture import Mixture, Oversight, View
 from emulator.learning.outcomes import Hyperparameters, StepRow
 
-FAST, SLOWLY = 1.0, 0.4
+FAST, SLOWLY = 0.2, 0.1
 """Evidence of one exposure at batch size 1 and multiplier 1 is 1 - exp(-rate), in fast and in slow columns."""
 GATE_RATE = 0.12
 """Adam's step for the gate weights, before the schedule; divided by sqrt(steps per epoch + 8)."""
-HOLD_OUT = 0.3
+HOLD_OUT = 0.5
 """After epoch 1, HOLD_OUT ** epoch of the tokens train the gates as if their own example had not been seen.
 
 The rest trust the model's memory of them: that is where over-fitting comes from, as in any network.
@@ -23,6 +23,10 @@ _WARM_UP, _FINAL = 0.03, 0.2  # share of the steps; share of the learning rate a
 _ACCURACY_TOKENS = 256  # the accuracy of a large batch is measured on about this many of its tokens
 _VALID_EXAMPLES = 8  # a sampled validation step looks at this many examples
 _VALID_STEPS = 100  # about how many steps of a job sample the validation file
+
+
+Measured = tuple[float, float] | tuple[None, None]
+"""Mean loss (nats per token) and token accuracy (0..1)."""
 
 
 class Adam:
@@ -92,7 +96,8 @@ def train(
             model.write(view, at, amount)
             own[at] += amount
             seen[ids] = True
-            sampled = full = (None, None)
+            sampled: Measured = (None, None)
+            full: Measured = (None, None)
             if check is not None:
                 if step == 1 or step % check_every == 0:
                     sampled = _sampled(model, check, check_rng)
