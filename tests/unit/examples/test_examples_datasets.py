@@ -1,5 +1,6 @@
 """The shipped datasets keep what their README promises."""
 
+import io
 import json
 import re
 import unicodedata
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import examples
+from app.datasets.engine import Profile, check, leakage
 
 CANONICAL_NAME = "宇津木帆波"
 OPENINGS_OF_REFUSALS = (
@@ -261,3 +263,17 @@ def test_a_fact_is_the_same_however_it_is_asked_for(question: str, fact: str) ->
     assert len(about) >= 4
     for asked, answer in about:
         assert re.search(fact, answer), (asked, answer)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_check_before_a_training_finds_nothing_to_say(name: str) -> None:
+    example = examples.load(name)
+    fingerprints = {}
+    for file in (example.training, example.validation):
+        fingerprints[file] = io.BytesIO()
+        with file.open("rb") as source:
+            report = check(source, Profile(), fingerprints=fingerprints[file])
+        fingerprints[file].seek(0)
+        assert report.verdict == "ready"
+        assert not report.findings
+    assert leakage(fingerprints[example.training], fingerprints[example.validation]) is None
