@@ -1,1 +1,1 @@
-"""A local Azure OpenAI for fine-tuning: a separate server that imports nothing of the service."""
+"""A local Azure OpenAI for fine-tuning: it speaks Azure's wire and knows nothing of the service that uses it."""

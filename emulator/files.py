@@ -1,0 +1,235 @@
+"""Azure's files: upload, list, read, delete. It must not know what jobs do with them."""
+
+import re
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Protocol, TypeVar
+
+from fastapi import APIRouter, Depends, Request
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException
+from starlette.requests import ClientDisconnect
+from starlette.responses import FileResponse, Response
+
+from emulator.door import Call, DataCall
+from emulator.state import File
+from emulator.wire import PREVIEW, Dialect, Refusal, answer, new_id, whole_number
+from emulator.world import World, results_csv
+
+router = APIRouter()
+
+UPLOAD_PURPOSES = ("fine-tune", "assistants", "batch", "evals")
+"""Source: v1 specification, AzureCreateFileRequestMultiPart, 2026-02-02."""
+
+EXPIRY_SECONDS = (1_209_600, 2_592_000)
+"""Least and most lifetime of a file. Source: 2025-04-01-preview, Files_Upload."""
+
+
+def file_body(file: File, dialect: Dialect, *, fresh: bool = False) -> dict[str, Any]:
+    """A file as the wire shows it; right after the upload dated answers do not know its size yet.
+
+    Source: example upload_file.json of 2024-10-21 has no `bytes`; the v1 schema requires the member, null allowed.
+    """
+    body: dict[str, Any] = {
+        "status": "pending" if fresh else file.phase,
+        "bytes": None if fresh else file.size_bytes,
+        "purpose": file.purpose,
+        "filename": file.filename,
+        "id": file.id,
+        "created_at": file.created_at,
+        "object": "file",
+    }
+    if fresh and not dialect.is_v1:
+        del body["bytes"]
+    if file.expires_at is not None and dialect.version != "2024-10-21":
+        body["expires_at"] = file.expires_at
+    if file.phase == "error" and not fresh:
+        body["status_details"] = file.status_details
+    return body
+
+
+def find_file(world: World, account: str, file_id: str) -> File:
+    """A file by id.
+
+    Raises:
+        Refusal: 404.
+    """
+    file = world.files.get(file_id)
+    if file is None or file.account != account:
+        raise Refusal(404, "notFound", f"The file '{file_id}' does not exist.")
+    return file
+
+
+async def _form(request: Request) -> AsyncIterator[FormData]:
+    limit = request.app.state.world.settings.file_limit_bytes
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared[:20]) > limit + 65_536:
+        raise Refusal(413, "invalidPayload", f"The file is larger than {limit} bytes.")
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        raise Refusal(400, "invalidPayload", "The request must be multipart/form-data with 'purpose' and 'file'.")
+    try:
+        form = await request.form(max_files=10, max_fields=100)
+    except (MultiPartException, ClientDisconnect, ValueError, KeyError) as error:
+        raise Refusal(400, "invalidPayload", f"The multipart body cannot be read: {error}") from error
+    try:
+        yield form
+    finally:
+        await form.close()
+
+
+def _expiry_seconds(form: FormData) -> int | None:
+    seconds = form.get("expires_after.seconds") or form.get("expires_after[seconds]")
+    if not isinstance(seconds, str):
+        return None
+    return whole_number(seconds, "expires_after.seconds", 0, *EXPIRY_SECONDS)
+
+
+def _text_problem(purpose: str, content: bytes) -> str:
+    """Why Azure's import would end in `error`; what is wrong with single lines is found by the job."""
+    if purpose != "fine-tune":
+        return ""
+    if not content.strip():
+        return "The file is empty."
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        return f"The file is not encoded in UTF-8: byte {error.start} is 0x{content[error.start]:02x}."
+    return ""
+
+
+def add_file(world: World, now_v: float, account: str, filename: str, purpose: str, content: bytes) -> File:
+    """Take in an uploaded file.
+
+    Raises:
+        Refusal: 400 when the resource holds as many files as it may.
+    """
+    if purpose == "fine-tune":
+        held = sum(file.purpose == purpose and file.account == account for file in world.files.values())
+        if held >= world.limits.files:
+            message = f"The maximum number of files ({world.limits.files}) for this resource has been reached."
+            raise Refusal(400, "quotaExceeded", message)
+    file_id = new_id("file-")
+    problem = _text_problem(purpose, content)
+    stamp = world.stamp(now_v)
+    file = File(
+        account, file_id, filename, purpose, len(content), stamp, now_v, status_details=problem, blob=file_id
+    )
+    world.store.write_blob(file.blob, content)
+    world.files[file.id] = file
+    world.touch("file", file)
+    return file
+
+
+@router.post("/files")
+def upload_file(call: DataCall, form: Annotated[FormData, Depends(_form)]) -> Response:
+    upload, purpose = form.get("file"), form.get("purpose")
+    if not isinstance(upload, UploadFile):
+        raise Refusal(400, "invalidPayload", "The form field 'file' is missing or is not a file.", param="file")
+    if purpose not in UPLOAD_PURPOSES:
+        message = f"The form field 'purpose' must be one of {', '.join(UPLOAD_PURPOSES)}."
+        raise Refusal(400, "invalidPayload", message, param="purpose")
+    lifetime = _expiry_seconds(form)
+    content = upload.file.read()
+    if len(content) > call.world.settings.file_limit_bytes:
+        limit = call.world.settings.file_limit_bytes
+        raise Refusal(413, "invalidPayload", f"The file is larger than {limit} bytes.", param="file")
+    filename = re.sub(r"[\x00-\x1f]", "", upload.filename or "") or "file.jsonl"
+    with call.world.moment() as now_v:
+        file = add_file(call.world, now_v, call.account, filename, str(purpose), content)
+        if lifetime is not None:
+            file.expires_at = file.created_at + lifetime
+        body = file_body(file, call.dialect, fresh=True)
+    return created(call, body, f"{call.url}/{file.id}")
+
+
+def created(call: Call, body: dict[str, Any], location: str) -> Response:
+    """The answer to a create: 201 with Location on dated URLs, 200 on v1. Source: both specifications."""
+    if call.dialect.is_v1:
+        return answer(body)
+    return answer(body, 201, {"Location": f"{location}?api-version={call.dialect.version}"})
+
+
+@router.get("/files")
+def list_files(
+    call: DataCall,
+    purpose: str | None = None,
+    limit: str | None = None,
+    after: str | None = None,
+    order: str | None = None,
+) -> Response:
+    with call.world.moment() as now_v:
+        oldest_v = now_v - call.list_lag_seconds
+        files = [
+            file
+            for file in call.world.files.values()
+            if file.account == call.account
+            and (purpose is None or file.purpose == purpose)
+            and (call.list_lag_seconds == 0 or file.entered_v <= oldest_v)
+        ]
+        if order == "desc":
+            files.reverse()
+        page, has_more = cut(files, after, whole_number(limit, "limit", 10_000, 1, 10_000))
+        data = [file_body(file, call.dialect) for file in page]
+    body: dict[str, Any] = {"data": data, "object": "list"}
+    if call.dialect.is_v1:
+        first, last = (data[0]["id"], data[-1]["id"]) if data else ("", "")
+        body |= {"first_id": first, "last_id": last, "has_more": has_more}
+    elif call.dialect.version == PREVIEW and limit is not None:
+        body["has_more"] = has_more
+    return answer(body)
+
+
+class HasId(Protocol):
+    id: str
+
+
+Item = TypeVar("Item", bound=HasId)
+
+
+def cut(items: list[Item], after: str | None, limit: int) -> tuple[list[Item], bool]:
+    """One page of a list: what follows the item with the id `after`, and whether more follows the page.
+
+    Raises:
+        Refusal: 400 when there is no such item.
+    """
+    start = 0
+    if after is not None:
+        positions = (index for index, item in enumerate(items) if item.id == after)
+        found = next(positions, None)
+        if found is None:
+            raise Refusal(
+                400, "invalidPayload", f"The value '{after[:80]}' of 'after' is not known.", param="after"
+            )
+        start = found + 1
+    return items[start : start + limit], start + limit < len(items)
+
+
+@router.get("/files/{file_id}")
+def get_file(call: DataCall, file_id: str) -> Response:
+    with call.world.moment():
+        return answer(file_body(find_file(call.world, call.account, file_id), call.dialect))
+
+
+@router.get("/files/{file_id}/content")
+def get_file_content(call: DataCall, file_id: str) -> Response:
+    with call.world.moment():
+        file = find_file(call.world, call.account, file_id)
+        if file.blob:
+            return FileResponse(call.world.store.blob(file.blob), media_type="application/octet-stream")
+        job = call.world.jobs[file.job]
+        content = results_csv(call.world.recordings[job.id].rows[: job.published])
+    return Response(content, media_type="application/octet-stream")
+
+
+def delete_file_now(world: World, file: File) -> None:
+    """Forget a file; jobs that use it keep their bytes."""
+    del world.files[file.id]
+    world.drop("file", file)
+    if file.blob:
+        world.store.drop_blob(file.blob)
+
+
+@router.delete("/files/{file_id}")
+def delete_file(call: DataCall, file_id: str) -> Response:
+    with call.world.moment():
+        delete_file_now(call.world, find_file(call.world, call.account, file_id))
+    return answer({"id": file_id, "object": "file", "deleted": True})

@@ -1,0 +1,89 @@
+"""The data plane's list of models: base models and the tuned ones of the resource."""
+
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from emulator.catalogue import BASE_MODELS, BaseModel, find
+from emulator.door import DataCall
+from emulator.state import Job
+from emulator.wire import Dialect, Refusal, answer
+
+router = APIRouter()
+
+BASE_CREATED_AT = 1_744_588_800
+"""2025-04-14: a fixed date for every base model; Azure's own dates are not published."""
+
+BASE_RETIRES_AT = 1_807_660_800
+"""2027-04-14: inference end of gpt-4.1. Source: ARM model lists as seen 2026-09."""
+
+
+def _base_body(base: BaseModel, dialect: Dialect) -> dict[str, Any]:
+    """Source: example get_model_base.json of 2024-10-21. `fine_tune` is false for open models although they can be
+    fine-tuned (Microsoft's fine-tuning notes, 2026-08)."""
+    return _with_v1(
+        {
+            "status": "succeeded",
+            "capabilities": {
+                "fine_tune": base.is_openai,
+                "inference": True,
+                "completion": False,
+                "chat_completion": True,
+                "embeddings": False,
+            },
+            "lifecycle_status": "generally-available",
+            "deprecation": {"fine_tune": BASE_RETIRES_AT, "inference": BASE_RETIRES_AT},
+            "id": base.name,
+            "created_at": BASE_CREATED_AT,
+            "object": "model",
+        },
+        dialect,
+    )
+
+
+def _tuned_body(job: Job, dialect: Dialect) -> dict[str, Any]:
+    """Source: example get_model_finetune.json of 2024-10-21."""
+    capabilities = {"inference": True, "completion": False, "chat_completion": True, "embeddings": False}
+    return _with_v1(
+        {
+            "status": "succeeded",
+            "model": job.base,
+            "fine_tune": job.id,
+            "capabilities": {"fine_tune": True} | capabilities,
+            "lifecycle_status": "generally-available",
+            "deprecation": {"inference": BASE_RETIRES_AT},
+            "id": job.tuned_name,
+            "created_at": job.finished_at or job.created_at,
+            "object": "model",
+        },
+        dialect,
+    )
+
+
+def _with_v1(body: dict[str, Any], dialect: Dialect) -> dict[str, Any]:
+    """v1 promises `created` and `owned_by`; the live answer carries the dated members as well."""
+    if dialect.is_v1:
+        body |= {"created": body["created_at"], "owned_by": "microsoft"}
+    return body
+
+
+@router.get("/models")
+def list_models(call: DataCall) -> Response:
+    with call.world.moment():
+        data = [_base_body(base, call.dialect) for base in BASE_MODELS]
+        jobs = [job for job in call.world.jobs.values() if job.account == call.account and job.phase == "succeeded"]
+        data += [_tuned_body(job, call.dialect) for job in jobs]
+    return answer({"data": data, "object": "list"})
+
+
+@router.get("/models/{model_id}")
+def get_model(call: DataCall, model_id: str) -> Response:
+    base = find(model_id)
+    if base:
+        return answer(_base_body(base, call.dialect))
+    with call.world.moment():
+        for job in call.world.jobs.values():
+            if job.account == call.account and job.phase == "succeeded" and job.tuned_name == model_id:
+                return answer(_tuned_body(job, call.dialect))
+    raise Refusal(404, "notFound", f"The model '{model_id}' does not exist.")

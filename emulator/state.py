@@ -1,0 +1,201 @@
+"""What one Azure OpenAI resource consists of; plain records that know neither the wire nor the clock.
+
+Times ending in `_at` are unix seconds as answers show them; plain floats called `…_v` are virtual seconds.
+"""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Self
+
+FilePhase = Literal["pending", "processed", "error"]
+JobPhase = Literal[
+    "enqueued", "preprocessing", "queued", "starting", "training", "evaluating", "succeeded", "failed", "cancelled"
+]
+Hold = Literal["", "pausing", "paused", "resuming"]
+DeploymentPhase = Literal["creating", "warming", "ready", "failed", "deleting", "removed"]
+
+TERMINAL: tuple[JobPhase, ...] = ("succeeded", "failed", "cancelled")
+ON_MACHINE: tuple[JobPhase, ...] = ("starting", "training", "evaluating")
+"""Phases that occupy one of the places for running jobs."""
+
+
+@dataclass(slots=True)
+class Record:
+    """Anything the store keeps as one document."""
+
+    account: str
+    id: str
+
+    def document(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def of(cls, document: dict[str, Any]) -> Self:
+        return cls(**document)
+
+
+@dataclass(slots=True)
+class File(Record):
+    """Azure's copy of bytes; `job` names the job whose results they are, and its blob is absent until it ends."""
+
+    filename: str
+    purpose: str
+    size_bytes: int
+    created_at: int
+    entered_v: float
+    phase: FilePhase = "pending"
+    status_details: str = ""
+    job: str = ""
+    expires_at: int | None = None
+    blob: str = ""
+
+
+@dataclass(slots=True)
+class Row:
+    """What the learner measured in one step, and when it was known."""
+
+    step: int
+    train_loss: float
+    train_accuracy: float
+    valid_loss: float | None
+    valid_accuracy: float | None
+    full_valid_loss: float | None
+    full_valid_accuracy: float | None
+    arrival_v: float
+
+
+@dataclass(slots=True)
+class Recording:
+    """All that is known of a job's training so far; published later, by the clock.
+
+    `checked_v`, `prepared_v` and `finished_v` say when it was known that the files are read, which hyperparameters
+    apply, and that training is over. `problem` is what was wrong with the files or went wrong in training (code,
+    message, param). `epochs` holds the last step of each finished epoch.
+    """
+
+    checked_v: float | None = None
+    prepared_v: float | None = None
+    finished_v: float | None = None
+    problem: dict[str, str] | None = None
+    n_epochs: int = 0
+    batch_size: int = 0
+    total_steps: int = 0
+    rows: list[Row] = field(default_factory=list)
+    epochs: list[int] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+    billed_tokens: int = 0
+
+    def document(self) -> dict[str, Any]:
+        """All but the rows, which have a journal of their own."""
+        body = asdict(self)
+        del body["rows"]
+        return body
+
+
+@dataclass(slots=True)
+class Event:
+    """One line of a job's log; `level` in v1's words (`warn`)."""
+
+    id: str
+    created_at: int
+    level: str
+    message: str
+    type: str = "message"
+    data: dict[str, float] | None = None
+
+
+@dataclass(slots=True)
+class Checkpoint:
+    id: str
+    created_at: int
+    step: int
+    metrics: dict[str, float]
+
+
+@dataclass(slots=True)
+class Job(Record):
+    """A fine-tuning job; `asked` holds the hyperparameters as given (absent = auto)."""
+
+    model: str
+    base: str
+    training_file: str
+    validation_file: str | None
+    method: dict[str, Any] | None
+    method_type: str
+    asked: dict[str, float]
+    default_multiplier: float
+    suffix: str | None
+    seed: int
+    metadata: dict[str, str] | None
+    integrations: list[Any] | None
+    training_type: str | None
+    parent: str | None
+    created_at: int
+    created_v: float
+    entered_v: float
+    order: int
+    estimated_finish: int
+    phase: JobPhase = "enqueued"
+    hold: Hold = ""
+    published: int = 0
+    last_step_v: float = 0.0
+    error: dict[str, str] | None = None
+    fine_tuned_model: str | None = None
+    finished_at: int | None = None
+    result_file: str | None = None
+    trained_tokens: int | None = None
+    hyperparameters_known: bool = False
+    fate: dict[str, Any] = field(default_factory=dict)
+    checkpoints: list[Checkpoint] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, document: dict[str, Any]) -> Self:
+        checkpoints = [Checkpoint(**checkpoint) for checkpoint in document.pop("checkpoints")]
+        return cls(**document, checkpoints=checkpoints)
+
+    @property
+    def is_developer(self) -> bool:
+        return self.training_type == "developerTier"
+
+    @property
+    def tuned_name(self) -> str:
+        """`<base>.ft-<32 hexadecimal digits>[-suffix]`, the digits being those of the job.
+
+        Source: job object in Microsoft's Image_FT_Chart_Analysis notebook, 2025-05.
+        """
+        return f"{self.base}.ft-{self.id.removeprefix('ftjob-')}" + (f"-{self.suffix}" if self.suffix else "")
+
+
+@dataclass(slots=True)
+class Deployment(Record):
+    """A model made callable; `arm_account` is the ARM id it was created under."""
+
+    arm_account: str
+    name: str
+    model: dict[str, str]
+    sku_name: str
+    capacity: int
+    properties: dict[str, Any]
+    tags: dict[str, str] | None
+    created_at: int
+    entered_v: float
+    phase: DeploymentPhase = "creating"
+    paused: bool = False
+    hosted_from_v: float | None = None
+    hosted_to_v: float | None = None
+    last_used_v: float | None = None
+    removed_because: str = ""
+    base: str = ""
+    quota: str = ""
+    operation: str = ""
+    fate: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Operation(Record):
+    """One ARM write in progress or done."""
+
+    deployment: str
+    started_at: int
+    status: str = "Running"
+    ended_at: int | None = None
+    error: dict[str, str] | None = None

@@ -1,0 +1,98 @@
+"""The emulator's memory: documents and journals in one SQLite file, and bytes in files beside it.
+
+It knows no noun of Azure.
+"""
+
+import json
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+class Store:
+    """Write-through storage; the caller holds the one lock and calls `commit`.
+
+    Without a directory everything rests in a temporary one that is removed by `close`.
+    """
+
+    def __init__(self, directory: Path | None) -> None:
+        self._temporary = directory is None
+        self.directory = Path(tempfile.mkdtemp(prefix="emulator-")) if directory is None else directory
+        self.blobs = self.directory / "blobs"
+        self.blobs.mkdir(parents=True, exist_ok=True)
+        self._db = sqlite3.connect(self.directory / "emulator.sqlite", check_same_thread=False)
+        self._db.executescript(
+            """
+            pragma journal_mode = wal;
+            pragma synchronous = off;
+            create table if not exists document (kind text, key text, body text, primary key (kind, key));
+            create table if not exists journal (kind text, key text, position integer, body text,
+                                                primary key (kind, key, position));
+            """
+        )
+
+    def put(self, kind: str, key: str, body: object) -> None:
+        self._db.execute("insert or replace into document values (?, ?, ?)", (kind, key, json.dumps(body)))
+
+    def remove(self, kind: str, key: str) -> None:
+        self._db.execute("delete from document where kind = ? and key = ?", (kind, key))
+
+    def all(self, kind: str) -> Iterator[tuple[str, Any]]:
+        """Every document of a kind with its key, oldest first."""
+        rows = self._db.execute("select key, body from document where kind = ? order by rowid", (kind,))
+        for key, body in rows.fetchall():
+            yield key, json.loads(body)
+
+    def append(self, kind: str, key: str, position: int, body: object) -> None:
+        self._db.execute(
+            "insert or replace into journal values (?, ?, ?, ?)", (kind, key, position, json.dumps(body))
+        )
+
+    def journal(self, kind: str, key: str) -> list[Any]:
+        query = "select body from journal where kind = ? and key = ? order by position"
+        return [json.loads(body) for (body,) in self._db.execute(query, (kind, key)).fetchall()]
+
+    def forget(self, key: str) -> None:
+        """Drop every journal of one key."""
+        self._db.execute("delete from journal where key = ?", (key,))
+
+    def commit(self) -> None:
+        self._db.commit()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._db.executescript("delete from document; delete from journal;")
+        shutil.rmtree(self.blobs, ignore_errors=True)
+        self.blobs.mkdir(parents=True, exist_ok=True)
+
+    def blob(self, name: str) -> Path:
+        """Where the bytes of that name rest, or would."""
+        return self.blobs / name
+
+    def write_blob(self, name: str, content: bytes) -> None:
+        """Write whole or not at all."""
+        partial = self.blobs / f"{name}.partial"
+        partial.write_bytes(content)
+        partial.replace(self.blobs / name)
+
+    def link_blob(self, source: str, name: str) -> None:
+        """Give bytes a second name, so that they outlive the first."""
+        target = self.blobs / name
+        target.unlink(missing_ok=True)
+        try:
+            os.link(self.blobs / source, target)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(self.blobs / source, target)
+
+    def drop_blob(self, name: str) -> None:
+        (self.blobs / name).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        self._db.commit()
+        self._db.close()
+        if self._temporary:
+            shutil.rmtree(self.directory, ignore_errors=True)
