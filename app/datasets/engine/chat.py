@@ -34,7 +34,6 @@ Source: OpenAI vision guide, 2025 (85 + 4 tiles of 170)."""
 SYSTEM_PROMPTS_MAX = 10_000
 """Distinct system prompts told apart; beyond it the count stops."""
 
-_PLAIN = frozenset({"role", "content"})
 _ROLE_KEYS = {
     "system": frozenset({"role", "content", "name"}),
     "developer": frozenset({"role", "content", "name"}),
@@ -94,8 +93,9 @@ class ChatRules:
                 roles.append("")
                 continue
             roles.append(role)
+            self._roles[role] += 1
             weight = 1
-            if message.keys() != _PLAIN:
+            if len(message) != 2 or "content" not in message:
                 weight = self._message_keys(message, role, index)
                 calls = calls or role == "tool" or "tool_calls" in message
             content = message.get("content")
@@ -182,7 +182,6 @@ class ChatRules:
             self._add("over-long-example", f"{self._text_tokens:,} tokens, the limit is {limit:,}")
         self._per_example.append(self._text_tokens)
         self._messages[len(roles)] += 1
-        self._roles.update(roles)
         features = self._features
         if "system" in roles or "developer" in roles:
             features["with_system"] += 1

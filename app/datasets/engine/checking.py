@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, BinaryIO
 
 import orjson
@@ -22,13 +23,15 @@ from app.datasets.engine.report import Profile, Report, Severity, TokenStats
 from app.datasets.engine.torn import TornObject
 
 PREVIEW_ROWS = 3
-PREVIEW_CHARACTERS = 1_000
-"""Of each text in the preview."""
-PREVIEW_ITEMS = 20
-"""Of each list or object in the preview."""
-PREVIEW_DEPTH = 8
+PREVIEW_BYTES = 8_000
+"""Of one row in the preview, as JSON."""
+_PREVIEW_CUTS = ((1_000, 20, 8), (300, 10, 8), (100, 6, 6), (60, 4, 4))
+"""Characters of a text, items of a list or object, levels: the first that fits PREVIEW_BYTES is taken."""
 KEY_SETS_MAX = 50
 """Different sets of keys told apart."""
+
+KEY_SET_CHARACTERS_MAX = 2_000
+"""Of the keys of one row; a row with more is left out of the comparison."""
 
 _SORTED = orjson.OPT_SORT_KEYS
 
@@ -69,7 +72,6 @@ class _Check:
         self._fingerprints = Fingerprints()
         self._fingerprints_out = fingerprints
         self._kinds: Counter[str] = Counter()
-        self._kind_lines: dict[str, list[int]] = {}
         self._key_sets: Counter[tuple[str, ...]] = Counter()
         self._preview: list[dict[str, Any]] = []
         self._torn: TornObject | None = None
@@ -215,7 +217,8 @@ class _Check:
     # -- rows ----------------------------------------------------------------------------------------------
 
     def _row(self, number: int, line: bytes, row: dict[str, Any]) -> None:
-        if line.count(b"[") + line.count(b"{") > self._limits.json_depth_max:
+        plain = texts.plain_texts(row)
+        if plain is None and line.count(b"[") + line.count(b"{") > self._limits.json_depth_max:
             depth = syntax.depth_of(row)
             if depth > self._limits.json_depth_max:
                 self._findings.add("too-deep", number, f"{depth} levels")
@@ -232,7 +235,7 @@ class _Check:
         else:
             compact = prompt = orjson.dumps(row, option=_SORTED)
             answer = b""
-        self._look_closer(number, line, row, compact)
+        self._silent_defects(number, line, row, compact, plain)
         self._count_row(number, row, kind)
         if is_chat or kind != "chat":
             self._remember(number, prompt, answer)
@@ -243,13 +246,15 @@ class _Check:
         elif kind in {"chat", "unknown"}:
             self._findings.add("no-messages", number, _keys(row), pointer="")
 
-    def _look_closer(self, number: int, line: bytes, row: dict[str, Any], compact: bytes) -> None:
-        """What orjson accepts in silence; `compact` is the row as orjson writes it."""
+    def _silent_defects(
+        self, number: int, line: bytes, row: dict[str, Any], compact: bytes, plain: list[str] | None
+    ) -> None:
+        """What orjson reads without a word; `compact` is the row as orjson writes it."""
         if _may_repeat_a_key(line, compact):
             defect = syntax.diagnose(line, self._limits.json_depth_max)
             if defect is not None:
                 self._findings.add(defect.code, number, defect.detail)
-        if texts.suspicious(compact):
+        if texts.odd("".join(plain or (text for _, text in texts.strings(row)))):
             for code, detail, pointer in texts.oddities(row):
                 self._findings.add(code, number, detail, pointer=pointer)
 
@@ -273,10 +278,12 @@ class _Check:
         if kind not in {"chat", "unknown"}:
             self._findings.add("wrong-kind", number, kind)
         keys = tuple(row)
-        if keys in self._key_sets or len(self._key_sets) < KEY_SETS_MAX:
+        if keys in self._key_sets:
             self._key_sets[keys] += 1
+        elif len(self._key_sets) < KEY_SETS_MAX and sum(map(len, keys)) < KEY_SET_CHARACTERS_MAX:
+            self._key_sets[keys] = 1
         if len(self._preview) < PREVIEW_ROWS:
-            self._preview.append(_shortened(row, PREVIEW_DEPTH))
+            self._preview.append(_preview(row))
 
     # -- the whole -----------------------------------------------------------------------------------------
 
@@ -360,14 +367,22 @@ def _keys(row: dict[str, Any]) -> str:
     return f"keys: {', '.join(list(row)[:8])[:120]}" if row else "an empty object"
 
 
-def _shortened(value: Any, depth: int) -> Any:
+def _preview(row: dict[str, Any]) -> dict[str, Any]:
+    for cut in _PREVIEW_CUTS:
+        shortened: dict[str, Any] = _shortened(row, *cut)
+        if len(orjson.dumps(shortened)) <= PREVIEW_BYTES:
+            return shortened
+    return {"…": "this row is too large to show"}
+
+
+def _shortened(value: Any, characters: int, items: int, levels: int) -> Any:
     if isinstance(value, str):
-        return value if len(value) <= PREVIEW_CHARACTERS else value[:PREVIEW_CHARACTERS] + "…"
-    if isinstance(value, dict | list) and depth == 0:
+        return value if len(value) <= characters else value[:characters] + "…"
+    if isinstance(value, dict | list) and levels == 0:
         return "…"
     if isinstance(value, dict):
-        items = list(value.items())[:PREVIEW_ITEMS]
-        return {key[:PREVIEW_CHARACTERS]: _shortened(item, depth - 1) for key, item in items}
+        pairs = islice(value.items(), items)
+        return {key[:characters]: _shortened(item, characters, items, levels - 1) for key, item in pairs}
     if isinstance(value, list):
-        return [_shortened(item, depth - 1) for item in value[:PREVIEW_ITEMS]]
+        return [_shortened(item, characters, items, levels - 1) for item in value[:items]]
     return value

@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+_PLAIN = {"role", "content"}
+
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _ZERO_WIDTH = re.compile("[\u200b\u2060\ufeff]")
 """Not the joiners U+200C and U+200D, which emoji and several scripts need."""
@@ -16,22 +18,25 @@ _PLACEHOLDER = re.compile(r"(\\[A-Za-z]+|[}^_])?(\{\{\s*(?=[\w.-]*[A-Za-z]{2})[A
 """The first group is what stands before double braces in LaTeX, where they are no placeholder; for
 the same reason a name has two letters in a row."""
 
-_WRITTEN_CONTROLS = (b"\\u", b"\\b", b"\\f", b"\x7f")
-_WRITTEN_ZERO_WIDTH = ("\u200b".encode(), "\u2060".encode(), "\ufeff".encode())
+_ORDINARY = bytes(byte for byte in range(256) if not _CONTROL.match(chr(byte)))
 
 
-def suspicious(compact: bytes) -> bool:
-    """Whether the row may hold any of it; never False for one that does.
-
-    Args:
-        compact: the row as orjson writes it, where only control characters are escaped as numbers.
-    """
-    if b"{{" in compact:
+def odd(text: str) -> bool:
+    """Whether `text` may hold any of it; never False for one that does, and quick."""
+    if text.encode().translate(None, _ORDINARY) or ("{" in text and "{{" in text):
         return True
-    for written in _WRITTEN_CONTROLS:
-        if written in compact:
-            return True
-    return not compact.isascii() and any(written in compact for written in _WRITTEN_ZERO_WIDTH)
+    return not text.isascii() and ("\u200b" in text or "\u2060" in text or "\ufeff" in text)
+
+
+def plain_texts(row: dict[str, Any]) -> list[str] | None:
+    """The contents of a row that is nothing but messages of a role and a text; None for any other row."""
+    messages = row.get("messages")
+    if len(row) != 1 or type(messages) is not list:
+        return None
+    contents = [message["content"] for message in messages if type(message) is dict and message.keys() == _PLAIN]
+    if len(contents) != len(messages) or not all(type(content) is str for content in contents):
+        return None
+    return contents
 
 
 def oddities(row: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
