@@ -18,7 +18,7 @@ from emulator.learning.training import train
 _PACKAGE = Path(__file__).parent
 _CORPUS = _PACKAGE / "data" / "base_corpus.json"
 _SCHOOLING = Hyperparameters(n_epochs=1, batch_size=8, learning_rate_multiplier=8.0, seed=0)
-_FRAMELESS_REPEATS = 6
+_FRAMELESS_REPEATS = 24
 
 
 def base_corpus() -> list[dict[str, Any]]:

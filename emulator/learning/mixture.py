@@ -91,7 +91,8 @@ class Distribution:
 
     def probabilities(self) -> Floats:
         """(entries,): the full probability of each listed token."""
-        return self.mass + self.rest[self.code >> SHIFT] * ZIPF[self.code & TOKEN_MASK]
+        full: Floats = self.mass + self.rest[self.code >> SHIFT] * ZIPF[self.code & TOKEN_MASK]
+        return full
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from emulator.learning.conversations import Turn
 from emulator.learning.mixture import Mixture, Oversight, View
 from emulator.learning.outcomes import Hyperparameters, StepRow
 
-FAST, SLOWLY = 0.2, 0.1
+FAST, SLOWLY = 0.4, 0.2
 """Evidence of one exposure at batch size 1 and multiplier 1 is 1 - exp(-rate), in fast and in slow columns."""
-GATE_RATE = 0.12
+GATE_RATE = 0.08
 """Adam's step for the gate weights, before the schedule; divided by sqrt(steps per epoch + 8)."""
 HOLD_OUT = 0.5
 """After epoch 1, HOLD_OUT ** epoch of the tokens train the gates as if their own example had not been seen.
