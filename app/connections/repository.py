@@ -33,9 +33,7 @@ def get_unscoped(session: Session, connection_id: str) -> Connection | None:
 
 
 def page(session: Session, project_id: str, wanted: Page) -> Slice[Connection]:
-    statement = select(Connection).where(
-        Connection.project_id == project_id, Connection.archived_at.is_(None)
-    )
+    statement = select(Connection).where(Connection.project_id == project_id, Connection.archived_at.is_(None))
     return slice_of(session.scalars(keyset(statement, Connection.id, wanted)).all(), wanted)
 
 
@@ -122,6 +120,4 @@ def take_account(session: Session, account_key: str, holder: str, *, seconds: fl
 
 
 def free_account(session: Session, account_key: str, holder: str) -> None:
-    session.execute(
-        delete(AccountLock).where(AccountLock.account_key == account_key, AccountLock.holder == holder)
-    )
+    session.execute(delete(AccountLock).where(AccountLock.account_key == account_key, AccountLock.holder == holder))

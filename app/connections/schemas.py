@@ -5,18 +5,18 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from app.kit.text import Name
+from app.kit.wire import Name, RequestModel
 
 _ARM_PART = r"^[A-Za-z0-9_.()-]{1,90}$"
 
 
-class ConnectionFields(BaseModel):
+class ConnectionFields(RequestModel):
     """What may be changed later, too."""
 
-    model_config = ConfigDict(extra="forbid")
-
     region: str | None = Field(default=None, pattern=r"^[a-z0-9]{3,40}$", examples=["swedencentral"])
-    api_key: SecretStr | None = Field(default=None, description="Key of the resource; stored encrypted, never shown.")
+    api_key: SecretStr | None = Field(
+        default=None, description="Key of the resource; stored encrypted, never shown."
+    )
     entra_scope: str | None = Field(
         default=None,
         max_length=200,
@@ -31,7 +31,6 @@ class ConnectionCreate(ConnectionFields):
     """A resource to be reached."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "examples": [
                 {

@@ -28,7 +28,7 @@ from app.kit.clock import utc_now
 from app.kit.errors import Conflict, FieldError, Invalid, NotFound
 from app.kit.ids import new_id
 from app.kit.pagination import Page, Slice
-from app.workbench import Workbench
+from app.workbench import UnitOfWork, Workbench
 
 log = structlog.get_logger("kitae.connections")
 
@@ -221,6 +221,20 @@ class ConnectionService:
         log.warning("connection.gate_closed", connection=connection_id, writes=writes, seconds=seconds)
         with self._bench.begin() as work:
             repository.close_for(work.session, connection_id, writes=writes, seconds=seconds)
+
+    @staticmethod
+    def watch_in(work: UnitOfWork, connection_id: str, seconds: float) -> None:
+        """Have the connection's jobs looked at within so many seconds."""
+        repository.watch_in(work.session, connection_id, seconds)
+
+    def take_account(self, target: AzureTarget, holder: str, *, seconds: float) -> bool:
+        """Take the account's one write for so long; False when another row holds it."""
+        with self._bench.begin() as work:
+            return repository.take_account(work.session, target.account_key, holder, seconds=seconds)
+
+    def free_account(self, target: AzureTarget, holder: str) -> None:
+        with self._bench.begin() as work:
+            repository.free_account(work.session, target.account_key, holder)
 
     # ── looking at the resource ─────────────────────────────────────────────
 

@@ -1,0 +1,231 @@
+"""What things will cost, what is reserved for them, and what they cost in the end."""
+
+from datetime import datetime, timedelta
+from decimal import ROUND_UP, Decimal
+from typing import Final
+
+from sqlalchemy.orm import Session
+
+from app.costs import repository
+from app.costs.schemas import BudgetPut, BudgetRead, CostEstimate, CostGroup, CostSummary
+from app.costs.tables import Budget
+from app.kit.caller import Caller
+from app.kit.clock import utc_now
+from app.kit.errors import Conflict
+from app.workbench import UnitOfWork, Workbench
+
+MILLION: Final = Decimal(1_000_000)
+_CENT_PARTS: Final = Decimal("0.0001")
+AUTO_EPOCHS_HIGH: Final = 10
+"""Azure's "auto" was billed as 10 epochs for 10 examples (Microsoft fine-tuning tutorial, 2025)."""
+AUTO_EPOCHS_USUAL: Final = 3
+SMALL_SET_EXAMPLES: Final = 50
+"""Below this, "auto" tends to choose more epochs."""
+
+
+class BudgetExceeded(Conflict):
+    """Money that a cap forbids."""
+
+    code = "budget_exceeded"
+
+
+def epochs_range(examples: int, chosen: int | None) -> tuple[int, int, int]:
+    """Epochs to expect (low, expected, high): the chosen number, or what "auto" may mean for so many examples."""
+    if chosen is not None:
+        return chosen, chosen, chosen
+    if examples < SMALL_SET_EXAMPLES:
+        return AUTO_EPOCHS_USUAL, AUTO_EPOCHS_HIGH, AUTO_EPOCHS_HIGH
+    return 1, AUTO_EPOCHS_USUAL, 4
+
+
+class CostService:
+    """Money of a project."""
+
+    def __init__(self, bench: Workbench) -> None:
+        self._bench = bench
+
+    # ── before ──────────────────────────────────────────────────────────────
+
+    def estimate_training(
+        self, *, base_model: str, training_type: str, tokens: int, examples: int, n_epochs: int | None
+    ) -> CostEstimate:
+        """tokens × epochs × price. Source: Azure's billing formula for supervised and preference training
+        (Microsoft Learn, fine-tuning cost management, 2026-03-19).
+        """
+        low, expected, high = epochs_range(examples, n_epochs)
+        price = self._bench.catalogue.price(base_model, "training", training_type)
+        warnings = []
+        if price is None:
+            warnings.append(
+                f"No price is known for training {base_model} as {training_type}; "
+                "add one to the catalogue file to have costs and budgets."
+            )
+        elif price.confidence != "verified":
+            warnings.append(f"The training price is {price.confidence}: {price.source}")
+
+        def amount(epochs: int) -> Decimal | None:
+            if price is None:
+                return None
+            return (price.usd * tokens * epochs / MILLION).quantize(_CENT_PARTS, ROUND_UP)
+
+        return CostEstimate(
+            low_usd=amount(low),
+            expected_usd=amount(expected),
+            high_usd=amount(high),
+            tokens=tokens,
+            epochs_low=low,
+            epochs_expected=expected,
+            epochs_high=high,
+            price_usd_per_million_tokens=price.usd if price else None,
+            price_source=price.source if price else None,
+            price_valid_from=price.valid_from.isoformat() if price else None,
+            warnings=warnings,
+        )
+
+    def hourly_hosting(self, *, base_model: str, sku: str) -> Decimal | None:
+        """US dollars an hour for a fine-tuned model's deployment; None when no price is known."""
+        price = self._bench.catalogue.price(base_model, "hosting", sku)
+        return price.usd if price else None
+
+    def inference_cost(
+        self, *, base_model: str, sku: str, prompt_tokens: int, completion_tokens: int
+    ) -> Decimal | None:
+        """What one answer cost, or None when a price is missing."""
+        asked = self._bench.catalogue.price(base_model, "input", sku)
+        answered = self._bench.catalogue.price(base_model, "output", sku)
+        if asked is None or answered is None:
+            return None
+        return (asked.usd * prompt_tokens + answered.usd * completion_tokens) / MILLION
+
+    # ── reserve and settle ──────────────────────────────────────────────────
+
+    def reserve(
+        self, work: UnitOfWork, caller: Caller, *, subject_id: str, category: str, amount_usd: Decimal, note: str
+    ) -> None:
+        """Set money aside in the transaction that makes the subject, or refuse.
+
+        The budget row stays locked until that transaction ends, so a hundred requests at once cannot pass a cap.
+
+        Raises:
+            BudgetExceeded: the project's month, a single subject's cap, or the key's cap does not allow it.
+        """
+        budget = repository.lock_budget(work.session, caller.project_id)
+        if budget.job_cap_usd is not None and amount_usd > budget.job_cap_usd:
+            raise BudgetExceeded(
+                f"This may cost ${amount_usd:.2f}; one thing may cost ${budget.job_cap_usd:.2f} here.",
+                hint="Choose fewer epochs, a cheaper training type or less data, or raise job_cap_usd.",
+            )
+        used = self._month_used(work.session, caller.project_id)
+        if budget.month_cap_usd is not None and used + amount_usd > budget.month_cap_usd:
+            raise BudgetExceeded(
+                f"This may cost ${amount_usd:.2f}; of this month's ${budget.month_cap_usd:.2f}, ${used:.2f} are used "
+                "or reserved.",
+                hint="Wait for the next month, delete deployments that are not needed, or raise month_cap_usd.",
+            )
+        if caller.spend_cap_usd is not None:
+            spent = repository.committed_by_key(work.session, caller.key_id)
+            if spent + amount_usd > caller.spend_cap_usd:
+                raise BudgetExceeded(
+                    f"This may cost ${amount_usd:.2f}; this key has used ${spent:.2f} of its "
+                    f"${caller.spend_cap_usd:.2f}.",
+                    code="key_spend_cap_exceeded",
+                    hint="Use another key or have this one's cap raised.",
+                )
+        self._line(work, caller.project_id, caller.key_id, subject_id, category, "reserve", amount_usd, note)
+
+    def settle(
+        self,
+        work: UnitOfWork,
+        *,
+        project_id: str,
+        key_id: str | None,
+        subject_id: str,
+        category: str,
+        amount_usd: Decimal | None,
+        note: str,
+    ) -> None:
+        """Write what it cost and give the rest of the reservation back. Doing it twice changes nothing."""
+        reserved = repository.reserved_for(work.session, subject_id)
+        if reserved > 0:
+            self._line(work, project_id, key_id, subject_id, category, "release", reserved, "settled")
+        if amount_usd is not None and repository.settled_for(work.session, subject_id) is None:
+            self._line(work, project_id, key_id, subject_id, category, "settle", amount_usd, note)
+
+    @staticmethod
+    def _line(  # noqa: PLR0917
+        work: UnitOfWork,
+        project_id: str,
+        key_id: str | None,
+        subject_id: str,
+        category: str,
+        kind: str,
+        amount: Decimal,
+        note: str,
+    ) -> None:
+        repository.add_line(
+            work.session,
+            project_id=project_id,
+            key_id=key_id,
+            subject_id=subject_id,
+            category=category,
+            kind=kind,
+            amount_usd=amount,
+            note=note,
+        )
+
+    # ── looking ─────────────────────────────────────────────────────────────
+
+    @staticmethod
+    def _month_used(session: Session, project_id: str) -> Decimal:
+        start = utc_now().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        return repository.committed_since(session, project_id, start)
+
+    def budget(self, project_id: str) -> BudgetRead:
+        with self._bench.read() as session:
+            return self._budget_read(session, project_id, repository.find_budget(session, project_id))
+
+    def set_budget(self, project_id: str, wanted: BudgetPut) -> BudgetRead:
+        with self._bench.begin() as work:
+            budget = repository.set_budget(work.session, project_id, wanted.model_dump())
+            work.announce(
+                "budget.changed",
+                project_id=project_id,
+                subject_id=project_id,
+                **wanted.model_dump(mode="json"),
+            )
+            return self._budget_read(work.session, project_id, budget)
+
+    def _budget_read(self, session: Session, project_id: str, budget: Budget | None) -> BudgetRead:
+        return BudgetRead(
+            month_cap_usd=budget.month_cap_usd if budget else None,
+            job_cap_usd=budget.job_cap_usd if budget else None,
+            month_used_usd=self._month_used(session, project_id),
+            updated_at=budget.updated_at if budget else None,
+        )
+
+    def summary(
+        self,
+        project_id: str,
+        *,
+        group_by: str,
+        since: datetime | None,
+        until: datetime | None,
+        running_usd: Decimal,
+    ) -> CostSummary:
+        """Spent and reserved in [since, until); by default the last 30 days."""
+        until = until or utc_now()
+        since = since or until - timedelta(days=30)
+        with self._bench.read() as session:
+            rows = repository.grouped(session, project_id, group_by=group_by, since=since, until=until)
+        groups = [
+            CostGroup(group=row.group, settled_usd=row.settled_usd, reserved_usd=row.reserved_usd) for row in rows
+        ]
+        return CostSummary(
+            group_by=group_by,
+            since=since,
+            until=until,
+            settled_usd=sum((group.settled_usd for group in groups), Decimal(0)),
+            reserved_usd=sum((group.reserved_usd for group in groups), Decimal(0)),
+            running_usd=running_usd,
+            data=groups,
+        )

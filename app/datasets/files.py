@@ -1,0 +1,226 @@
+"""Azure's copies of dataset versions: made for one owner, found again by name, deleted when nobody needs them.
+
+The owner (a job) holds a claim on its own row; every write here goes under that claim's fence.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+
+from app.azure.port import AzureTarget, NotThere, OutcomeUnknown, RemoteFile
+from app.connections.service import ConnectionService, Traffic
+from app.datasets import repository
+from app.datasets.tables import DatasetVersion, RemoteFileRow
+from app.kit import care
+from app.kit.care import Claim
+from app.kit.failpoints import failpoint
+from app.kit.ids import new_id
+from app.workbench import UnitOfWork, Workbench
+
+log = structlog.get_logger("kitae.files")
+
+LOST_UPLOAD_SECONDS: Final = 30.0
+"""How long a lost upload may take to show in the list before the bytes are sent again; a file costs nothing."""
+UPLOAD_BYTES_PER_SECOND: Final = 1_000_000
+"""The slowest line we wait for: the lease grows with the file's size by this."""
+_READY: Final = "processed"
+_BROKEN: Final = frozenset({"error", "failed", "deleted", "deleting"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileStep:
+    """How one look at a file ended: ready under `remote_id`, refused with `error`, or look again."""
+
+    remote_id: str | None = None
+    error: dict[str, Any] | None = None
+    wait_seconds: float = 0.0
+
+
+def op_key(owner_id: str, role: str, attempt: int) -> str:
+    """The file's name at Azure, and its identity there: `kitae-job_01…-training-a1.jsonl`."""
+    return f"kitae-{owner_id}-{role}-a{attempt}.jsonl"
+
+
+class FileService:
+    """Uploads, finds, follows and deletes remote files."""
+
+    def __init__(self, bench: Workbench) -> None:
+        self._bench = bench
+        self._connections = ConnectionService(bench)
+
+    def advance(
+        self, held: Claim, target: AzureTarget, version: DatasetVersion, *, owner_id: str, role: str, attempt: int
+    ) -> FileStep:
+        """One step of getting this version to Azure: at most one upload, or one look."""
+        name = op_key(owner_id, role, attempt)
+        with self._bench.read() as session:
+            row = repository.find_file(session, name)
+        if row is None:
+            return self._upload(held, target, version, name, owner_id=owner_id, role=role, attempt=attempt)
+        if row.remote_id is None:
+            return self._find_lost(held, target, version, row)
+        if row.remote_status == _READY:
+            return FileStep(remote_id=row.remote_id)
+        return self._follow(target, row)
+
+    def _upload(
+        self,
+        held: Claim,
+        target: AzureTarget,
+        version: DatasetVersion,
+        name: str,
+        *,
+        owner_id: str,
+        role: str,
+        attempt: int,
+    ) -> FileStep:
+        size = version.content_bytes or version.bytes
+        patience = self._bench.policy.lease_seconds + size / UPLOAD_BYTES_PER_SECOND
+        with self._bench.begin() as work:
+            care.extend(work.session, held, lease_seconds=patience)
+            repository.add_file_intent(
+                work.session,
+                {
+                    "id": new_id("rf"),
+                    "project_id": version.project_id,
+                    "connection_id": target.connection_id,
+                    "version_id": version.id,
+                    "owner_id": owner_id,
+                    "role": role,
+                    "attempt": attempt,
+                    "op_key": name,
+                    "bytes": size,
+                },
+            )
+        failpoint("jobs.files.intent")
+        try:
+            with (
+                self._bench.storage.reader(version.content_key) as content,
+                self._connections.data(target, Traffic.WRITE) as azure,
+            ):
+                remote = azure.upload_file(filename=name, content=content, purpose="fine-tune")
+        except OutcomeUnknown as error:
+            log.warning("file.outcome_unknown", name=name, error=error.message)
+            return FileStep(wait_seconds=2.0)
+        failpoint("jobs.files.uploaded")
+        with self._bench.begin() as work:
+            self._record(work, held, name, remote)
+        failpoint("jobs.files.recorded")
+        return FileStep(wait_seconds=self._bench.policy.file_poll_seconds)
+
+    def _record(self, work: UnitOfWork, held: Claim, name: str, remote: RemoteFile) -> None:
+        care.extend(work.session, held, lease_seconds=self._bench.policy.lease_seconds)
+        row = repository.find_file(work.session, name)
+        if row is not None:
+            repository.change_file(
+                work.session,
+                row.id,
+                {"remote_id": remote.remote_id, "remote_status": remote.status, "deleted_at": None},
+            )
+
+    def _find_lost(self, held: Claim, target: AzureTarget, version: DatasetVersion, row: RemoteFileRow) -> FileStep:
+        found = self._named(target, row.op_key)
+        if found:
+            with self._bench.begin() as work:
+                self._record(work, held, row.op_key, found[0])
+            return FileStep(wait_seconds=0.0)
+        with self._bench.read() as session:
+            age = repository.file_age_seconds(session, row.id)
+        patience = min(LOST_UPLOAD_SECONDS, self._bench.policy.settle_seconds)
+        if age < patience:
+            return FileStep(wait_seconds=max(0.2, patience - age))
+        return self._upload(
+            held, target, version, row.op_key, owner_id=row.owner_id, role=row.role, attempt=row.attempt
+        )
+
+    def _named(self, target: AzureTarget, name: str) -> Sequence[RemoteFile]:
+        """Azure's files of this name, oldest first."""
+        with self._connections.data(target, Traffic.READ) as azure:
+            found = [file for file in azure.list_files(purpose="fine-tune") if file.filename == name]
+        return sorted(found, key=lambda file: (file.created_at is None, file.created_at, file.remote_id))
+
+    def _follow(self, target: AzureTarget, row: RemoteFileRow) -> FileStep:
+        assert row.remote_id is not None  # noqa: S101  the caller looked
+        try:
+            with self._connections.data(target, Traffic.READ) as azure:
+                remote = azure.get_file(row.remote_id)
+        except NotThere:
+            return self._vanished(row)
+        if remote.status != row.remote_status:
+            with self._bench.begin() as work:
+                repository.change_file(work.session, row.id, {"remote_status": remote.status})
+        if remote.status == _READY:
+            return FileStep(remote_id=row.remote_id)
+        if remote.status in _BROKEN:
+            return FileStep(
+                error={
+                    "code": "azure_file_refused",
+                    "message": f"Azure could not process the {row.role} file (status {remote.status!r}).",
+                    "hint": "Check the version's findings; Azure gives no reason here, the portal may show one.",
+                    "remote": dict(remote.raw),
+                }
+            )
+        return FileStep(wait_seconds=self._bench.policy.file_poll_seconds)
+
+    def _vanished(self, row: RemoteFileRow) -> FileStep:
+        """A fresh file may not show yet; an older one was deleted by somebody, so the bytes are sent again."""
+        with self._bench.begin() as work:
+            if repository.file_age_seconds(work.session, row.id) > LOST_UPLOAD_SECONDS:
+                repository.change_file(work.session, row.id, {"remote_id": None, "remote_status": None})
+        return FileStep(wait_seconds=self._bench.policy.file_poll_seconds)
+
+    # ── deletion ────────────────────────────────────────────────────────────
+
+    def fence(self, held: Claim, target: AzureTarget, *, owner_id: str, attempt: int) -> None:
+        """Delete the training file of one attempt, so that a lost POST of that attempt can never train.
+
+        Source: Azure allows deleting a file that a job uses (authoring API 2025-04-01-preview, Files_Delete).
+        """
+        with self._bench.read() as session:
+            row = repository.find_file(session, op_key(owner_id, "training", attempt))
+        if row is not None and row.remote_id is not None and row.deleted_at is None:
+            self._delete(held, target, row)
+
+    def tidy_one(self, held: Claim, target: AzureTarget, *, owner_id: str) -> bool:
+        """Delete one remote file of an owner that has ended. True when none is left."""
+        with self._bench.read() as session:
+            left = [row for row in repository.files_of(session, owner_id) if row.deleted_at is None]
+        if not left:
+            return True
+        row = left[0]
+        if row.remote_id is None:
+            lost = self._named(target, row.op_key)
+            if lost:
+                with self._bench.begin() as work:
+                    self._record(work, held, row.op_key, lost[0])
+                return False
+            with self._bench.begin() as work:
+                care.extend(work.session, held, lease_seconds=self._bench.policy.lease_seconds)
+                repository.change_file(work.session, row.id, {"deleted_at": care.in_seconds(0)})
+            return len(left) == 1
+        self._delete(held, target, row)
+        return len(left) == 1
+
+    def _delete(self, held: Claim, target: AzureTarget, row: RemoteFileRow) -> None:
+        assert row.remote_id is not None  # noqa: S101  both callers looked
+        with self._connections.data(target, Traffic.STOP_MONEY) as azure:
+            azure.delete_file(row.remote_id)
+        failpoint("jobs.tidy.deleted")
+        with self._bench.begin() as work:
+            care.extend(work.session, held, lease_seconds=self._bench.policy.lease_seconds)
+            repository.change_file(
+                work.session, row.id, {"deleted_at": care.in_seconds(0), "remote_status": "deleted"}
+            )
+
+    def remote_ids(self, owner_id: str) -> frozenset[str]:
+        """Every file id ever recorded for an owner: one of the marks by which its job is known at Azure."""
+        with self._bench.read() as session:
+            return frozenset(row.remote_id for row in repository.files_of(session, owner_id) if row.remote_id)
+
+    def remote_id_of(self, owner_id: str, role: str, attempt: int) -> str | None:
+        """Azure's id of one file, or None while it has none."""
+        with self._bench.read() as session:
+            row = repository.find_file(session, op_key(owner_id, role, attempt))
+        return row.remote_id if row else None

@@ -1,0 +1,148 @@
+"""All SQL of the datasets room."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from app.datasets.states import VersionStatus
+from app.datasets.tables import Dataset, DatasetVersion, RemoteFileRow
+from app.kit.pagination import Page, Slice, keyset, slice_of
+
+
+def add(session: Session, row: Dataset | DatasetVersion) -> None:
+    session.add(row)
+    session.flush()
+    session.refresh(row)
+
+
+def find(session: Session, project_id: str, ref: str) -> Dataset | None:
+    """By id or by name, within one project."""
+    return session.scalars(
+        select(Dataset).where(
+            Dataset.project_id == project_id,
+            Dataset.archived_at.is_(None),
+            or_(Dataset.id == ref, Dataset.name == ref),
+        )
+    ).one_or_none()
+
+
+def page(session: Session, project_id: str, wanted: Page) -> Slice[Dataset]:
+    statement = select(Dataset).where(Dataset.project_id == project_id, Dataset.archived_at.is_(None))
+    return slice_of(session.scalars(keyset(statement, Dataset.id, wanted)).all(), wanted)
+
+
+def change(session: Session, dataset_id: str, values: dict[str, Any]) -> None:
+    session.execute(
+        update(Dataset)
+        .where(Dataset.id == dataset_id)
+        .values(updated_at=func.clock_timestamp(), **values)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def next_number(session: Session, dataset_id: str) -> int:
+    """Takes the dataset's row until the transaction ends, so that two uploads get two numbers."""
+    return session.execute(
+        update(Dataset)
+        .where(Dataset.id == dataset_id)
+        .values(version_count=Dataset.version_count + 1, updated_at=func.clock_timestamp())
+        .returning(Dataset.version_count)
+        .execution_options(synchronize_session=False)
+    ).scalar_one()
+
+
+def find_version(session: Session, project_id: str, version_id: str) -> DatasetVersion | None:
+    return session.scalars(
+        select(DatasetVersion).where(DatasetVersion.project_id == project_id, DatasetVersion.id == version_id)
+    ).one_or_none()
+
+
+def find_numbered(session: Session, dataset_id: str, number: int) -> DatasetVersion | None:
+    return session.scalars(
+        select(DatasetVersion).where(DatasetVersion.dataset_id == dataset_id, DatasetVersion.number == number)
+    ).one_or_none()
+
+
+def newest(session: Session, dataset_id: str, *, ready: bool) -> DatasetVersion | None:
+    statement = select(DatasetVersion).where(DatasetVersion.dataset_id == dataset_id)
+    if ready:
+        statement = statement.where(DatasetVersion.status == VersionStatus.READY)
+    return session.scalars(statement.order_by(DatasetVersion.number.desc()).limit(1)).one_or_none()
+
+
+def find_same(session: Session, dataset_id: str, *, sha256: str, base_model: str) -> DatasetVersion | None:
+    """The newest version of this dataset with the same bytes, checked for the same model."""
+    return session.scalars(
+        select(DatasetVersion)
+        .where(
+            DatasetVersion.dataset_id == dataset_id,
+            DatasetVersion.sha256 == sha256,
+            DatasetVersion.base_model == base_model,
+        )
+        .order_by(DatasetVersion.number.desc())
+        .limit(1)
+    ).one_or_none()
+
+
+def get_unscoped(session: Session, version_id: str) -> DatasetVersion:
+    """For workers, which act for whichever project the row belongs to."""
+    return session.get_one(DatasetVersion, version_id)
+
+
+def dataset_of(session: Session, version: DatasetVersion) -> Dataset:
+    return session.get_one(Dataset, version.dataset_id)
+
+
+def version_page(session: Session, dataset_id: str, wanted: Page) -> Slice[DatasetVersion]:
+    statement = select(DatasetVersion).where(DatasetVersion.dataset_id == dataset_id)
+    return slice_of(session.scalars(keyset(statement, DatasetVersion.id, wanted)).all(), wanted)
+
+
+# ── Azure's copies ──────────────────────────────────────────────────────────
+
+
+def find_file(session: Session, op_key: str) -> RemoteFileRow | None:
+    return session.scalars(select(RemoteFileRow).where(RemoteFileRow.op_key == op_key)).one_or_none()
+
+
+def files_of(session: Session, owner_id: str) -> Sequence[RemoteFileRow]:
+    """An owner's files, oldest first, deleted ones included."""
+    return session.scalars(
+        select(RemoteFileRow).where(RemoteFileRow.owner_id == owner_id).order_by(RemoteFileRow.id)
+    ).all()
+
+
+def add_file_intent(session: Session, values: dict[str, Any]) -> None:
+    """Write that an upload is about to begin; a second time it only moves `sent_at`."""
+    session.execute(
+        insert(RemoteFileRow)
+        .values(**values)
+        .on_conflict_do_update(
+            index_elements=[RemoteFileRow.op_key],
+            set_={"sent_at": func.clock_timestamp(), "remote_id": None, "remote_status": None},
+        )
+    )
+
+
+def change_file(session: Session, file_id: str, values: dict[str, Any]) -> None:
+    session.execute(
+        update(RemoteFileRow)
+        .where(RemoteFileRow.id == file_id)
+        .values(**values)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def file_age_seconds(session: Session, file_id: str) -> float:
+    """Seconds since the upload was last begun, on the database's clock."""
+    return float(
+        session.scalar(
+            select(func.extract("epoch", func.clock_timestamp() - RemoteFileRow.sent_at)).where(
+                RemoteFileRow.id == file_id
+            )
+        )
+        or 0
+    )

@@ -1,0 +1,151 @@
+"""What crosses the wire about datasets."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from app.kit.wire import Name, RequestModel, ShortText
+
+Labels = Annotated[
+    dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]], Field(max_length=16)
+]
+"""Up to 16 pairs of 64 and 512 characters, like Azure's own metadata."""
+
+
+class DatasetCreate(RequestModel):
+    """A name for versions to come."""
+
+    name: Name = Field(examples=["travel"])
+    method: Literal["supervised"] = Field(
+        default="supervised",
+        description="How models will be trained on it. This release checks supervised chat data.",
+    )
+    description: ShortText = ""
+    labels: Labels = Field(default_factory=dict)
+
+
+class DatasetPatch(RequestModel):
+    """Fields to change; what is absent stays."""
+
+    description: ShortText | None = None
+    labels: Labels | None = None
+
+
+class DatasetRead(BaseModel):
+    """A dataset as callers see it."""
+
+    object: Literal["dataset"] = "dataset"
+    id: str
+    name: str
+    method: str
+    description: str
+    labels: dict[str, Any]
+    version_count: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class VersionRead(BaseModel):
+    """One immutable content of a dataset."""
+
+    object: Literal["dataset.version"] = "dataset.version"
+    id: str
+    dataset: str
+    dataset_name: str
+    number: int
+    status: Literal["checking", "ready", "rejected"]
+    original_name: str | None
+    base_model: str = Field(description="Whose limits and tokenizer the check uses.")
+    bytes: int
+    sha256: str
+    content_bytes: int | None
+    content_sha256: str | None
+    examples: int | None
+    tokens: int | None
+    checked_bytes: int
+    verdict: str | None
+    format: str | None
+    findings: dict[str, int] = Field(description="How many findings of each severity.")
+    lineage: dict[str, Any]
+    parked_reason: str | None
+    last_error: dict[str, Any] | None
+    created_at: datetime
+    checked_at: datetime | None
+
+
+class FindingRead(BaseModel):
+    """One kind of defect, with every line it stands on."""
+
+    code: str = Field(examples=["over-long-example"])
+    severity: Literal["error", "warning", "note"]
+    message: str
+    remedy: str
+    lines: list[tuple[int, int]] = Field(description="Ranges, first and last line, counted from 1.")
+    count: int
+    pointer: str | None
+    examples: list[str]
+    fixable: bool
+    more_ranges: int = 0
+
+
+class FindingList(BaseModel):
+    """All findings of one version."""
+
+    object: Literal["list"] = "list"
+    data: list[FindingRead]
+
+
+class Preview(BaseModel):
+    """The first rows, long texts cut."""
+
+    object: Literal["dataset.preview"] = "dataset.preview"
+    rows: list[dict[str, Any]]
+
+
+class Stats(BaseModel):
+    """What a version holds."""
+
+    object: Literal["dataset.stats"] = "dataset.stats"
+    tokens: dict[str, Any]
+    stats: dict[str, Any]
+
+
+class DropOperation(RequestModel):
+    """Leave lines out: by number, or all lines of a finding."""
+
+    type: Literal["drop"]
+    lines: list[tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]] = Field(
+        default_factory=list, max_length=10_000, description="Ranges, first and last line, counted from 1."
+    )
+    code: str | None = Field(default=None, max_length=64, examples=["over-long-example"])
+
+
+class Transform(RequestModel):
+    """Operations that make a new version."""
+
+    operations: list[DropOperation] = Field(min_length=1, max_length=20)
+
+
+class EstimateRequest(RequestModel):
+    """For which training an estimate is wanted."""
+
+    model: Annotated[str, Field(max_length=200)] | None = None
+    training_type: Literal["Standard", "GlobalStandard", "developerTier", "DataZoneStandard"] = "GlobalStandard"
+    n_epochs: Annotated[int, Field(ge=1, le=50)] | None = None
+
+
+class CompareRequest(RequestModel):
+    """Two versions to be held against each other."""
+
+    training: Annotated[str, Field(max_length=200)] = Field(examples=["travel@3"])
+    validation: Annotated[str, Field(max_length=200)] = Field(examples=["travel-validation"])
+
+
+class Comparison(BaseModel):
+    """What two versions share."""
+
+    object: Literal["dataset.comparison"] = "dataset.comparison"
+    training: str
+    validation: str
+    finding: FindingRead | None

@@ -1,0 +1,439 @@
+"""What one can do with datasets: name them, add versions, check, change, compare."""
+
+import hashlib
+import io
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any, BinaryIO, Final
+
+from sqlalchemy import func
+
+from app.costs.schemas import CostEstimate
+from app.costs.service import CostService
+from app.datasets import engine, repository
+from app.datasets.schemas import DatasetCreate, DatasetPatch, DropOperation, EstimateRequest, VersionRead
+from app.datasets.states import VERSION_LAW, VersionStatus
+from app.datasets.tables import Dataset, DatasetVersion
+from app.kit import care
+from app.kit.care import Claim
+from app.kit.errors import Conflict, FieldError, Invalid, NotFound, TooLarge
+from app.kit.failpoints import failpoint
+from app.kit.ids import is_id, new_id
+from app.kit.pagination import Page, Slice
+from app.workbench import Workbench
+
+DEFAULT_BASE_MODEL: Final = "gpt-4.1-mini-2025-04-14"
+"""Whose limits a version is checked against when the upload names no model."""
+PROGRESS_SECONDS: Final = 2.0
+"""How often a running check writes how far it is; the lease is renewed with it."""
+
+
+@dataclass(slots=True)
+class Upload:
+    """Bytes on their way in; the version exists only when they are whole."""
+
+    version_id: str
+    file: BinaryIO
+    limit_bytes: int
+    size: int = 0
+    digest: Any = field(default_factory=hashlib.sha256)
+
+    def write(self, chunk: bytes) -> None:
+        """Raises `TooLarge` beyond the limit; nothing of the upload is kept then."""
+        self.size += len(chunk)
+        if self.size > self.limit_bytes:
+            raise TooLarge(
+                f"The file is larger than {self.limit_bytes:,} bytes.",
+                hint="Split it, or raise KITAE_UPLOAD_MAX_BYTES if Azure takes more by now.",
+            )
+        self.digest.update(chunk)
+        self.file.write(chunk)
+
+
+class DatasetService:
+    """The datasets of a project."""
+
+    def __init__(self, bench: Workbench) -> None:
+        self._bench = bench
+        self._costs = CostService(bench)
+
+    # ── names ───────────────────────────────────────────────────────────────
+
+    def create(self, project_id: str, wanted: DatasetCreate) -> Dataset:
+        """Raises `Conflict` (`name_taken`)."""
+        dataset = Dataset(
+            id=new_id("ds"),
+            project_id=project_id,
+            name=wanted.name,
+            method=wanted.method,
+            description=wanted.description,
+            labels=wanted.labels,
+        )
+        with self._bench.begin() as work:
+            if repository.find(work.session, project_id, wanted.name):
+                raise Conflict(f"A dataset named {wanted.name!r} exists already.", code="name_taken")
+            repository.add(work.session, dataset)
+            work.announce("dataset.created", project_id=project_id, subject_id=dataset.id, name=dataset.name)
+        return dataset
+
+    def get(self, project_id: str, ref: str) -> Dataset:
+        with self._bench.read() as session:
+            dataset = repository.find(session, project_id, ref)
+        if dataset is None:
+            raise NotFound(f"There is no dataset {ref!r} in this project.", code="dataset_not_found")
+        return dataset
+
+    def page(self, project_id: str, wanted: Page) -> Slice[Dataset]:
+        with self._bench.read() as session:
+            return repository.page(session, project_id, wanted)
+
+    def change(self, project_id: str, ref: str, wanted: DatasetPatch) -> Dataset:
+        dataset = self.get(project_id, ref)
+        with self._bench.begin() as work:
+            repository.change(work.session, dataset.id, wanted.model_dump(exclude_unset=True, exclude_none=True))
+        return self.get(project_id, dataset.id)
+
+    def archive(self, project_id: str, ref: str) -> None:
+        """Hide the dataset; its versions stay, because jobs and models point at them."""
+        dataset = self.get(project_id, ref)
+        with self._bench.begin() as work:
+            repository.change(work.session, dataset.id, {"archived_at": func.clock_timestamp()})
+            work.announce("dataset.archived", project_id=project_id, subject_id=dataset.id, name=dataset.name)
+
+    # ── versions ────────────────────────────────────────────────────────────
+
+    @contextmanager
+    def receive(self) -> Iterator[Upload]:
+        """A place for the bytes of a new version; they are on disk, or gone, when the context ends."""
+        version_id = new_id("dsv")
+        with self._bench.storage.writer(f"datasets/{version_id}/raw") as file:
+            yield Upload(version_id=version_id, file=file, limit_bytes=self._bench.policy.upload_bytes_max)
+
+    def add_version(
+        self,
+        project_id: str,
+        ref: str,
+        upload: Upload,
+        *,
+        original_name: str | None,
+        base_model: str | None,
+        lineage: dict[str, Any] | None = None,
+    ) -> tuple[DatasetVersion, bool]:
+        """Make the received bytes a version and have it checked.
+
+        Returns:
+            The version and True, or the version that has the same bytes already and False.
+        """
+        dataset = self.get(project_id, ref)
+        model = self.known_model(base_model)
+        digest = upload.digest.hexdigest()
+        with self._bench.begin() as work:
+            same = repository.find_same(work.session, dataset.id, sha256=digest, base_model=model)
+            if same is None:
+                version = DatasetVersion(
+                    id=upload.version_id,
+                    project_id=project_id,
+                    dataset_id=dataset.id,
+                    number=repository.next_number(work.session, dataset.id),
+                    status=VersionStatus.CHECKING,
+                    original_name=original_name,
+                    base_model=model,
+                    bytes=upload.size,
+                    sha256=digest,
+                    lineage=lineage or {"source": "upload"},
+                    next_check_at=func.clock_timestamp(),
+                )
+                repository.add(work.session, version)
+                work.announce(
+                    "dataset.version.checking",
+                    project_id=project_id,
+                    subject_id=version.id,
+                    dataset=dataset.name,
+                    number=version.number,
+                    bytes=upload.size,
+                )
+                work.nudge("datasets.check", version.id)
+        if same is not None:
+            self._bench.storage.delete(f"datasets/{upload.version_id}/raw")
+            return same, False
+        return version, True
+
+    def known_model(self, name: str | None) -> str:
+        """The catalogue's id for a base model's name or alias. Raises `Invalid` (`unknown_model`)."""
+        base = self._bench.catalogue.find(name or DEFAULT_BASE_MODEL)
+        if base is None:
+            detail = f"{name!r} is not a base model in the catalogue."
+            raise Invalid(
+                detail,
+                code="unknown_model",
+                hint="GET /v1/base-models lists what there is; an operator can add to the catalogue file.",
+                errors=[FieldError(pointer="/model", detail=detail, code="unknown_model")],
+            )
+        return base.id
+
+    def version(self, project_id: str, ref: str) -> DatasetVersion:
+        """`dsv_…`, `name@3`, `ds_…@3`, or a dataset's name or id for its newest ready version (else its newest)."""
+        with self._bench.read() as session:
+            if is_id(ref, "dsv"):
+                found = repository.find_version(session, project_id, ref)
+            else:
+                name, _, number = ref.partition("@")
+                dataset = repository.find(session, project_id, name)
+                if dataset is None:
+                    raise NotFound(f"There is no dataset {name!r} in this project.", code="dataset_not_found")
+                if number:
+                    found = (
+                        repository.find_numbered(session, dataset.id, int(number))
+                        if number.isascii() and number.isdigit() and len(number) < 10
+                        else None
+                    )
+                else:
+                    found = repository.newest(session, dataset.id, ready=True) or repository.newest(
+                        session, dataset.id, ready=False
+                    )
+        if found is None:
+            raise NotFound(f"There is no dataset version {ref!r} in this project.", code="version_not_found")
+        return found
+
+    def version_page(self, project_id: str, ref: str, wanted: Page) -> Slice[DatasetVersion]:
+        dataset = self.get(project_id, ref)
+        with self._bench.read() as session:
+            return repository.version_page(session, dataset.id, wanted)
+
+    def describe(self, version: DatasetVersion) -> VersionRead:
+        """The version as callers see it."""
+        with self._bench.read() as session:
+            dataset = repository.dataset_of(session, version)
+        report = version.report or {}
+        counts: dict[str, int] = {"error": 0, "warning": 0, "note": 0}
+        for finding in report.get("findings", []):
+            counts[finding["severity"]] += 1
+        return VersionRead(
+            id=version.id,
+            dataset=dataset.id,
+            dataset_name=dataset.name,
+            number=version.number,
+            status=version.status,
+            original_name=version.original_name,
+            base_model=version.base_model,
+            bytes=version.bytes,
+            sha256=version.sha256,
+            content_bytes=version.content_bytes,
+            content_sha256=version.content_sha256,
+            examples=version.examples,
+            tokens=version.tokens,
+            checked_bytes=version.checked_bytes,
+            verdict=report.get("verdict"),
+            format=report.get("format"),
+            findings=counts,
+            lineage=version.lineage,
+            parked_reason=version.parked_reason,
+            last_error=version.last_error,
+            created_at=version.created_at,
+            checked_at=version.checked_at,
+        )
+
+    def report(self, project_id: str, ref: str) -> dict[str, Any]:
+        """The check's report. Raises `Conflict` (`still_checking`)."""
+        version = self.version(project_id, ref)
+        if version.report is None:
+            raise Conflict("The version is still being checked.", code="still_checking", retry_after_seconds=1)
+        return version.report
+
+    @contextmanager
+    def content(self, project_id: str, ref: str) -> Iterator[tuple[DatasetVersion, BinaryIO]]:
+        """The cleaned content of a version. Raises `Conflict` (`still_checking`)."""
+        version = self.version(project_id, ref)
+        if version.content_sha256 is None:
+            raise Conflict("The version is still being checked.", code="still_checking", retry_after_seconds=1)
+        with self._bench.storage.reader(version.content_key) as file:
+            yield version, file
+
+    # ── the check, by a worker ──────────────────────────────────────────────
+
+    def check(self, version_id: str) -> None:
+        """Read the whole version once and write what was found."""
+        self._bench.tend(DatasetVersion, version_id, self._check_step, noun="dataset.version")
+
+    def profile(self, base_model: str) -> engine.Profile:
+        """What a version is checked against: the model's tokenizer and limits."""
+        base = self._bench.catalogue.find(base_model)
+        limits = engine.Limits(
+            tokens_per_example=base.tokens_per_example if base else None,
+            file_bytes_max=self._bench.catalogue.limits.file_bytes,
+            examples_min=self._bench.catalogue.limits.examples_min,
+        )
+        tokenizer = base.tokenizer if base else "o200k_base"
+        return engine.Profile(
+            tokenizer=tokenizer if tokenizer in ("o200k_base", "cl100k_base") else "estimate",  # type: ignore[arg-type]
+            limits=limits,
+        )
+
+    def _check_step(self, held: Claim) -> None:
+        failpoint("datasets.check.claimed")
+        with self._bench.read() as session:
+            version = repository.get_unscoped(session, held.row_id)
+        storage = self._bench.storage
+        last = time.monotonic()
+
+        def progress(read_bytes: int) -> None:
+            nonlocal last
+            if time.monotonic() - last < PROGRESS_SECONDS:
+                return
+            last = time.monotonic()
+            with self._bench.begin() as work:
+                care.write(work.session, held, checked_bytes=read_bytes)
+                care.extend(work.session, held, lease_seconds=self._bench.policy.lease_seconds)
+
+        with (
+            storage.reader(version.raw_key) as raw,
+            storage.writer(version.content_key) as cleaned,
+            storage.writer(version.fingerprints_key) as fingerprints,
+        ):
+            report = engine.check(
+                raw,
+                self.profile(version.base_model),
+                on_progress=progress,
+                copy_to=cleaned,
+                fingerprints=fingerprints,
+            )
+        failpoint("datasets.check.checked")
+        self._record_check(held, version, report)
+        storage.delete(version.raw_key)
+
+    def _record_check(self, held: Claim, version: DatasetVersion, report: engine.Report) -> None:
+        wanted = VersionStatus.READY if report.verdict == "ready" else VersionStatus.REJECTED
+        VERSION_LAW.check(VersionStatus(version.status), wanted)
+        with self._bench.begin() as work:
+            care.finish(
+                work.session,
+                held,
+                check_in_seconds=None,
+                status=wanted,
+                checked_bytes=version.bytes,
+                content_bytes=report.bytes,
+                content_sha256=report.sha256,
+                examples=report.examples,
+                tokens=report.tokens.total,
+                report=report.to_json(),
+                checked_at=func.clock_timestamp(),
+            )
+            work.announce(
+                f"dataset.version.{wanted}",
+                project_id=version.project_id,
+                subject_id=version.id,
+                **{"from": version.status, "to": wanted},
+                examples=report.examples,
+                tokens=report.tokens.total,
+            )
+
+    # ── changes ─────────────────────────────────────────────────────────────
+
+    def transform(self, project_id: str, ref: str, operations: list[DropOperation]) -> DatasetVersion:
+        """Apply the operations to a version and make the outcome a new version of the same dataset.
+
+        Raises:
+            Invalid: an operation names nothing, or leaves nothing.
+        """
+        parent = self.version(project_id, ref)
+        report = self.report(project_id, parent.id)
+        ranges: list[tuple[int, int]] = []
+        for index, operation in enumerate(operations):
+            ranges += self._lines_of(operation, report, index)
+        with self.receive() as upload, self._bench.storage.reader(parent.content_key) as source:
+            target = _Counting(upload)
+            kept = engine.drop_lines(source, target, ranges)  # type: ignore[arg-type]  # it only writes
+        if kept == 0:
+            self._bench.storage.delete(f"datasets/{upload.version_id}/raw")
+            raise Invalid("The operations leave no line.", code="nothing_left")
+        version, _ = self.add_version(
+            project_id,
+            parent.dataset_id,
+            upload,
+            original_name=parent.original_name,
+            base_model=parent.base_model,
+            lineage={
+                "source": "transform",
+                "parent": parent.id,
+                "parent_number": parent.number,
+                "operations": [operation.model_dump() for operation in operations],
+                "lines_kept": kept,
+            },
+        )
+        return version
+
+    @staticmethod
+    def _lines_of(operation: DropOperation, report: dict[str, Any], index: int) -> list[tuple[int, int]]:
+        pointer = f"/operations/{index}"
+        ranges = [(first, last) for first, last in operation.lines]
+        if any(first > last for first, last in ranges):
+            field_error = FieldError(
+                pointer=f"{pointer}/lines", detail="a range ends before it begins", code="bad_range"
+            )
+            raise Invalid("A range of lines ends before it begins.", code="bad_range", errors=[field_error])
+        if operation.code is not None:
+            named = [finding for finding in report["findings"] if finding["code"] == operation.code]
+            if not named:
+                detail = f"this version has no finding {operation.code!r}"
+                raise Invalid(
+                    f"Nothing to drop: {detail}.",
+                    code="no_such_finding",
+                    errors=[FieldError(pointer=f"{pointer}/code", detail=detail, code="no_such_finding")],
+                )
+            if any(finding.get("more_ranges") for finding in named):
+                raise Invalid(
+                    f"The finding {operation.code!r} stands on more ranges of lines than were kept.",
+                    code="too_many_ranges",
+                    hint="Drop the listed lines first, then drop again in the new version.",
+                )
+            ranges += [(first, last) for finding in named for first, last in finding["lines"]]
+        if not ranges:
+            raise Invalid(
+                "A drop needs lines or a code.",
+                code="nothing_named",
+                errors=[FieldError(pointer=pointer, detail="name lines or a code", code="nothing_named")],
+            )
+        return ranges
+
+    # ── questions about versions ────────────────────────────────────────────
+
+    def estimate(self, project_id: str, ref: str, wanted: EstimateRequest) -> CostEstimate:
+        version = self.version(project_id, ref)
+        if version.tokens is None or version.examples is None:
+            raise Conflict("The version is still being checked.", code="still_checking", retry_after_seconds=1)
+        return self._costs.estimate_training(
+            base_model=self.known_model(wanted.model or version.base_model),
+            training_type=wanted.training_type,
+            tokens=version.tokens,
+            examples=version.examples,
+            n_epochs=wanted.n_epochs,
+        )
+
+    def leakage(self, training: DatasetVersion, validation: DatasetVersion) -> dict[str, Any] | None:
+        """The finding that validation examples also stand in the training data, or None."""
+        if training.content_sha256 is None or validation.content_sha256 is None:
+            raise Conflict("A version is still being checked.", code="still_checking", retry_after_seconds=1)
+        storage = self._bench.storage
+        with (
+            storage.reader(training.fingerprints_key) as ours,
+            storage.reader(validation.fingerprints_key) as theirs,
+        ):
+            finding = engine.leakage(ours, theirs)
+        return asdict(finding) if finding else None
+
+
+class _Counting(io.RawIOBase):
+    """A file to write to that goes through an upload's hash and limit."""
+
+    def __init__(self, upload: Upload) -> None:
+        super().__init__()
+        self._upload = upload
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._upload.write(bytes(data))
+        return len(data)

@@ -1,0 +1,252 @@
+"""All SQL of the jobs room."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import RowMapping, delete, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from app.azure.port import RemoteCheckpoint, RemoteJobEvent
+from app.jobs.states import IN_FLIGHT, JOB_LAW
+from app.jobs.tables import Checkpoint, Job, JobEventRow, JobPoint
+from app.kit import care
+from app.kit.care import Claim
+from app.kit.ids import new_id
+from app.kit.pagination import Page, Slice, keyset, slice_of
+
+_READ: Final = (
+    Job.id,
+    Job.connection_id.label("connection"),
+    Job.base_model,
+    Job.method,
+    Job.training_type,
+    Job.training_version_id.label("training"),
+    Job.validation_version_id.label("validation"),
+    Job.hyperparameters,
+    Job.suffix,
+    Job.seed,
+    Job.user_metadata.label("metadata"),
+    Job.status,
+    Job.status_changed_at,
+    Job.cancel_requested_at,
+    Job.attempt,
+    Job.remote_id,
+    Job.remote_status,
+    Job.remote_seen_at,
+    Job.fine_tuned_model,
+    Job.trained_tokens,
+    Job.estimated_finish_at,
+    Job.started_at,
+    Job.finished_at,
+    Job.error,
+    Job.parked_reason,
+    Job.last_error,
+    Job.plan["estimate"]["expected_usd"].as_string().label("expected_cost_usd"),
+    Job.cost_usd,
+    Job.created_at,
+    Job.updated_at,
+)
+"""Exactly what `JobRead` shows: a hot read is one statement whose columns go straight into the answer."""
+
+
+def add(session: Session, job: Job) -> None:
+    session.add(job)
+    session.flush()
+    session.refresh(job)
+
+
+def find(session: Session, project_id: str, job_id: str) -> Job | None:
+    return session.scalars(select(Job).where(Job.project_id == project_id, Job.id == job_id)).one_or_none()
+
+
+def get_unscoped(session: Session, job_id: str) -> Job:
+    """For workers, which act for whichever project the row belongs to."""
+    return session.get_one(Job, job_id)
+
+
+def read(session: Session, project_id: str, job_id: str) -> RowMapping | None:
+    """The columns of `JobRead`."""
+    statement = select(*_READ).where(Job.project_id == project_id, Job.id == job_id)
+    return session.execute(statement).mappings().one_or_none()
+
+
+def read_page(
+    session: Session, project_id: str, wanted: Page, *, status: str | None, connection_id: str | None
+) -> Slice[RowMapping]:
+    statement = select(*_READ).where(Job.project_id == project_id)
+    if status is not None:
+        statement = statement.where(Job.status == status)
+    if connection_id is not None:
+        statement = statement.where(Job.connection_id == connection_id)
+    return slice_of(session.execute(keyset(statement, Job.id, wanted)).mappings().all(), wanted)
+
+
+def count_unfinished(session: Session, project_id: str) -> int:
+    return (
+        session.scalar(
+            select(func.count()).where(Job.project_id == project_id, Job.status.not_in(JOB_LAW.terminal))
+        )
+        or 0
+    )
+
+
+def ask(session: Session, job_id: str, values: dict[str, Any]) -> bool:
+    """Write a person's wish into an unfinished job and have it looked at now. False: it is finished."""
+    touched = session.execute(
+        update(Job)
+        .where(Job.id == job_id, Job.status.not_in(JOB_LAW.terminal))
+        .values(next_check_at=func.clock_timestamp(), updated_at=func.clock_timestamp(), **values)
+        .returning(Job.id)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    return touched is not None
+
+
+def unpark(session: Session, project_id: str, job_id: str) -> bool:
+    touched = session.execute(
+        update(Job)
+        .where(Job.project_id == project_id, Job.id == job_id, Job.parked_reason.is_not(None))
+        .values(
+            parked_reason=None,
+            fail_count=0,
+            failing_since=None,
+            next_check_at=func.clock_timestamp(),
+            updated_at=func.clock_timestamp(),
+        )
+        .returning(Job.id)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    return touched is not None
+
+
+def seconds_since(session: Session, job_id: str, *, fenced: bool = False) -> float:
+    """Seconds since the intent (or the fence) was written, on the database's clock."""
+    column = Job.fenced_at if fenced else Job.sent_at
+    return float(
+        session.scalar(select(func.extract("epoch", func.clock_timestamp() - column)).where(Job.id == job_id)) or 0
+    )
+
+
+def in_flight(session: Session, connection_id: str) -> Sequence[Job]:
+    """The connection's jobs that Azure knows and has not finished."""
+    return session.scalars(
+        select(Job).where(
+            Job.connection_id == connection_id,
+            Job.status.in_(IN_FLIGHT),
+            Job.parked_reason.is_(None),
+            Job.remote_id.is_not(None),
+        )
+    ).all()
+
+
+def seen_unchanged(session: Session, job_ids: Iterable[str], *, check_in_seconds: float) -> None:
+    """Azure's list showed these as they were: push their own next look behind the watch's."""
+    session.execute(
+        update(Job)
+        .where(
+            Job.id.in_(list(job_ids)),
+            or_(Job.lease_until.is_(None), Job.lease_until < func.clock_timestamp()),
+            Job.cancel_requested_at.is_(None),
+            Job.pause_wanted.is_(None),
+            Job.status.in_(IN_FLIGHT),
+        )
+        .values(remote_seen_at=func.clock_timestamp(), next_check_at=care.in_seconds(check_in_seconds))
+        .execution_options(synchronize_session=False)
+    )
+
+
+def known_remote_ids(session: Session, connection_id: str, remote_ids: Sequence[str]) -> frozenset[str]:
+    return frozenset(
+        session.scalars(
+            select(Job.remote_id).where(Job.connection_id == connection_id, Job.remote_id.in_(remote_ids))
+        ).all()  # type: ignore[arg-type]  # the condition leaves no null
+    )
+
+
+# ── job events, points, checkpoints ─────────────────────────────────────────
+
+
+def known_events(session: Session, job_id: str) -> frozenset[str]:
+    return frozenset(session.scalars(select(JobEventRow.remote_id).where(JobEventRow.job_id == job_id)))
+
+
+def add_events(session: Session, job_id: str, events: Sequence[RemoteJobEvent]) -> int:
+    """Keep Azure's job events, oldest first; those kept already are left alone. Returns how many were new."""
+    if not events:
+        return 0
+    statement = (
+        insert(JobEventRow)
+        .values(
+            [
+                {
+                    "id": new_id("jev"),
+                    "job_id": job_id,
+                    "remote_id": event.remote_id,
+                    "level": event.level,
+                    "type": event.type,
+                    "message": event.message[:4000].replace("\x00", "\ufffd"),
+                    "data": dict(event.data),
+                    "created_at": event.created_at,
+                }
+                for event in events
+            ]
+        )
+        .on_conflict_do_nothing(index_elements=[JobEventRow.job_id, JobEventRow.remote_id])
+        .returning(JobEventRow.id)
+    )
+    return len(session.execute(statement).all())
+
+
+def event_page(session: Session, job_id: str, wanted: Page) -> Slice[JobEventRow]:
+    statement = select(JobEventRow).where(JobEventRow.job_id == job_id)
+    return slice_of(session.scalars(keyset(statement, JobEventRow.id, wanted)).all(), wanted)
+
+
+def put_points(session: Session, job_id: str, points: Iterable[tuple[int, Mapping[str, float]]]) -> None:
+    """Keep measured values; a step that is there already gains the new names."""
+    rows = [{"job_id": job_id, "step": step, "values": dict(values)} for step, values in points]
+    for start in range(0, len(rows), 1000):
+        statement = insert(JobPoint).values(rows[start : start + 1000])
+        session.execute(
+            statement.on_conflict_do_update(
+                index_elements=[JobPoint.job_id, JobPoint.step],
+                set_={"values": JobPoint.values.op("||")(statement.excluded["values"])},
+            )
+        )
+
+
+def points(session: Session, job_id: str) -> Sequence[tuple[int, dict[str, Any]]]:
+    return [
+        (step, values)
+        for step, values in session.execute(
+            select(JobPoint.step, JobPoint.values).where(JobPoint.job_id == job_id).order_by(JobPoint.step)
+        )
+    ]
+
+
+def replace_checkpoints(session: Session, job_id: str, found: Sequence[RemoteCheckpoint]) -> None:
+    """Keep what Azure lists now. It holds only the last three; one that left its list can no longer be deployed."""
+    session.execute(delete(Checkpoint).where(Checkpoint.job_id == job_id))
+    session.add_all(
+        Checkpoint(
+            id=new_id("ckp"),
+            job_id=job_id,
+            remote_id=item.remote_id,
+            step=item.step,
+            model_name=item.model_name,
+            metrics=dict(item.metrics),
+            created_at=item.created_at,
+        )
+        for item in found
+    )
+    session.flush()
+
+
+def checkpoints(session: Session, job_id: str) -> Sequence[Checkpoint]:
+    return session.scalars(select(Checkpoint).where(Checkpoint.job_id == job_id).order_by(Checkpoint.step)).all()
+
+
+def change(session: Session, held: Claim, **values: Any) -> None:
+    """A guarded write that also says when the job changed."""
+    care.write(session, held, updated_at=func.clock_timestamp(), **values)

@@ -1,0 +1,712 @@
+"""A job's steps, taken by workers under a claim: files, the one POST that costs money, the watch, the end.
+
+Each step does at most one remote mutation, never inside a transaction, and may die at any line: the row then says
+what was about to happen, and the next claim finds out whether it did.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+import structlog
+from sqlalchemy import func
+
+from app.azure.port import (
+    ApiStyle,
+    AzureTarget,
+    NewRemoteJob,
+    NotThere,
+    OutcomeUnknown,
+    Refused,
+    RemoteJob,
+)
+from app.connections.service import ConnectionService, Traffic
+from app.connections.tables import Connection
+from app.costs.service import MILLION, CostService
+from app.datasets.files import FileService, FileStep
+from app.datasets.service import DatasetService
+from app.jobs import analysis, repository
+from app.jobs.service import as_results, judge
+from app.jobs.states import BY_REMOTE_WORD, IN_FLIGHT, JOB_LAW, JobStatus, SendState
+from app.jobs.tables import Job
+from app.kit import care
+from app.kit.care import Claim
+from app.kit.clock import utc_now
+from app.kit.failpoints import failpoint
+from app.workbench import Policy, UnitOfWork, Workbench, describe
+
+log = structlog.get_logger("kitae.jobs")
+
+FIRST_LOOK_SECONDS: Final = 2.0
+"""After a lost answer, when to look into Azure's list for the first time."""
+FALLBACK_FACTOR: Final = 6.0
+"""A job in flight is looked at by itself only when the watch has missed it so many times."""
+MISSING_SECONDS: Final = 60.0
+"""Azure must answer 404 twice, so far apart, before a confirmed job counts as gone."""
+RESULTS_BYTES_MAX: Final = 64 * 1024 * 1024
+TOO_MANY_REQUESTS: Final = 429
+
+
+class JobSteps:
+    """What workers do for jobs."""
+
+    def __init__(self, bench: Workbench) -> None:
+        self._bench = bench
+        self._policy = bench.policy
+        self._connections = ConnectionService(bench)
+        self._datasets = DatasetService(bench)
+        self._files = FileService(bench)
+        self._costs = CostService(bench)
+
+    def advance(self, job_id: str) -> None:
+        """Take the job as far as it goes without waiting."""
+        self._bench.tend(Job, job_id, self._step, noun="job")
+
+    def look(self, job_id: str, remote: RemoteJob) -> None:
+        """Take in what Azure's list said of the job."""
+        self._bench.tend(Job, job_id, lambda held: self._take_in(held, self._load(held), remote), noun="job")
+
+    def _load(self, held: Claim) -> Job:
+        with self._bench.read() as session:
+            return repository.get_unscoped(session, held.row_id)
+
+    def _step(self, held: Claim) -> None:
+        job = self._load(held)
+        match JobStatus(job.status):
+            case JobStatus.DRAFT:
+                self._begin(held, job)
+            case JobStatus.PREPARING:
+                self._prepare(held, job)
+            case JobStatus.SUBMITTING:
+                self._submit(held, job)
+            case JobStatus.QUEUED | JobStatus.RUNNING | JobStatus.PAUSED:
+                self._follow(held, job)
+            case JobStatus.COLLECTING:
+                self._collect(held, job)
+            case JobStatus.SUCCEEDED | JobStatus.FAILED | JobStatus.CANCELLED:
+                self._tidy(held, job)
+
+    def _move(
+        self,
+        work: UnitOfWork,
+        held: Claim,
+        job: Job,
+        wanted: JobStatus,
+        *,
+        check_in_seconds: float | None,
+        **values: Any,
+    ) -> None:
+        """The one way a job changes its status: by law, under the fence, with its event."""
+        JOB_LAW.check(JobStatus(job.status), wanted)
+        care.finish(
+            work.session,
+            held,
+            check_in_seconds=check_in_seconds,
+            status=wanted,
+            status_changed_at=func.clock_timestamp(),
+            updated_at=func.clock_timestamp(),
+            **values,
+        )
+        work.announce(
+            f"job.{wanted}",
+            project_id=job.project_id,
+            subject_id=job.id,
+            **{"from": job.status, "to": str(wanted)},
+            remote_id=values.get("remote_id", job.remote_id),
+            error=(values.get("error") or {}).get("code"),
+        )
+
+    # ── draft, preparing ────────────────────────────────────────────────────
+
+    def _begin(self, held: Claim, job: Job) -> None:
+        if job.cancel_requested_at:
+            self._end_unborn(held, job, JobStatus.CANCELLED)
+            return
+        with self._bench.begin() as work:
+            self._move(work, held, job, JobStatus.PREPARING, check_in_seconds=0)
+
+    def _prepare(self, held: Claim, job: Job) -> None:
+        if job.cancel_requested_at:
+            self._end_unborn(held, job, JobStatus.CANCELLED)
+            return
+        target = self._connections.target_of(job.connection_id)
+        for role, version_id in (("training", job.training_version_id), ("validation", job.validation_version_id)):
+            if version_id is None:
+                continue
+            try:
+                step = self._advance_file(held, target, job, role, version_id)
+            except Refused as error:
+                self._end_unborn(held, job, JobStatus.FAILED, error=describe(error))
+                return
+            if step.error is not None:
+                self._end_unborn(held, job, JobStatus.FAILED, error=step.error)
+                return
+            if step.remote_id is None:
+                with self._bench.begin() as work:
+                    care.finish(work.session, held, check_in_seconds=step.wait_seconds)
+                return
+        with self._bench.begin() as work:
+            self._move(
+                work,
+                held,
+                job,
+                JobStatus.SUBMITTING,
+                check_in_seconds=0,
+                send_state=SendState.IDLE,
+                sent_at=None,
+                fenced_at=None,
+            )
+
+    def _advance_file(self, held: Claim, target: AzureTarget, job: Job, role: str, version_id: str) -> FileStep:
+        version = self._datasets.version(job.project_id, version_id)
+        attempt = job.attempt if role == "training" else 1
+        return self._files.advance(held, target, version, owner_id=job.id, role=role, attempt=attempt)
+
+    def _end_unborn(self, held: Claim, job: Job, wanted: JobStatus, *, error: dict[str, Any] | None = None) -> None:
+        """End a job that never trained: everything reserved is given back."""
+        with self._bench.begin() as work:
+            self._settle(work, job, Decimal(0), "never trained")
+            self._move(
+                work,
+                held,
+                job,
+                wanted,
+                check_in_seconds=0,
+                finished_at=func.clock_timestamp(),
+                error=error,
+                cost_usd=Decimal(0),
+            )
+
+    # ── the POST that costs money ───────────────────────────────────────────
+
+    def _submit(self, held: Claim, job: Job) -> None:
+        if job.send_state == SendState.SENT:
+            self._resolve(held, job)
+        elif job.cancel_requested_at:
+            self._end_unborn(held, job, JobStatus.CANCELLED)
+        else:
+            self._send(held, job)
+
+    def _send(self, held: Claim, job: Job) -> None:
+        failpoint("jobs.create.claimed")
+        target = self._connections.target_of(job.connection_id)
+        new = self._request(target, job)
+        try:
+            with self._connections.data(target, Traffic.WRITE) as azure:
+                self._write_intent(held)
+                failpoint("jobs.create.intent")
+                remote = azure.create_job(new)
+        except OutcomeUnknown as error:
+            log.warning("job.outcome_unknown", id=job.id, error=error.message)
+            with self._bench.begin() as work:
+                care.finish(work.session, held, check_in_seconds=FIRST_LOOK_SECONDS)
+            return
+        except Refused as error:
+            self._end_unborn(held, job, JobStatus.FAILED, error=describe(error))
+            return
+        failpoint("jobs.create.sent")
+        self._adopt(held, job, remote)
+        failpoint("jobs.create.recorded")
+
+    def _write_intent(self, held: Claim) -> None:
+        """From this commit on the POST may have happened. The lease now outlasts the longest request."""
+        with self._bench.begin() as work:
+            care.extend(work.session, held, lease_seconds=self._policy.lease_seconds)
+            repository.change(
+                work.session, held, send_state=SendState.SENT, sent_at=func.clock_timestamp(), fenced_at=None
+            )
+
+    def _request(self, target: AzureTarget, job: Job) -> NewRemoteJob:
+        training, validation = self._file_ids(job)
+        metadata = {str(key): str(value) for key, value in job.user_metadata.items()} | {
+            "svc": "kitae",
+            "env": self._policy.environment,
+            "op_key": job.op_key,
+            "project": job.project_id,
+        }
+        suffix, seed = job.suffix, job.seed
+        if target.api_style is ApiStyle.DATED:
+            suffix, seed = marks(job)
+        return NewRemoteJob(
+            model=job.model,
+            training_file=training,
+            validation_file=validation,
+            method=job.method,
+            hyperparameters=job.hyperparameters,
+            training_type=job.training_type,
+            suffix=suffix,
+            seed=seed,
+            metadata=metadata,
+        )
+
+    def _file_ids(self, job: Job) -> tuple[str, str | None]:
+        training = self._files.remote_id_of(job.id, "training", job.attempt)
+        validation = self._files.remote_id_of(job.id, "validation", 1) if job.validation_version_id else None
+        if training is None or (job.validation_version_id and validation is None):
+            raise RuntimeError("a job came to be submitted without its files at Azure")
+        return training, validation
+
+    def _adopt(self, held: Claim, job: Job, remote: RemoteJob) -> None:
+        """Azure has the job: keep its id and follow it."""
+        wanted = BY_REMOTE_WORD.get(remote.status, JobStatus.QUEUED)
+        if wanted not in IN_FLIGHT:
+            wanted = JobStatus.QUEUED  # the next look reads its end in order
+        with self._bench.begin() as work:
+            self._move(
+                work,
+                held,
+                job,
+                wanted,
+                check_in_seconds=0 if job.cancel_requested_at else self._fallback(wanted),
+                send_state=SendState.CONFIRMED,
+                remote_id=remote.remote_id,
+                remote_status=remote.status,
+                remote=dict(remote.raw),
+                remote_seen_at=func.clock_timestamp(),
+                estimated_finish_at=remote.estimated_finish_at,
+            )
+            self._connections.watch_in(work, job.connection_id, watch_interval(self._policy, wanted))
+
+    def _resolve(self, held: Claim, job: Job) -> None:
+        """The POST may have happened: look for our marks in Azure's whole list before doing anything else."""
+        target = self._connections.target_of(job.connection_id)
+        matches = self._find_ours(target, job)
+        failpoint("jobs.resolve.listed")
+        if len(matches) > 1:
+            self._cancel_extra(held, job, target, matches)
+            return
+        if matches:
+            log.info("job.adopted", id=job.id, remote_id=matches[0].remote_id)
+            self._adopt(held, job, matches[0])
+            return
+        if (job.last_error or {}).get("http_status") == TOO_MANY_REQUESTS:
+            with self._bench.begin() as work:  # Azure had said that it made nothing, and its list agrees
+                care.finish(work.session, held, check_in_seconds=0, send_state=SendState.IDLE)
+            return
+        self._settle_or_fence(held, job, target)
+
+    def _settle_or_fence(self, held: Claim, job: Job, target: AzureTarget) -> None:
+        """Nothing found: wait until it would have shown, delete the file the lost POST names, wait, try anew."""
+        with self._bench.read() as session:
+            age = repository.seconds_since(session, job.id)
+            fence_age = repository.seconds_since(session, job.id, fenced=True) if job.fenced_at else 0.0
+        settle = self._policy.settle_seconds
+        if job.fenced_at is None and age < settle:
+            wait = min(max(FIRST_LOOK_SECONDS, settle / 10), settle - age)
+            with self._bench.begin() as work:
+                care.finish(work.session, held, check_in_seconds=wait)
+        elif job.fenced_at is None:
+            self._files.fence(held, target, owner_id=job.id, attempt=job.attempt)
+            failpoint("jobs.fence.deleted")
+            with self._bench.begin() as work:
+                care.finish(
+                    work.session,
+                    held,
+                    check_in_seconds=settle,
+                    fenced_at=func.clock_timestamp(),
+                )
+        elif fence_age < settle:
+            with self._bench.begin() as work:
+                care.finish(work.session, held, check_in_seconds=settle - fence_age)
+        elif job.cancel_requested_at:
+            self._end_unborn(held, job, JobStatus.CANCELLED)
+        else:
+            with self._bench.begin() as work:
+                self._move(
+                    work,
+                    held,
+                    job,
+                    JobStatus.PREPARING,
+                    check_in_seconds=0,
+                    attempt=job.attempt + 1,
+                    send_state=SendState.IDLE,
+                    sent_at=None,
+                    fenced_at=None,
+                )
+
+    def _find_ours(self, target: AzureTarget, job: Job) -> list[RemoteJob]:
+        """Live remote jobs that carry our marks, oldest first."""
+        files = self._files.remote_ids(job.id)
+        suffix, seed = marks(job)
+
+        def is_ours(remote: RemoteJob) -> bool:
+            if remote.metadata.get("op_key"):
+                return remote.metadata["op_key"] == job.op_key
+            signs = (
+                remote.training_file in files,
+                remote.suffix == suffix,
+                remote.seed == seed,
+            )
+            return sum(signs) >= 2
+
+        with self._connections.data(target, Traffic.READ) as azure:
+            found = [remote for page in azure.list_jobs() for remote in page if is_ours(remote)]
+        found.sort(key=lambda remote: (remote.created_at is None, remote.created_at, remote.remote_id))
+        alive = [remote for remote in found if remote.status not in ("cancelled", "failed")]
+        return alive or found[-1:]
+
+    def _cancel_extra(self, held: Claim, job: Job, target: AzureTarget, matches: Sequence[RemoteJob]) -> None:
+        """More than one remote job carries our op_key: keep the oldest, cancel the youngest, look again."""
+        extra = matches[-1]
+        log.error("job.duplicate_at_azure", id=job.id, kept=matches[0].remote_id, cancelled=extra.remote_id)
+        with self._connections.data(target, Traffic.STOP_MONEY) as azure:
+            azure.cancel_job(extra.remote_id)
+        with self._bench.begin() as work:
+            work.announce(
+                "job.duplicate_cancelled",
+                project_id=job.project_id,
+                subject_id=job.id,
+                kept=matches[0].remote_id,
+                cancelled=extra.remote_id,
+            )
+            care.finish(work.session, held, check_in_seconds=0)
+
+    # ── following ───────────────────────────────────────────────────────────
+
+    def _fallback(self, status: JobStatus) -> float:
+        return watch_interval(self._policy, status) * FALLBACK_FACTOR
+
+    def _follow(self, held: Claim, job: Job) -> None:
+        target = self._connections.target_of(job.connection_id)
+        assert job.remote_id is not None  # noqa: S101  the law: only a confirmed job gets here
+        try:
+            if job.cancel_requested_at and not job.cancel_sent_at:
+                with self._connections.data(target, Traffic.STOP_MONEY) as azure:
+                    remote = azure.cancel_job(job.remote_id)
+                with self._bench.begin() as work:
+                    repository.change(work.session, held, cancel_sent_at=func.clock_timestamp())
+            elif job.pause_wanted is not None:
+                remote = self._pause_or_resume(held, job, target)
+            else:
+                with self._connections.data(target, Traffic.READ) as azure:
+                    remote = azure.get_job(job.remote_id)
+        except NotThere:
+            self._missing(held, job)
+            return
+        except Refused as error:
+            if job.cancel_requested_at or job.pause_wanted is not None:
+                self._wish_refused(held, job, error)
+                return
+            raise
+        self._take_in(held, job, remote)
+
+    def _pause_or_resume(self, held: Claim, job: Job, target: AzureTarget) -> RemoteJob:
+        assert job.remote_id is not None  # noqa: S101  see _follow
+        traffic = Traffic.STOP_MONEY if job.pause_wanted else Traffic.WRITE
+        with self._connections.data(target, traffic) as azure:
+            remote = azure.pause_job(job.remote_id) if job.pause_wanted else azure.resume_job(job.remote_id)
+        with self._bench.begin() as work:
+            repository.change(work.session, held, pause_wanted=None)
+        return remote
+
+    def _wish_refused(self, held: Claim, job: Job, error: Refused) -> None:
+        """Azure would not cancel or pause, usually because the job has just ended: look what it is instead."""
+        with self._bench.begin() as work:
+            care.finish(
+                work.session,
+                held,
+                check_in_seconds=0,
+                cancel_sent_at=func.clock_timestamp() if job.cancel_requested_at else None,
+                pause_wanted=None,
+            )
+            work.announce("job.wish_refused", project_id=job.project_id, subject_id=job.id, error=describe(error))
+
+    def _missing(self, held: Claim, job: Job) -> None:
+        """Somebody deleted the job at Azure. It is never made again by itself: that would cost money."""
+        if job.missing_since is None:
+            with self._bench.begin() as work:
+                care.finish(
+                    work.session, held, check_in_seconds=MISSING_SECONDS, missing_since=func.clock_timestamp()
+                )
+            return
+        error = {
+            "code": "removed_at_azure",
+            "message": "Azure no longer knows this job; somebody deleted it there.",
+            "hint": "Create a new job if it is still wanted. Nothing is re-created by itself, because it costs money.",
+        }
+        with self._bench.begin() as work:
+            self._settle(work, job, self._price(job), "deleted at Azure")
+            self._move(
+                work,
+                held,
+                job,
+                JobStatus.FAILED,
+                check_in_seconds=0,
+                finished_at=func.clock_timestamp(),
+                error=error,
+            )
+
+    def _take_in(self, held: Claim, job: Job, remote: RemoteJob) -> None:
+        """Keep what Azure says and, when its word means something to us, move."""
+        wanted = BY_REMOTE_WORD.get(remote.status)
+        if wanted is None and remote.status != job.remote_status:
+            log.warning("job.unknown_remote_status", id=job.id, remote_status=remote.status)
+        if wanted is JobStatus.COLLECTING and remote.fine_tuned_model is None:
+            wanted = None  # Azure says succeeded before its safety evaluation has named the model
+        if JobStatus(job.status) not in IN_FLIGHT:
+            with self._bench.begin() as work:
+                care.finish(work.session, held, check_in_seconds=0)
+            return
+        if wanted is JobStatus.RUNNING or (wanted is not None and wanted not in IN_FLIGHT):
+            self._read_progress(held, job)
+        values: dict[str, Any] = {
+            "remote_status": remote.status,
+            "remote": dict(remote.raw),
+            "remote_seen_at": func.clock_timestamp(),
+            "missing_since": None,
+            "estimated_finish_at": remote.estimated_finish_at,
+            "trained_tokens": remote.trained_tokens or job.trained_tokens,
+            "fine_tuned_model": remote.fine_tuned_model or job.fine_tuned_model,
+        }
+        if wanted is JobStatus.RUNNING and job.started_at is None:
+            values["started_at"] = func.clock_timestamp()
+        if wanted is None or wanted == job.status:
+            status = JobStatus(job.status)
+            with self._bench.begin() as work:
+                care.finish(
+                    work.session,
+                    held,
+                    check_in_seconds=2.0 if job.cancel_requested_at else self._fallback(status),
+                    updated_at=func.clock_timestamp(),
+                    **values,
+                )
+        elif wanted in IN_FLIGHT:
+            with self._bench.begin() as work:
+                self._move(work, held, job, wanted, check_in_seconds=self._fallback(wanted), **values)
+        elif wanted is JobStatus.COLLECTING:
+            with self._bench.begin() as work:
+                self._move(
+                    work,
+                    held,
+                    job,
+                    wanted,
+                    check_in_seconds=0,
+                    finished_at=remote.finished_at or func.clock_timestamp(),
+                    **values,
+                )
+        else:
+            self._end(held, job, wanted, remote, values)
+
+    def _end(self, held: Claim, job: Job, wanted: JobStatus, remote: RemoteJob, values: dict[str, Any]) -> None:
+        """Failed or cancelled at Azure. A failed job is not billed; a cancelled one is, as far as it trained.
+
+        Source: Microsoft Learn, fine-tuning cost management, 2026-03-19.
+        """
+        cost = Decimal(0) if wanted is JobStatus.FAILED else self._price(job, trained=remote.trained_tokens)
+        error = None
+        if wanted is JobStatus.FAILED:
+            said = dict(remote.error or {})
+            error = {
+                "code": f"azure_{said.get('code') or 'job_failed'}",
+                "message": said.get("message") or "Azure failed the job without a reason.",
+                "hint": "The job events may tell more; nothing was billed.",
+                "remote": said,
+            }
+        with self._bench.begin() as work:
+            self._settle(work, job, cost, str(wanted))
+            self._move(
+                work,
+                held,
+                job,
+                wanted,
+                check_in_seconds=0,
+                finished_at=remote.finished_at or func.clock_timestamp(),
+                error=error,
+                cost_usd=cost,
+                **values,
+            )
+
+    def _read_progress(self, held: Claim, job: Job) -> None:
+        """New job events, and the measured values in them."""
+        assert job.remote_id is not None  # noqa: S101  see _follow
+        target = self._connections.target_of(job.connection_id)
+        with self._bench.read() as session:
+            known = repository.known_events(session, job.id)
+        with self._connections.data(target, Traffic.READ) as azure:
+            events = azure.job_events(job.remote_id, known=known)
+        failpoint("jobs.watch.read")
+        if not events:
+            return
+        measured = as_results(
+            (int(event.data["step"]), {k: v for k, v in event.data.items() if k != "step"})
+            for event in events
+            if event.type == "metrics" and str(event.data.get("step", "")).replace(".0", "").isdigit()
+        )
+        with self._bench.begin() as work:
+            care.extend(work.session, held, lease_seconds=self._policy.lease_seconds)
+            new = repository.add_events(work.session, job.id, events)
+            repository.put_points(work.session, job.id, ((point.step, point.values) for point in measured.points))
+            if new and measured.points:
+                last = measured.points[-1]
+                work.announce(
+                    "job.progress",
+                    project_id=job.project_id,
+                    subject_id=job.id,
+                    step=last.step,
+                    values=dict(last.values),
+                )
+
+    # ── the end ─────────────────────────────────────────────────────────────
+
+    def _collect(self, held: Claim, job: Job) -> None:
+        """Read everything Azure will ever say of the job, judge the training, settle the cost."""
+        assert job.remote_id is not None  # noqa: S101  see _follow
+        target = self._connections.target_of(job.connection_id)
+        self._read_progress(held, job)
+        with self._connections.data(target, Traffic.READ) as azure:
+            remote = azure.get_job(job.remote_id)
+            checkpoints = azure.checkpoints(job.remote_id)
+            content = (
+                azure.file_content(remote.result_files[0], max_bytes=RESULTS_BYTES_MAX)
+                if remote.result_files
+                else None
+            )
+        failpoint("jobs.collect.read")
+        parsed, problem = self._parse(content)
+        if content is not None:
+            with self._bench.storage.writer(job.results_key) as file:
+                file.write(content)
+        job.remote = dict(remote.raw)
+        trained = remote.trained_tokens or job.trained_tokens
+        cost = self._price(job, trained=trained)
+        with self._bench.begin() as work:
+            care.extend(work.session, held, lease_seconds=self._policy.lease_seconds)
+            if parsed is not None:
+                repository.put_points(work.session, job.id, ((point.step, point.values) for point in parsed.points))
+            repository.replace_checkpoints(work.session, job.id, checkpoints)
+            results = as_results(repository.points(work.session, job.id))
+            judged = judge(job, results, repository.checkpoints(work.session, job.id))
+            self._settle(work, job, cost, f"{trained or 0:,} tokens trained")
+            self._move(
+                work,
+                held,
+                job,
+                JobStatus.SUCCEEDED,
+                check_in_seconds=0,
+                trained_tokens=trained,
+                fine_tuned_model=remote.fine_tuned_model or job.fine_tuned_model,
+                analysis=judged.to_json() | ({"results_problem": problem} if problem else {}),
+                cost_usd=cost,
+                remote=dict(remote.raw),
+                remote_status=remote.status,
+            )
+
+    @staticmethod
+    def _parse(content: bytes | None) -> tuple[analysis.Results | None, str | None]:
+        if content is None:
+            return None, "Azure gave no results file; the curve comes from the job events."
+        try:
+            return analysis.parse_results(content), None
+        except analysis.ResultsError as error:
+            return None, f"The results file could not be read ({error}); the curve comes from the job events."
+
+    def _price(self, job: Job, *, trained: int | None = None) -> Decimal | None:
+        """Trained tokens × the price that was planned with; None when either is not known."""
+        price = (job.plan.get("estimate") or {}).get("price_usd_per_million_tokens")
+        if price is None:
+            return None
+        return Decimal(price) * Decimal(trained or job.trained_tokens or 0) / MILLION
+
+    def _settle(self, work: UnitOfWork, job: Job, amount: Decimal | None, note: str) -> None:
+        self._costs.settle(
+            work,
+            project_id=job.project_id,
+            key_id=job.key_id,
+            subject_id=job.id,
+            category="training",
+            amount_usd=amount,
+            note=note,
+        )
+
+    def _tidy(self, held: Claim, job: Job) -> None:
+        """Give Azure's copies of the data back, one a step; a resource holds only 100 files."""
+        done = self._policy.keep_files
+        if not done:
+            target = self._connections.target_of(job.connection_id)
+            done = self._files.tidy_one(held, target, owner_id=job.id)
+        with self._bench.begin() as work:
+            care.finish(work.session, held, check_in_seconds=None if done else 0)
+
+
+def marks(job: Job) -> tuple[str, int]:
+    """Suffix and seed by which a job is known where Azure keeps no metadata (the dated api-versions).
+
+    Azure allows 40 characters of `[A-Za-z0-9_-]`. Source: authoring API 2025-04-01-preview.
+    """
+    digest = hashlib.sha256(job.op_key.encode()).digest()
+    tail = job.op_key[-10:]
+    suffix = f"{job.suffix[:28]}-{tail}" if job.suffix else tail
+    return suffix, job.seed if job.seed is not None else int.from_bytes(digest[:4]) & 0x7FFFFFFF
+
+
+def watch_interval(policy: Policy, status: JobStatus, *, age_seconds: float = 0.0) -> float:
+    """How long a job in this state may go unseen, in seconds."""
+    if age_seconds > policy.watch_old_after_seconds:
+        return policy.watch_old_seconds
+    if status is JobStatus.RUNNING:
+        return policy.watch_running_seconds
+    return policy.watch_starting_seconds
+
+
+class ConnectionWatch:
+    """One sweep per connection instead of one poll per job."""
+
+    def __init__(self, bench: Workbench) -> None:
+        self._bench = bench
+        self._connections = ConnectionService(bench)
+        self._steps = JobSteps(bench)
+        self._policy = bench.policy
+
+    def watch(self, connection_id: str) -> None:
+        """Read Azure's job list in pages until every job in flight was seen; look at those that changed."""
+        self._bench.tend(Connection, connection_id, self._sweep, noun="connection")
+
+    def _sweep(self, held: Claim) -> None:
+        with self._bench.read() as session:
+            jobs = {str(job.remote_id): job for job in repository.in_flight(session, held.row_id)}
+        if jobs:
+            self._look_at(held.row_id, jobs)
+        with self._bench.begin() as work:
+            left = repository.in_flight(work.session, held.row_id)
+            care.finish(work.session, held, check_in_seconds=self._next(left))
+
+    def _look_at(self, connection_id: str, jobs: dict[str, Job]) -> None:
+        target = self._connections.target_of(connection_id)
+        missing = set(jobs)
+        changed: list[tuple[Job, RemoteJob]] = []
+        unchanged: list[str] = []
+        with self._connections.data(target, Traffic.READ) as azure:
+            for page in azure.list_jobs(page_size=100):
+                for remote in page:
+                    if remote.remote_id not in missing:
+                        continue
+                    missing.discard(remote.remote_id)
+                    job = jobs[remote.remote_id]
+                    if remote.status == "running" or dict(remote.raw) != job.remote:
+                        changed.append((job, remote))
+                    else:
+                        unchanged.append(job.id)
+                if not missing:
+                    break
+        failpoint("jobs.watch.listed")
+        with self._bench.begin() as work:
+            repository.seen_unchanged(
+                work.session,
+                unchanged,
+                check_in_seconds=self._policy.watch_starting_seconds * FALLBACK_FACTOR,
+            )
+        for job, remote in changed:
+            self._steps.look(job.id, remote)
+        for remote_id in missing:
+            self._steps.advance(jobs[remote_id].id)
+
+    def _next(self, left: Sequence[Job]) -> float | None:
+        """When to sweep again: as soon as the most impatient job wants; None when none is left."""
+        if not left:
+            return None
+        now = utc_now()
+        return min(
+            watch_interval(self._policy, JobStatus(job.status), age_seconds=(now - job.created_at).total_seconds())
+            for job in left
+        )
