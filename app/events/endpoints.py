@@ -1,0 +1,247 @@
+"""HTTP for the event log: pages of JSON, or a live stream that loses nothing (Server-Sent Events)."""
+
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+import anyio
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi.sse import format_sse_event
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import StreamingResponse
+
+from app.events.log import START, Event, newest_place, place_of, read_after, read_page
+from app.events.schemas import EventRead
+from app.http.access import ReadEvents, authenticate
+from app.http.bench import Bench
+from app.http.openapi import STREAM_RESPONSES
+from app.http.paging import ListOf, answer_page, page_of
+from app.http.problems import Unauthenticated
+from app.http.responses import to_json
+from app.http.server import stopping
+from app.kit.errors import FieldError, Invalid
+from app.kit.ids import is_id
+from app.kit.pagination import Page, slice_of
+from app.workbench import Workbench
+
+router = APIRouter(prefix="/v1/events", tags=["Events"])
+
+LOOK_SECONDS: Final = 0.5
+"""How often an open stream looks at the log. News is seen this late at most, and a stop ends streams as soon."""
+PING_SECONDS: Final = 15.0
+"""Proxies drop connections that are silent for 30 to 60 seconds. The key is checked anew as often."""
+BATCH: Final = 200
+"""Events read in one go while a stream catches up."""
+RETRY_MILLISECONDS: Final = 2_000
+"""When a browser connects again after a stream has ended."""
+
+Place = tuple[int, int]
+_PING: Final = b": ping\n\n"
+
+
+@dataclass(slots=True)
+class _Tail:
+    """The newest place of the log, looked up at most every `LOOK_SECONDS` for all streams of the process.
+
+    A thousand idle streams then cost two small queries a second, not two thousand.
+    """
+
+    place: Place = START
+    looked_at: float = float("-inf")
+
+    def newest(self, bench: Workbench) -> Place:
+        if time.monotonic() - self.looked_at >= LOOK_SECONDS * 0.9:
+            with bench.read() as session:
+                place = newest_place(session)
+            self.place, self.looked_at = place, time.monotonic()
+        return self.place
+
+
+def wants_stream(request: Request) -> bool:
+    """Whether the caller asked for Server-Sent Events instead of JSON."""
+    return "text/event-stream" in request.headers.get("accept", "").lower()
+
+
+@router.get(
+    "",
+    operation_id="listEvents",
+    summary="Read or follow the event log",
+    response_model=ListOf[EventRead],
+    responses=STREAM_RESPONSES,
+)
+async def list_events(
+    *,
+    request: Request,
+    bench: Bench,
+    caller: ReadEvents,
+    page: Annotated[Page, Depends(page_of("evt"))],
+    event_type: Annotated[
+        str | None,
+        Query(alias="type", max_length=100, description="Only events of this type, e.g. `job.succeeded`."),
+    ] = None,
+    subject: Annotated[
+        str | None, Query(max_length=40, description="Only events of the thing with this id.")
+    ] = None,
+    last_event_id: Annotated[
+        str | None, Header(max_length=40, description="For streams: go on behind this event.")
+    ] = None,
+) -> Response:
+    """With `Accept: text/event-stream` the answer stays open and brings events as they happen.
+
+    A stream begins with what comes next, or behind `Last-Event-ID` (or `after`) with everything since.
+    """
+    if wants_stream(request):
+        return await stream(
+            request,
+            bench,
+            project_id=caller.project_id,
+            subject_id=subject,
+            event_type=event_type,
+            last_event_id=last_event_id or page.after,
+        )
+    return await run_in_threadpool(
+        page_response, request, bench, page, project_id=caller.project_id, subject_id=subject, event_type=event_type
+    )
+
+
+def page_response(
+    request: Request,
+    bench: Workbench,
+    page: Page,
+    *,
+    project_id: str,
+    subject_id: str | None = None,
+    event_type: str | None = None,
+) -> Response:
+    """One page of the log as JSON."""
+    with bench.read() as session:
+        rows = read_page(
+            session,
+            project_id=project_id,
+            subject_id=subject_id,
+            event_type=event_type,
+            after=page.after,
+            before=page.before,
+            descending=page.descending,
+            limit=page.limit,
+        )
+    found = slice_of([_read(event) for event in rows], page)
+    return answer_page(request, page, found)
+
+
+async def stream(
+    request: Request,
+    bench: Workbench,
+    *,
+    project_id: str,
+    subject_id: str | None = None,
+    event_type: str | None = None,
+    last_event_id: str | None = None,
+    from_start: bool = False,
+) -> Response:
+    """An open answer that brings events as they happen, none twice and none left out.
+
+    Ends when the process is told to stop, when the key stops working, or when the caller leaves. No database
+    connection is held while it waits.
+
+    Args:
+        subject_id: only this thing's events; whether the caller may see the thing is checked before.
+        last_event_id: go on behind this event.
+        from_start: without `last_event_id`, begin with the oldest event instead of with what comes next.
+
+    Raises:
+        Invalid: `last_event_id` is no event's id.
+        NotFound: it is none of this project.
+    """
+    if last_event_id is not None and not is_id(last_event_id, "evt"):
+        detail = f"{last_event_id!r} is not the id of an event."
+        raise Invalid(
+            detail,
+            code="cursor_invalid",
+            errors=[FieldError(header="Last-Event-ID", code="cursor_invalid", detail=detail)],
+        )
+
+    def first_place() -> Place:
+        with bench.read() as session:
+            if last_event_id is not None:
+                return place_of(session, last_event_id, project_id=project_id)
+            return START if from_start else newest_place(session)
+
+    place = await run_in_threadpool(first_place)
+    filters = _Filters(project_id, subject_id, event_type)
+    return StreamingResponse(
+        _follow(request, bench, place, filters),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Filters:
+    project_id: str
+    subject_id: str | None
+    event_type: str | None
+
+
+async def _follow(request: Request, bench: Workbench, place: Place, filters: _Filters) -> AsyncIterator[bytes]:
+    tail = _tail_of(request)
+    told_to_stop = stopping(request)
+    yield format_sse_event(retry=RETRY_MILLISECONDS, comment="connected")
+    silent_since = checked_at = time.monotonic()
+    while not told_to_stop:
+        events, place, more = await run_in_threadpool(_look, bench, tail, place, filters)
+        chunk = b"".join(_as_sse(event) for event in events if filters.event_type in {None, event.type})
+        now = time.monotonic()
+        if chunk or now - silent_since >= PING_SECONDS:
+            silent_since = now
+            yield chunk or _PING
+        if now - checked_at >= PING_SECONDS:
+            checked_at = now
+            if not await _key_still_works(request):
+                break
+        if not more:
+            await anyio.sleep(LOOK_SECONDS)
+    yield format_sse_event(comment="the stream has ended; connect again with Last-Event-ID", retry=1_000)
+
+
+def _look(bench: Workbench, tail: _Tail, place: Place, filters: _Filters) -> tuple[list[Event], Place, bool]:
+    """Events behind `place`, the place to go on from, and whether more are waiting already."""
+    newest = tail.newest(bench)
+    if newest <= place:
+        return [], place, False
+    with bench.read() as session:
+        events = read_after(
+            session, place, project_id=filters.project_id, subject_id=filters.subject_id, limit=BATCH
+        )
+    if len(events) == BATCH:
+        return events, events[-1].place, True
+    # Everything up to `newest` was readable before we read, so nothing of ours can appear in front of it later.
+    return events, max(newest, events[-1].place if events else newest), False
+
+
+def _tail_of(request: Request) -> _Tail:
+    state: Any = request.app.state
+    if not hasattr(state, "events_tail"):
+        state.events_tail = _Tail()
+    tail: _Tail = state.events_tail
+    return tail
+
+
+async def _key_still_works(request: Request) -> bool:
+    try:
+        await authenticate(request)
+    except Unauthenticated:
+        return False
+    return True
+
+
+def _as_sse(event: Event) -> bytes:
+    data = to_json(_read(event)).decode()
+    return format_sse_event(data_str=data, event=event.type.replace("\n", " "), id=event.id)
+
+
+def _read(event: Event) -> EventRead:
+    return EventRead(
+        id=event.id, type=event.type, subject_id=event.subject_id, data=event.data, created_at=event.created_at
+    )

@@ -1,0 +1,98 @@
+"""Text as it may cross the wire: models that refuse what PostgreSQL, logs or terminals would choke on."""
+
+import re
+import unicodedata
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+
+_SURROGATES: Final = re.compile("[\ud800-\udfff]")
+_LOOKS_LIKE_AN_ID: Final = re.compile(r"[a-z]{2,5}_[0-7][0-9a-hjkmnp-tv-z]{25}")
+_INVISIBLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_JOINERS: Final = frozenset("\u200c\u200d")
+"""Zero-width joiners, which Persian, Indic scripts and emoji need. Every other format character (direction
+overrides among them) could make one name look like another."""
+MAX_DEPTH: Final = 64
+"""Deepest nesting of a request; a person's JSON has a handful of levels."""
+
+
+class RequestModel(BaseModel):
+    """Base of every request body: unknown members are refused, and so is text that cannot be stored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _storable(cls, value: Any) -> Any:
+        _refuse_unstorable(value, "", 0)
+        return value
+
+
+def _refuse_unstorable(value: Any, pointer: str, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise PydanticCustomError("too_deep", "The body is nested deeper than 64 levels.", {"pointer": pointer})
+    if isinstance(value, str):
+        if "\x00" in value or _SURROGATES.search(value):
+            raise PydanticCustomError(
+                "unstorable_text",
+                "The text holds a NUL character or half of a surrogate pair; remove it.",
+                {"pointer": pointer},
+            )
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            _refuse_unstorable(name, pointer, depth)
+            _refuse_unstorable(item, f"{pointer}/{escape_pointer(str(name))}", depth + 1)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _refuse_unstorable(item, f"{pointer}/{index}", depth + 1)
+
+
+def escape_pointer(part: str) -> str:
+    """One part of an RFC 6901 pointer."""
+    return part.replace("~", "~0").replace("/", "~1")
+
+
+def _not_an_id(name: str) -> str:
+    if _LOOKS_LIKE_AN_ID.fullmatch(name):
+        raise PydanticCustomError("name_looks_like_an_id", "A name must not have the form of an id.")
+    return name
+
+
+def _visible(text: str) -> str:
+    for character in text:
+        if unicodedata.category(character) in _INVISIBLE and character not in _JOINERS:
+            raise PydanticCustomError(
+                "control_character",
+                "The text holds the control or invisible character U+{code}; remove it.",
+                {"code": f"{ord(character):04X}"},
+            )
+    return text
+
+
+def _printable_lines(text: str) -> str:
+    _visible(text.replace("\n", "").replace("\t", "").replace("\r", ""))
+    return text
+
+
+Name = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$"),
+    AfterValidator(_not_an_id),
+    Field(description="Letters, digits, dot, dash and underscore; at most 64. Usable wherever an id is."),
+]
+"""A name that stands in URLs and beside `@version`."""
+
+Label = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=100, strip_whitespace=True),
+    AfterValidator(_visible),
+    Field(description="A line of text for people, at most 100 characters."),
+]
+
+ShortText = Annotated[
+    str,
+    StringConstraints(max_length=2000),
+    AfterValidator(_printable_lines),
+    Field(description="Text for people, lines allowed, at most 2,000 characters."),
+]

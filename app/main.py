@@ -1,0 +1,124 @@
+"""The HTTP door: one app from settings and a workbench. It holds no rule of the domain."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from anyio.to_thread import current_default_thread_limiter
+from fastapi import APIRouter, FastAPI
+from fastapi.responses import JSONResponse
+from fastapi.staticfiles import StaticFiles
+from prometheus_client import CollectorRegistry
+from starlette.types import ASGIApp
+
+from app.access import endpoints as access_endpoints
+from app.access.service import AccessService
+from app.events import endpoints as events_endpoints
+from app.http import docs, health
+from app.http.access import KeyRing
+from app.http.health import Probe
+from app.http.limits import Limits
+from app.http.metrics import DatabaseCollector, request_seconds
+from app.http.openapi import complete
+from app.http.problems import install_problem_handlers
+from app.http.request_id import RequestIds
+from app.http.security import SecurityHeaders
+from app.http.server import Stopping
+from app.kit.measures import Measure
+from app.settings import Settings
+from app.workbench import Workbench
+
+ROUTERS: Final[tuple[APIRouter, ...]] = (
+    access_endpoints.router,
+    events_endpoints.router,
+)
+"""Every room's door, in the order of a model's life."""
+
+MEASURES: Final[tuple[Measure, ...]] = ()
+"""What the rooms count for Prometheus."""
+
+DESCRIPTION: Final = """\
+The whole life of a fine-tuned model on Azure OpenAI: datasets, jobs, models, deployments.
+
+Send an API key as `Authorization: Bearer ftk_live_…`. Lists are paged by id (`limit`, `after`, `before`, `order`).
+Every error is a problem document (RFC 9457); programs match on its `code`. Times are RFC 3339 in UTC, money is USD
+as decimal text. POSTs that can spend take an `Idempotency-Key`.
+"""
+
+
+class Service(FastAPI):
+    """FastAPI with our layers around everything, its own error pages included."""
+
+    def __init__(self, settings: Settings, registry: CollectorRegistry, **options: Any) -> None:
+        self._settings = settings
+        self._seconds = request_seconds(registry)
+        super().__init__(**options)
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Outermost first: request ids, security headers, limits, then what FastAPI builds."""
+        inner = super().build_middleware_stack()
+        limited = Limits(inner, body_max_bytes=self._settings.body_max_bytes)
+        return RequestIds(SecurityHeaders(limited), seconds=self._seconds)
+
+    def openapi(self) -> dict[str, Any]:
+        """The contract, built once."""
+        if self.openapi_schema is None:
+            self.openapi_schema = complete(super().openapi(), self)
+        return self.openapi_schema
+
+
+def create_app(
+    settings: Settings,
+    bench: Workbench,
+    *,
+    routers: Sequence[APIRouter] = ROUTERS,
+    measures: Sequence[Measure] = MEASURES,
+    probes: Mapping[str, Probe] | None = None,
+) -> FastAPI:
+    """The service over this workbench.
+
+    Args:
+        probes: further things `/readyz` looks at, by name, such as the queue.
+    """
+    registry = CollectorRegistry()
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        current_default_thread_limiter().total_tokens = settings.api_threads
+        yield
+        app.state.stopping.tell()
+
+    app = Service(
+        settings,
+        registry,
+        title="Kitae",
+        version="0.1.0",
+        summary="Fine-tuned models on Azure OpenAI, from data to deployment",
+        description=DESCRIPTION,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        max_body_size=settings.body_max_bytes,
+        lifespan=lifespan,
+    )
+    app.state.bench = bench
+    app.state.settings = settings
+    app.state.stopping = Stopping()
+    app.state.key_ring = KeyRing(AccessService(bench).check, seconds=settings.key_cache_seconds)
+    app.state.metrics = registry
+    app.state.probes = dict(probes or {})
+    registry.register(DatabaseCollector(bench.sessions, measures))
+    install_problem_handlers(app)
+    for router in routers:
+        app.include_router(router)
+    app.include_router(health.router)
+    app.include_router(docs.router)
+    app.mount("/static", StaticFiles(directory=docs.STATIC), name="static")
+
+    @app.get("/openapi.json", include_in_schema=False)
+    def document() -> JSONResponse:
+        return JSONResponse(app.openapi())
+
+    return app
