@@ -14,8 +14,8 @@ from emulator import catalogue
 from emulator.deployments import key_of
 from emulator.door import Body, Call, DataCall
 from emulator.examples import ROLES, text_of
+from emulator.ledger import model_blob
 from emulator.wire import Refusal, answer, encode, new_id
-from emulator.world import model_blob
 
 router = APIRouter()
 

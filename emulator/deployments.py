@@ -1,4 +1,4 @@
-"""The ARM control plane: deployments of an account, their operations, what may be deployed, and what is left of it."""
+"""The ARM control plane: deployments of an account, their operations, what may be deployed, what quota is left."""
 
 import re
 from dataclasses import dataclass
@@ -240,9 +240,9 @@ def _check_quota(world: World, account: str, wanted: Wanted, old: Deployment | N
     if used + needed > limit:
         name = f"Tokens Per Minute (thousands) - {wanted.base.short} - {wanted.sku_name}"
         message = (
-            f"This operation require {needed} new capacity in quota {name}, which is bigger than the current available"
-            f" capacity {max(0, limit - used)}. The current quota usage is {used} and the quota limit is {limit} for"
-            f" quota {name}."
+            f"This operation require {needed} new capacity in quota {name}, which is bigger than the current"
+            f" available capacity {max(0, limit - used)}. The current quota usage is {used} and the quota limit is"
+            f" {limit} for quota {name}."
         )
         raise Refusal(400, "InsufficientQuota", message)
 
@@ -250,7 +250,8 @@ def _check_quota(world: World, account: str, wanted: Wanted, old: Deployment | N
 def _check_free(world: World, account: Account) -> None:
     """One write at a time for each account. Source: ARM error quoted in public issues, 2023 and 2026-08."""
     if any(deployment.phase in _BUSY for deployment in of_account(world, account.key)):
-        message = f"Another operation is being performed on the parent resource '{account.arm_id}'. Please try again later."
+        busy = f"Another operation is being performed on the parent resource '{account.arm_id}'."
+        message = f"{busy} Please try again later."
         raise Refusal(409, "RequestConflict", message)
 
 
@@ -270,8 +271,9 @@ def _operation_headers(call: Call, account: Account, operation: Operation) -> di
     seconds = pace.provision / clock.speed if clock.mode == "real" else 1
     path = LOCATION.format(subscription=account.subscription, location=call.world.settings.location)
     origin = call.url.split("/subscriptions/")[0]
+    status = f"{origin}{path}/operationStatuses/{operation.id}"
     return {
-        "Azure-AsyncOperation": f"{origin}{path}/operationStatuses/{operation.id}?api-version={call.dialect.version}",
+        "Azure-AsyncOperation": f"{status}?api-version={call.dialect.version}",
         "Retry-After": str(min(10, max(1, round(seconds)))),
     }
 
@@ -388,6 +390,44 @@ def delete_deployment(call: ArmCall, account: AccountDoor, name: str) -> Respons
         operation = _begin_operation(call.world, now_v, deployment)
         call.world.touch("deployment", deployment)
         return Response(status_code=202, headers=_operation_headers(call, account, operation))
+
+
+def _switch(call: Call, account: Account, name: str, *, paused: bool) -> Response:
+    """Pause or resume at once; twice is as good as once. Source: ARM Deployment.tsp, since 2025-10-01-preview."""
+    with call.world.moment():
+        deployment = _find(call.world, account, name)
+        _check_free(call.world, account)
+        if deployment.sku_name == "DeveloperTier":
+            message = f"A deployment with the SKU '{deployment.sku_name}' cannot be paused."
+            raise Refusal(400, "InvalidResourceProperties", message)
+        deployment.paused = paused
+        call.world.touch("deployment", deployment)
+        return answer(deployment_body(deployment))
+
+
+@router.post(ACCOUNT + "/deployments/{name}/pause")
+def pause_deployment(call: ArmCall, account: AccountDoor, name: str) -> Response:
+    return _switch(call, account, name, paused=True)
+
+
+@router.post(ACCOUNT + "/deployments/{name}/resume")
+def resume_deployment(call: ArmCall, account: AccountDoor, name: str) -> Response:
+    return _switch(call, account, name, paused=False)
+
+
+@router.get(ACCOUNT + "/deployments/{name}/skus")
+def list_deployment_skus(call: ArmCall, account: AccountDoor, name: str) -> Response:
+    with call.world.moment():
+        base = catalogue.find(_find(call.world, account, name).base) or BASE_MODELS[0]
+        value = [
+            {
+                "resourceType": "Microsoft.CognitiveServices/accounts/deployments",
+                "sku": {"name": sku},
+                "capacity": {"minimum": 1, "maximum": quota_limit(call.world, quota_name(base, sku)), "step": 1},
+            }
+            for sku in base.skus
+        ]
+    return answer({"value": value})
 
 
 @router.get(LOCATION + "/operationStatuses/{operation_id}")

@@ -35,7 +35,7 @@ def _call(request: Request, dialect: Dialect) -> Call:
     return Call(
         dialect=dialect,
         account=request.scope.get("emulator.account", ""),
-        url=str(request.url.replace(query="")),
+        url=str(request.url.replace(query="", path=request.scope.get("emulator.prefix", "") + request.url.path)),
         world=world_of(request),
         fate=plan.get("fate", {}),
         list_lag_seconds=float(plan.get("list_lag_seconds", 0.0)),

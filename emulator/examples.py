@@ -66,7 +66,7 @@ def _example(line: bytes, number: int) -> dict[str, Any]:
 
 
 def _problem(example: object) -> str:
-    """What is wrong with one example; empty when nothing is. Source: Microsoft Learn, fine-tuning data formats, 2026."""
+    """What is wrong with one example, or nothing. Source: Microsoft Learn, fine-tuning data formats, 2026."""
     if not isinstance(example, dict):
         return "it must be a JSON object."
     if "prompt" in example and "completion" in example:

@@ -12,6 +12,10 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "files.get": ("GET", r"/files/[^/]+$"),
     "files.content": ("GET", r"/files/[^/]+/content$"),
     "files.delete": ("DELETE", r"/files/[^/]+$"),
+    "uploads.start": ("POST", r"/uploads$"),
+    "uploads.part": ("POST", r"/uploads/[^/]+/parts$"),
+    "uploads.complete": ("POST", r"/uploads/[^/]+/complete$"),
+    "uploads.cancel": ("POST", r"/uploads/[^/]+/cancel$"),
     "jobs.create": ("POST", r"/fine_tuning/jobs$"),
     "jobs.list": ("GET", r"/fine_tuning/jobs$"),
     "jobs.get": ("GET", r"/fine_tuning/jobs/[^/]+$"),
@@ -29,6 +33,8 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "deployments.list": ("GET", r"/deployments$"),
     "deployments.patch": ("PATCH", r"/deployments/[^/]+$"),
     "deployments.delete": ("DELETE", r"/deployments/[^/]+$"),
+    "deployments.pause": ("POST", r"/deployments/[^/]+/pause$"),
+    "deployments.resume": ("POST", r"/deployments/[^/]+/resume$"),
     "operations.get": ("GET", r"/operationStatuses/[^/]+$"),
     "usages.list": ("GET", r"/usages$"),
 }
@@ -78,7 +84,7 @@ class BadRule(ValueError):
 
 @dataclass(slots=True)
 class Rule:
-    """One rule: `match` and `when` decide, `do` says what happens. `seen` counts matching calls, `hit` those struck."""
+    """`match` and `when` decide, `do` says what happens; `seen` counts matching calls, `hit` those struck."""
 
     match: dict[str, Any]
     when: dict[str, Any]
@@ -106,8 +112,8 @@ class Rule:
             and place % when.get("every_nth", 1) == 0
             and self.draw.random() < when.get("probability", 1.1)
         )
-        self.hit += struck
-        return struck
+        self.hit += int(struck)
+        return bool(struck)
 
     def shown(self) -> dict[str, Any]:
         return {"match": self.match, "when": self.when, "do": self.do, "seen": self.seen, "hit": self.hit}

@@ -1,8 +1,10 @@
 """Azure's files: upload, list, read, delete. It must not know what jobs do with them."""
 
+import codecs
 import re
-from collections.abc import AsyncIterator
-from typing import Annotated, Any, Protocol, TypeVar
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO, Protocol, TypeVar
 
 from fastapi import APIRouter, Depends, Request
 from starlette.datastructures import FormData, UploadFile
@@ -11,9 +13,10 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse, Response
 
 from emulator.door import Call, DataCall
+from emulator.results import results_csv
 from emulator.state import File
 from emulator.wire import PREVIEW, Dialect, Refusal, answer, new_id, whole_number
-from emulator.world import World, results_csv
+from emulator.world import World
 
 router = APIRouter()
 
@@ -59,13 +62,13 @@ def find_file(world: World, account: str, file_id: str) -> File:
     return file
 
 
-async def _form(request: Request) -> AsyncIterator[FormData]:
+async def read_form(request: Request) -> AsyncIterator[FormData]:
     limit = request.app.state.world.settings.file_limit_bytes
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared[:20]) > limit + 65_536:
         raise Refusal(413, "invalidPayload", f"The file is larger than {limit} bytes.")
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-        raise Refusal(400, "invalidPayload", "The request must be multipart/form-data with 'purpose' and 'file'.")
+        raise Refusal(400, "invalidPayload", "The request must be multipart/form-data.")
     try:
         form = await request.form(max_files=10, max_fields=100)
     except (MultiPartException, ClientDisconnect, ValueError, KeyError) as error:
@@ -76,6 +79,9 @@ async def _form(request: Request) -> AsyncIterator[FormData]:
         await form.close()
 
 
+UploadForm = Annotated[FormData, Depends(read_form)]
+
+
 def _expiry_seconds(form: FormData) -> int | None:
     seconds = form.get("expires_after.seconds") or form.get("expires_after[seconds]")
     if not isinstance(seconds, str):
@@ -83,62 +89,95 @@ def _expiry_seconds(form: FormData) -> int | None:
     return whole_number(seconds, "expires_after.seconds", 0, *EXPIRY_SECONDS)
 
 
-def _text_problem(purpose: str, content: bytes) -> str:
+def _text_problem(purpose: str, pieces: Iterator[bytes]) -> str:
     """Why Azure's import would end in `error`; what is wrong with single lines is found by the job."""
     if purpose != "fine-tune":
         return ""
-    if not content.strip():
-        return "The file is empty."
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    blank, read = True, 0
     try:
-        content.decode()
+        for piece in pieces:
+            blank = not decoder.decode(piece).strip() and blank
+            read += len(piece)
+        decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
-        return f"The file is not encoded in UTF-8: byte {error.start} is 0x{content[error.start]:02x}."
-    return ""
+        return f"The file is not encoded in UTF-8: {error.reason} near byte {read + error.start}."
+    return "The file is empty." if blank else ""
 
 
-def add_file(world: World, now_v: float, account: str, filename: str, purpose: str, content: bytes) -> File:
-    """Take in an uploaded file.
+def _pieces(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as stream:
+        while piece := stream.read(1 << 20):
+            yield piece
+
+
+def keep_file(call: Call, filename: str, purpose: str, content: BinaryIO) -> File:
+    """Take in the bytes of a new file; they are copied and read before the world stands still.
 
     Raises:
-        Refusal: 400 when the resource holds as many files as it may.
+        Refusal: 400 when the resource holds as many files as it may, 413 when it is too large.
     """
-    if purpose == "fine-tune":
-        held = sum(file.purpose == purpose and file.account == account for file in world.files.values())
-        if held >= world.limits.files:
-            message = f"The maximum number of files ({world.limits.files}) for this resource has been reached."
-            raise Refusal(400, "quotaExceeded", message)
+    world = call.world
     file_id = new_id("file-")
-    problem = _text_problem(purpose, content)
-    stamp = world.stamp(now_v)
-    file = File(
-        account, file_id, filename, purpose, len(content), stamp, now_v, status_details=problem, blob=file_id
-    )
-    world.store.write_blob(file.blob, content)
-    world.files[file.id] = file
-    world.touch("file", file)
+    size_bytes = world.store.write_stream(file_id, content)
+    problem = str(call.fate.get("file_error", "")) or _text_problem(purpose, _pieces(world.store.blob(file_id)))
+    try:
+        if size_bytes > world.settings.file_limit_bytes:
+            raise Refusal(
+                413, "invalidPayload", f"The file is larger than {world.settings.file_limit_bytes} bytes."
+            )
+        with world.moment() as now_v:
+            _check_room(world, call.account, purpose)
+            file = File(
+                account=call.account,
+                id=file_id,
+                filename=re.sub(r"[\x00-\x1f]", "", filename) or "file.jsonl",
+                purpose=purpose,
+                size_bytes=size_bytes,
+                created_at=world.stamp(now_v),
+                entered_v=now_v,
+                status_details=problem,
+                blob=file_id,
+            )
+            world.files[file.id] = file
+            world.touch("file", file)
+    except Refusal:
+        world.store.drop_blob(file_id)
+        raise
     return file
 
 
+def _check_room(world: World, account: str, purpose: str) -> None:
+    held = sum(file.purpose == purpose and file.account == account for file in world.files.values())
+    if purpose == "fine-tune" and held >= world.limits.files:
+        message = f"The maximum number of files ({world.limits.files}) for this resource has been reached."
+        raise Refusal(400, "quotaExceeded", message)
+
+
+def check_purpose(purpose: object) -> str:
+    """The purpose of an upload.
+
+    Raises:
+        Refusal: 400 when it is none.
+    """
+    if not isinstance(purpose, str) or purpose not in UPLOAD_PURPOSES:
+        message = f"The field 'purpose' must be one of {', '.join(UPLOAD_PURPOSES)}."
+        raise Refusal(400, "invalidPayload", message, param="purpose")
+    return purpose
+
+
 @router.post("/files")
-def upload_file(call: DataCall, form: Annotated[FormData, Depends(_form)]) -> Response:
-    upload, purpose = form.get("file"), form.get("purpose")
+def upload_file(call: DataCall, form: UploadForm) -> Response:
+    upload = form.get("file")
     if not isinstance(upload, UploadFile):
         raise Refusal(400, "invalidPayload", "The form field 'file' is missing or is not a file.", param="file")
-    if purpose not in UPLOAD_PURPOSES:
-        message = f"The form field 'purpose' must be one of {', '.join(UPLOAD_PURPOSES)}."
-        raise Refusal(400, "invalidPayload", message, param="purpose")
-    lifetime = _expiry_seconds(form)
-    content = upload.file.read()
-    if len(content) > call.world.settings.file_limit_bytes:
-        limit = call.world.settings.file_limit_bytes
-        raise Refusal(413, "invalidPayload", f"The file is larger than {limit} bytes.", param="file")
-    filename = re.sub(r"[\x00-\x1f]", "", upload.filename or "") or "file.jsonl"
-    with call.world.moment() as now_v:
-        file = add_file(call.world, now_v, call.account, filename, str(purpose), content)
-        if lifetime is not None:
+    purpose, lifetime = check_purpose(form.get("purpose")), _expiry_seconds(form)
+    file = keep_file(call, upload.filename or "", purpose, upload.file)
+    if lifetime is not None:
+        with call.world.moment():
             file.expires_at = file.created_at + lifetime
-        body = file_body(file, call.dialect, fresh=True)
-    return created(call, body, f"{call.url}/{file.id}")
+            call.world.touch("file", file)
+    return created(call, file_body(file, call.dialect, fresh=True), f"{call.url}/{file.id}")
 
 
 def created(call: Call, body: dict[str, Any], location: str) -> Response:

@@ -135,9 +135,8 @@ def _address(scope: Scope, accounts: tuple[str, ...]) -> None:
     if path[:15].lower() == "/subscriptions/":
         path = "/subscriptions/" + path[15:]
         path = re.sub(r"[^/]+", lambda word: _ARM_WORDS.get(word[0].lower(), word[0]), path)
-    if path != scope["path"]:
-        scope["path"] = path
-        scope["emulator.prefix"] = f"/{first}" if scope["emulator.account"] else ""
+    scope["path"] = path
+    scope["emulator.prefix"] = f"/{scope['emulator.account']}" if scope["emulator.account"] else ""
 
 
 def _kept(scope: Scope, receive: Receive, entry: dict[str, Any]) -> Receive:

@@ -7,13 +7,14 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from emulator import catalogue
+from emulator import catalogue, lives
 from emulator.catalogue import BaseModel
 from emulator.door import Body, Call, DataCall
 from emulator.files import created, cut
+from emulator.ledger import model_blob
 from emulator.state import ON_MACHINE, TERMINAL, Checkpoint, Event, Job
 from emulator.wire import Dialect, Refusal, answer, new_id, whole_number
-from emulator.world import World, model_blob
+from emulator.world import World
 
 router = APIRouter(prefix="/fine_tuning/jobs")
 
@@ -55,7 +56,7 @@ def _hyperparameters(given: object, where: str) -> dict[str, float]:
     asked: dict[str, float] = {}
     for name in _HYPERPARAMETERS:
         value = given.get(name)
-        if value is None or value == "auto" or value == -1:
+        if value is None or value in ("auto", -1):
             continue
         kinds = int | float if name == "learning_rate_multiplier" else int
         if isinstance(value, bool) or not isinstance(value, kinds) or not 0 < value <= _MOST[name]:
@@ -79,7 +80,7 @@ def _method(body: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
 
 
 def _metadata(body: dict[str, Any], dialect: Dialect) -> dict[str, str] | None:
-    """The metadata; the dated form has none and ignores it. Source: FineTuningJobCreation of both specifications."""
+    """The metadata; the dated form has none and ignores it. Source: FineTuningJobCreation of both versions."""
     metadata = body.get("metadata")
     if metadata is None or dialect.form == "dated":
         return None
@@ -98,7 +99,7 @@ def _metadata(body: dict[str, Any], dialect: Dialect) -> dict[str, str] | None:
 def _training_type(body: dict[str, Any], base: BaseModel) -> str | None:
     """The training type in the spelling of answers. In no official schema; case does not matter in practice.
 
-    Source: Microsoft's fine-tuning notebooks (2025-12) and REST page (2026-10-05); the number 1 is what litellm sends.
+    Source: Microsoft's fine-tuning notebooks (2025-12) and REST page (2026-10-05); litellm sends the number 1.
     """
     given = body.get("trainingType")
     if given is None:
@@ -353,7 +354,7 @@ def cancel(world: World, job: Job, now_v: float, dialect: Dialect) -> None:
         if recording.finished_v is not None:
             job.trained_tokens = world.billed_tokens(job)
     world.say(job, now_v, "Job cancelled.")
-    world.end_job(job, "cancelled", now_v)
+    lives.end_job(world, job, "cancelled", now_v)
 
 
 def delete(world: World, job: Job, dialect: Dialect) -> None:
@@ -425,7 +426,7 @@ def cancel_job(call: DataCall, job_id: str) -> Response:
 
 
 def _hold(call: Call, job_id: str, verb: str) -> Response:
-    """Pause or resume. Source: Microsoft Learn, fine-tuning-rest: only while running and after at least one step."""
+    """Pause (while running, after at least one step) or resume. Source: Microsoft Learn, fine-tuning-rest, 2026."""
     if call.dialect.version == "2024-10-21":
         raise Refusal(404, "404", "Resource not found")
     with call.world.moment() as now_v:

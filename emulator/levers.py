@@ -1,6 +1,7 @@
-"""The levers under `/_emulator`: everything Azure has no button for. It speaks for tests and people, not for Azure."""
+"""The levers under `/_emulator`: everything Azure has no button for; they serve tests and people, not Azure."""
 
 from dataclasses import asdict, fields, replace
+from io import BytesIO
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
@@ -9,10 +10,10 @@ from starlette.responses import Response
 from emulator import deployments, files, jobs
 from emulator.door import AnyWorld, Body, Call, OptionalBody, world_of
 from emulator.faults import BadRule, Faults
-
+from emulator.ledger import Limits
 from emulator.state import Deployment, Job
 from emulator.wire import Dialect, Refusal, answer, read_json
-from emulator.world import Limits, World
+from emulator.world import World
 
 router = APIRouter(prefix="/_emulator")
 
@@ -205,7 +206,7 @@ def get_state(world: AnyWorld) -> Response:
 def get_billing(world: AnyWorld) -> Response:
     """What has been charged, in quantities: trained tokens of jobs, hosting hours of deployments (virtual time)."""
     with world.moment() as now_v:
-        charged = [
+        charged: list[dict[str, Any]] = [
             {
                 "id": job.id,
                 "model": job.base,
@@ -218,8 +219,8 @@ def get_billing(world: AnyWorld) -> Response:
         hosted = [*world.removed.values(), *world.deployments.values()]
         hosting = [_hosting(deployment, now_v) for deployment in hosted]
     total = {
-        "trained_tokens": sum(int(line["trained_tokens"]) for line in charged),
-        "hosting_hours": round(sum(float(line["hosting_hours"]) for line in hosting), 6),
+        "trained_tokens": sum(line["trained_tokens"] for line in charged),
+        "hosting_hours": round(sum(line["hosting_hours"] for line in hosting), 6),
     }
     return answer({"jobs": charged, "deployments": hosting, "total": total})
 
@@ -270,10 +271,10 @@ def act_in_portal(asked: Annotated[tuple[Call, dict[str, Any]], Depends(_portal_
         return answer(act(call, now_v, body))
 
 
-def _create_file(call: Call, now_v: float, body: dict[str, Any]) -> dict[str, Any]:
-    content = _required(body, "content").encode("utf-8", "replace")
-    name, purpose = body.get("filename", "portal.jsonl"), body.get("purpose", "fine-tune")
-    file = files.add_file(call.world, now_v, call.account, str(name), str(purpose), content)
+def _create_file(call: Call, _now_v: float, body: dict[str, Any]) -> dict[str, Any]:
+    content = BytesIO(_required(body, "content").encode("utf-8", "replace"))
+    purpose = files.check_purpose(body.get("purpose", "fine-tune"))
+    file = files.keep_file(call, str(body.get("filename", "portal.jsonl")), purpose, content)
     return files.file_body(file, call.dialect, fresh=True)
 
 

@@ -20,8 +20,10 @@ BASE_RETIRES_AT = 1_807_660_800
 
 
 def _base_body(base: BaseModel, dialect: Dialect) -> dict[str, Any]:
-    """Source: example get_model_base.json of 2024-10-21. `fine_tune` is false for open models although they can be
-    fine-tuned (Microsoft's fine-tuning notes, 2026-08)."""
+    """A base model. `fine_tune` is false for open models although they can be fine-tuned.
+
+    Source: example get_model_base.json of 2024-10-21; Microsoft's fine-tuning notes, 2026-08.
+    """
     return _with_v1(
         {
             "status": "succeeded",

@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from emulator import chat, deployments, files, jobs, levers, models
+from emulator import chat, deployments, files, jobs, levers, models, uploads
 from emulator.faults import Faults
 from emulator.gate import CuttableProtocol, Gate, RequestLog
 from emulator.settings import Settings
@@ -43,7 +43,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.world, app.state.faults, app.state.log = world, faults, log
     app.state.voice = chat.Voice(settings.cache.expanduser())
     for prefix in DATA_PLANES:
-        for room in (files, jobs, models, chat):
+        for room in (files, uploads, jobs, models, chat):
             app.include_router(room.router, prefix=prefix)
     app.include_router(deployments.router)
     app.include_router(levers.router)

@@ -50,6 +50,20 @@ class File(Record):
 
 
 @dataclass(slots=True)
+class Upload(Record):
+    """A large file on its way in parts; `parts` maps the id of each part to its blob, `file` is set when complete."""
+
+    filename: str
+    purpose: str
+    size_bytes: int
+    created_at: int
+    created_v: float
+    status: str = "pending"
+    parts: dict[str, str] = field(default_factory=dict)
+    file: str = ""
+
+
+@dataclass(slots=True)
 class Row:
     """What the learner measured in one step, and when it was known."""
 

@@ -10,7 +10,7 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 
 class Store:
@@ -78,6 +78,15 @@ class Store:
         partial = self.blobs / f"{name}.partial"
         partial.write_bytes(content)
         partial.replace(self.blobs / name)
+
+    def write_stream(self, name: str, content: BinaryIO) -> int:
+        """Write what a stream holds, piece by piece.
+
+        Returns: the number of bytes.
+        """
+        with (self.blobs / name).open("wb") as target:
+            shutil.copyfileobj(content, target, 1 << 20)
+            return target.tell()
 
     def link_blob(self, source: str, name: str) -> None:
         """Give bytes a second name, so that they outlive the first."""

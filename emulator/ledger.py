@@ -1,0 +1,186 @@
+"""Everything the emulator's resources hold, and how it outlives restarts; it knows neither HTTP nor what is due.
+
+The caller holds `lock` around every look and every change.
+"""
+
+import threading
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from emulator.clock import Clock, Segment
+from emulator.schedule import INSTANT, Pace
+from emulator.settings import Settings
+from emulator.state import Checkpoint, Deployment, Event, File, Job, Operation, Record, Recording, Row, Upload
+from emulator.store import Store
+from emulator.wire import new_id
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one resource may hold.
+
+    Source: Microsoft Learn, openai/quotas-limits, 2026-02-17. `capacity` is thousands of tokens per minute for each
+    SKU and base model; it depends on the subscription, so the default is only a plausible one.
+    """
+
+    running_jobs: int = 3
+    running_developer_jobs: int = 5
+    queued_jobs: int = 20
+    jobs: int = 100
+    files: int = 100
+    deployments: int = 10
+    capacity: int = 1000
+
+
+class Ledger:
+    """What exists."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.store = Store(settings.state)
+        self.lock = threading.RLock()
+        self.default_pace = Pace().changed(dict(settings.pace))
+        self.accounts = tuple(name.strip() for name in settings.accounts.split(",") if name.strip())
+        self._changed: dict[tuple[str, str], Record] = {}
+        self.start_empty()
+        self._load()
+
+    def start_empty(self) -> None:
+        """Forget everything but the settings. `given_up` names jobs whose training nobody waits for any more."""
+        self.clock = Clock(self.settings.clock, self.settings.speed)
+        self.pace = self.default_pace
+        self.limits = Limits()
+        self.quota: dict[str, int] = {}
+        self.files: dict[str, File] = {}
+        self.uploads: dict[str, Upload] = {}
+        self.jobs: dict[str, Job] = {}
+        self.deployments: dict[str, Deployment] = {}
+        self.removed: dict[str, Deployment] = {}
+        self.operations: dict[str, Operation] = {}
+        self.events: dict[str, list[Event]] = {}
+        self.recordings: dict[str, Recording] = {}
+        self.place_freed_v: dict[tuple[str, bool], float] = {}
+        self.given_up: set[str] = set()
+
+    def _load(self) -> None:
+        for key, body in self.store.all("lever"):
+            self._load_lever(key, body)
+        self.files = {key: File.of(body) for key, body in self.store.all("file")}
+        self.uploads = {key: Upload.of(body) for key, body in self.store.all("upload")}
+        self.jobs = {key: Job.of(body) for key, body in self.store.all("job")}
+        self.deployments = {key: Deployment.of(body) for key, body in self.store.all("deployment")}
+        self.removed = {key: Deployment.of(body) for key, body in self.store.all("removed")}
+        self.operations = {key: Operation.of(body) for key, body in self.store.all("operation")}
+        for key, body in self.store.all("recording"):
+            recording = Recording(**body)
+            recording.rows = [Row(*row) for row in self.store.journal("row", key)]
+            self.recordings[key] = recording
+        for key in self.jobs:
+            self.events[key] = [Event(**event) for event in self.store.journal("event", key)]
+        self.save_levers()
+        self.store.commit()
+
+    def _load_lever(self, key: str, body: Any) -> None:
+        match key:
+            case "clock":
+                segments = [Segment(*segment) for segment in body["segments"]]
+                self.clock = Clock(body["mode"], body["speed"], segments)
+            case "pace":
+                self.pace = Pace(**body)
+            case "limits":
+                self.limits = Limits(**body)
+            case "quota":
+                self.quota = body
+
+    def save_levers(self) -> None:
+        clock = self.clock
+        segments = [(segment.virtual, segment.wall, segment.speed) for segment in clock.segments]
+        self.store.put("lever", "clock", {"mode": clock.mode, "speed": clock.speed, "segments": segments})
+        self.store.put("lever", "pace", self.pace.document())
+        self.store.put("lever", "limits", asdict(self.limits))
+        self.store.put("lever", "quota", self.quota)
+
+    def stamp(self, virtual: float) -> int:
+        """The unix second an answer shows for a virtual time."""
+        return int(virtual if self.settings.timestamps == "virtual" else self.clock.wall(virtual))
+
+    def stage_pace(self) -> Pace:
+        """The pace in force: an instant clock waits for nothing but the learner."""
+        return INSTANT if self.clock.mode == "instant" else self.pace
+
+    # Keeping
+
+    def touch(self, kind: str, record: Record) -> None:
+        self._changed[kind, record.id] = record
+
+    def drop(self, kind: str, record: Record) -> None:
+        self._changed.pop((kind, record.id), None)
+        self.store.remove(kind, record.id)
+
+    def write(self) -> None:
+        for (kind, key), record in self._changed.items():
+            self.store.put(kind, key, record.document())
+        self._changed.clear()
+        self.store.commit()
+
+    def forget_all(self) -> None:
+        """Forget everything, on disk as well."""
+        self._changed.clear()
+        self.store.clear()
+        self.start_empty()
+        self.save_levers()
+        self.store.commit()
+
+    def save_recording(self, job_id: str) -> None:
+        self.store.put("recording", job_id, self.recordings[job_id].document())
+
+    # Jobs and their models
+
+    def say(
+        self, job: Job, at_v: float, message: str, *, level: str = "info", data: dict[str, float] | None = None
+    ) -> None:
+        """Write a line into the job's log."""
+        events = self.events[job.id]
+        event = Event(
+            new_id("ftevent-"), self.stamp(at_v), level, message, "message" if data is None else "metrics", data
+        )
+        events.append(event)
+        self.store.append("event", job.id, len(events), asdict(event))
+
+    def billed_tokens(self, job: Job) -> int:
+        """Tokens charged so far: nothing for a failed job, the published share of the training otherwise."""
+        recording = self.recordings[job.id]
+        if job.phase == "failed" or not recording.rows or recording.finished_v is None:
+            return 0
+        return round(recording.billed_tokens * job.published / len(recording.rows))
+
+    def find_model(self, account: str, name: str) -> tuple[Job, Checkpoint] | None:
+        """The job and checkpoint a tuned model's name, a checkpoint's name or a checkpoint's id stand for."""
+        whole, _, step = name.partition(":ckpt-step-")
+        for job in self.jobs.values():
+            if job.account != account or not job.checkpoints:
+                continue
+            if job.tuned_name == name and job.phase == "succeeded":
+                return job, job.checkpoints[-1]
+            for checkpoint in job.checkpoints:
+                if checkpoint.id == name or (job.tuned_name == whole and str(checkpoint.step) == step):
+                    return job, checkpoint
+        return None
+
+    # Deployments
+
+    def remove_deployment(self, deployment: Deployment, at_v: float, because: str) -> None:
+        """Take a deployment away; what it cost is remembered."""
+        deployment.phase, deployment.removed_because = "removed", because
+        if deployment.hosted_from_v is not None:
+            deployment.hosted_to_v = at_v
+        del self.deployments[deployment.id]
+        self.drop("deployment", deployment)
+        kept = replace(deployment, id=new_id("removed-"))
+        self.removed[kept.id] = kept
+        self.touch("removed", kept)
+
+
+def model_blob(job_id: str, step: int) -> str:
+    """Where the model after that step rests in the store."""
+    return f"{job_id}.model-{step}"

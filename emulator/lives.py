@@ -1,0 +1,196 @@
+"""What happens to a file, a job or a deployment when something is due; `schedule.py` says when that is."""
+
+from emulator import schedule
+from emulator.ledger import Ledger, model_blob
+from emulator.results import metrics, number, results_csv
+from emulator.state import ON_MACHINE, Checkpoint, Deployment, File, Job, JobPhase, Recording, Row
+from emulator.wire import new_id
+
+CHECKPOINTS_KEPT = 3
+"""Source: Microsoft Learn, openai/includes/fine-tuning-rest, 2026-10-05: the last three can be deployed."""
+
+FEW_STEPS = 30
+"""Up to this many steps every one gets a metrics event; above, the first and every tenth, as on Azure."""
+
+HONESTY = "Trained by the emulator's own small model: metrics are measured, but their levels are not those of GPT."
+
+
+def process_file(ledger: Ledger, file: File) -> None:
+    file.phase = "error" if file.status_details else "processed"
+    ledger.touch("file", file)
+
+
+def end_job(ledger: Ledger, job: Job, phase: JobPhase, at_v: float, error: dict[str, str] | None = None) -> None:
+    """Bring a job to a terminal phase, free its place and write its results down."""
+    if job.phase in ON_MACHINE:
+        ledger.place_freed_v[job.account, job.is_developer] = at_v
+    if phase != "succeeded":
+        ledger.given_up.add(job.id)
+    if job.result_file and job.result_file in ledger.files:
+        content = results_csv(ledger.recordings[job.id].rows[: job.published])
+        file = ledger.files[job.result_file]
+        file.blob, file.size_bytes = file.id, len(content)
+        ledger.store.write_blob(file.blob, content)
+        ledger.touch("file", file)
+    job.phase, job.hold, job.entered_v, job.error = phase, "", at_v, error
+    job.finished_at = ledger.stamp(at_v)
+    for role in ("training", "validation", "parent"):
+        ledger.store.drop_blob(f"{job.id}.{role}")
+    ledger.touch("job", job)
+
+
+def fail_job(ledger: Ledger, job: Job, at_v: float, error: dict[str, str]) -> None:
+    ledger.say(job, at_v, error["message"], level="error")
+    end_job(ledger, job, "failed", at_v, error)
+
+
+def move_job(ledger: Ledger, job: Job, at_v: float, now_v: float) -> None:
+    """Apply what is due for a job at `at_v`; training publishes every step due until `now_v` at once."""
+    ledger.touch("job", job)
+    if job.hold:
+        move_hold(ledger, job, at_v)
+        return
+    recording = ledger.recordings[job.id]
+    match job.phase:
+        case "enqueued":
+            job.phase, job.entered_v = "preprocessing", at_v
+            ledger.say(job, at_v, "Preprocessing running for file training file.")
+        case "preprocessing":
+            finish_preprocessing(ledger, job, recording, at_v)
+        case "queued":
+            job.phase, job.entered_v = "starting", at_v
+            for message in ("Job started.", "Data Import started.", "Finetuning started."):
+                ledger.say(job, at_v, message)
+            ledger.say(job, at_v, "Job queued, waiting for GPUs.")
+        case "starting":
+            begin_training(ledger, job, recording, at_v)
+        case "training":
+            train(ledger, job, recording, at_v, now_v)
+        case "evaluating":
+            finish(ledger, job, recording, at_v)
+
+
+def move_hold(ledger: Ledger, job: Job, at_v: float) -> None:
+    job.hold, job.entered_v = ("paused" if job.hold == "pausing" else ""), at_v
+    job.last_step_v = max(job.last_step_v, at_v)
+    ledger.say(job, at_v, "Job paused." if job.hold else "Job resumed.")
+
+
+def finish_preprocessing(ledger: Ledger, job: Job, recording: Recording, at_v: float) -> None:
+    if recording.problem:
+        fail_job(ledger, job, at_v, recording.problem)
+        return
+    if harms := job.fate.get("data_refused"):
+        names = ", ".join(map(str, harms))
+        message = (
+            f"The provided training data failed RAI checks for harm types: [{names}]."
+            " Please fix the data and try again."
+        )
+        fail_job(ledger, job, at_v, {"code": "contentFilter", "message": message, "param": "training_file"})
+        return
+    job.phase, job.entered_v = "queued", at_v
+    ledger.say(job, at_v, "Preprocessing completed for file training file.")
+    if job.validation_file:
+        ledger.say(job, at_v, "Preprocessing completed for file validation file.")
+
+
+def begin_training(ledger: Ledger, job: Job, recording: Recording, at_v: float) -> None:
+    job.phase, job.entered_v, job.last_step_v = "training", at_v, at_v
+    job.hyperparameters_known = recording.n_epochs > 0
+    result = File(
+        job.account,
+        new_id("file-"),
+        "results.csv",
+        "fine-tune-results",
+        0,
+        ledger.stamp(at_v),
+        at_v,
+        phase="processed",
+        job=job.id,
+    )
+    ledger.files[result.id] = result
+    ledger.touch("file", result)
+    job.result_file = result.id
+    ledger.say(job, at_v, "Training started.")
+    ledger.say(job, at_v, f"Created results file: {result.id}")
+    for notice in (HONESTY, *recording.notices):
+        ledger.say(job, at_v, notice, level="warn")
+
+
+def train(ledger: Ledger, job: Job, recording: Recording, at_v: float, now_v: float) -> None:
+    due: float | None = at_v
+    while due is not None and due <= now_v and job.phase == "training" and not job.hold:
+        if job.published == len(recording.rows):
+            end_training(ledger, job, recording, due)
+            return
+        job.published += 1
+        job.last_step_v = due
+        publish(ledger, job, recording, recording.rows[job.published - 1], due)
+        due = schedule.job_due(job, recording, ledger.stage_pace())
+
+
+def publish(ledger: Ledger, job: Job, recording: Recording, row: Row, at_v: float) -> None:
+    if row.step == 1 or row.step % 10 == 0 or recording.total_steps <= FEW_STEPS:
+        loss = number(row.train_loss)
+        ledger.say(job, at_v, f"Step {row.step}: training loss={loss}", data=metrics(row))
+    if row.step in recording.epochs:
+        checkpoint = Checkpoint(new_id("ftchkpt-"), ledger.stamp(at_v), row.step, metrics(row))
+        job.checkpoints.append(checkpoint)
+        for old in job.checkpoints[:-CHECKPOINTS_KEPT]:
+            ledger.store.drop_blob(model_blob(job.id, old.step))
+        del job.checkpoints[:-CHECKPOINTS_KEPT]
+    if row.step == job.fate.get("fail_at_step"):
+        message = "The job failed due to an internal error."
+        fail_job(ledger, job, at_v, {"code": "internalFailure", "message": message})
+
+
+def end_training(ledger: Ledger, job: Job, recording: Recording, at_v: float) -> None:
+    if recording.problem:
+        fail_job(ledger, job, at_v, recording.problem)
+        return
+    job.phase, job.entered_v = "evaluating", at_v
+    ledger.say(job, at_v, "Job succeeded.")
+
+
+def finish(ledger: Ledger, job: Job, recording: Recording, at_v: float) -> None:
+    if harms := job.fate.get("model_refused"):
+        message = (
+            "This model is unable to be deployed. Model evaluation identified that this fine tuned model scores"
+            f" above acceptable thresholds for [{', '.join(map(str, harms))}]."
+            " Please review your training data set and resubmit the job."
+        )
+        fail_job(ledger, job, at_v, {"code": "contentFilter", "message": message, "param": "training_file"})
+        return
+    job.fine_tuned_model = job.tuned_name
+    job.trained_tokens = recording.billed_tokens
+    ledger.say(job, at_v, "Model Evaluation Passed.")
+    ledger.say(job, at_v, f"Completed results file: {job.result_file}")
+    ledger.say(job, at_v, f"Training tokens billed: {recording.billed_tokens}")
+    end_job(ledger, job, "succeeded", at_v)
+
+
+def move_deployment(ledger: Ledger, deployment: Deployment, at_v: float) -> None:
+    ledger.touch("deployment", deployment)
+    match deployment.phase:
+        case "creating" if deployment.fate.get("provision_fails"):
+            deployment.phase, deployment.entered_v = "failed", at_v
+            message = "The deployment failed because of an internal error. Please try again later."
+            end_operation(ledger, deployment, at_v, {"code": "InternalServerError", "message": message})
+        case "creating":
+            deployment.phase, deployment.entered_v, deployment.hosted_from_v = "warming", at_v, at_v
+            end_operation(ledger, deployment, at_v)
+        case "deleting":
+            ledger.remove_deployment(deployment, at_v, "deleted")
+            end_operation(ledger, deployment, at_v)
+        case _ if schedule.is_removal_due(deployment, at_v):
+            ledger.remove_deployment(deployment, at_v, "removed by Azure")
+        case "warming":
+            deployment.phase, deployment.entered_v = "ready", at_v
+
+
+def end_operation(ledger: Ledger, deployment: Deployment, at_v: float, error: dict[str, str] | None = None) -> None:
+    operation = ledger.operations.get(deployment.operation)
+    if operation:
+        operation.status = "Failed" if error else "Succeeded"
+        operation.ended_at, operation.error = ledger.stamp(at_v), error
+        ledger.touch("operation", operation)
