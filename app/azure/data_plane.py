@@ -45,8 +45,6 @@ from app.kit.safe_http import CONNECT_TIMEOUT_SECONDS, Guard, guarded_client
 
 CHAT_TIMEOUT_SECONDS: Final = 120.0
 """For one chat answer, and between two pieces of a streamed one; a cold deployment needs its time."""
-UPLOAD_TIMEOUT_SECONDS: Final = 60.0
-"""For each wait while a file is sent, and for Azure's answer after its last byte."""
 PARTS_FROM_BYTES: Final = 100 * 1000 * 1000
 """Files from this size on go up in parts. Source: Microsoft's azure-skills, large-file-uploads page,
 2026-08: one-piece uploads above about 150 MB are accepted and fail later in the job."""
@@ -159,7 +157,6 @@ class OpenAIDataPlane:
             "/files",
             body={"purpose": purpose},
             files=[("file", (filename, content, "application/jsonl"))],
-            timeout_seconds=UPLOAD_TIMEOUT_SECONDS,
         )
         return self._read(CallKind.CREATE, f"uploading {filename}", response, payloads.file_from)
 
@@ -223,10 +220,11 @@ class OpenAIDataPlane:
         what, path = f"reading the events of job {remote_id}", f"/fine_tuning/jobs/{_id(remote_id)}/events"
         fresh: dict[str, RemoteJobEvent] = {}
         for page in self._pages(what, path, {"limit": EVENTS_PAGE}, max_pages=max_pages):
-            for event in self._each(what, page, payloads.event_from):
-                if event.remote_id in known:
-                    return payloads.oldest_first(list(fresh.values()))
-                fresh.setdefault(event.remote_id, event)
+            events = self._each(what, page, payloads.event_from)
+            fresh |= {event.remote_id: event for event in events if event.remote_id not in known}
+            met_known = any(event.remote_id in known for event in events)
+            if met_known and not payloads.is_oldest_first(events):
+                break
         return payloads.oldest_first(list(fresh.values()))
 
     def checkpoints(self, remote_id: str) -> list[RemoteCheckpoint]:
@@ -502,7 +500,6 @@ class OpenAIDataPlane:
                 "POST",
                 f"{upload}/parts",
                 files=[("data", (filename, part, "application/octet-stream"))],
-                timeout_seconds=UPLOAD_TIMEOUT_SECONDS,
             )
             part_ids.append(self._read(CallKind.READ, what, sent, payloads.required_id))
         done = self._send(

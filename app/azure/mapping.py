@@ -3,6 +3,7 @@
 It knows neither clients nor URLs: it is given a status, headers and a body, or an exception of httpx2.
 """
 
+import html
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -137,6 +138,7 @@ _CODES: Final[Mapping[str, _Meaning]] = {
         "azure_quota_exceeded",
         "A limit of the resource is reached: files (100, 1 GB), jobs (100; 20 queued; 3 running, 5 of the "
         "Developer tier) or deployments (10 fine-tuned). Delete what is not needed or wait for running jobs.",
+        Refused,
     ),
     "deploymentmodelnotsupported": _NOT_DEPLOYABLE,
     "invalidresourceproperties": _NOT_DEPLOYABLE,
@@ -469,7 +471,7 @@ def _walk(node: Any, codes: list[str], messages: list[str], *, depth: int) -> No
 def _plain(text: str) -> str:
     """What a person would read of a page of HTML, in one line."""
     without_scripts = re.sub(r"(?is)<(script|style)\b.*?(?:</\1\s*>|\Z)", " ", text)
-    return " ".join(re.sub(r"<[^>]{0,2000}>", " ", without_scripts).split())
+    return " ".join(html.unescape(re.sub(r"<[^>]{0,2000}>", " ", without_scripts)).split())
 
 
 def _with_numbers(hint: str, code: str, message: str) -> str:
@@ -501,7 +503,7 @@ def _reason(cause: BaseException | None) -> str:
 
 
 def _number(text: str | None) -> float | None:
-    if text is None or len(text) > 32 or not re.fullmatch(r"\s*[+-]?\d+(?:\.\d*)?\s*", text):
+    if text is None or len(text) > 32 or not re.fullmatch(r"\s*[+-]?[0-9]+(?:\.[0-9]*)?\s*", text):
         return None
     number = float(text)
     return number if math.isfinite(number) else None

@@ -198,10 +198,19 @@ def usage_from(raw: Json) -> Usage | None:
     return Usage(name=text, current=current, limit=limit, unit=_text(raw.get("unit")))
 
 
+def is_oldest_first(events: Sequence[RemoteJobEvent]) -> bool:
+    """True when these events run forward in time, against Azure's habit of newest first.
+
+    Source: v1 answers are newest first; the example in the authoring spec 2024-10-21 runs forward.
+    """
+    return bool(events) and events[0].created_at < events[-1].created_at
+
+
 def oldest_first(events: Sequence[RemoteJobEvent]) -> list[RemoteJobEvent]:
-    """Events as read (newest first) into the order of time; equal seconds keep Azure's order."""
+    """Events in the order of time; those of one second keep Azure's order."""
     in_order = list(events)
-    in_order.reverse()
+    if not is_oldest_first(in_order):
+        in_order.reverse()
     in_order.sort(key=lambda event: event.created_at)
     return in_order
 
