@@ -1,19 +1,28 @@
 """Judges a training by its numbers and draws its curve. Pure: nothing of ours, no file, no network."""
 
 from app.jobs.analysis.findings import Advice, Analysis, CheckpointPoint, Evidence, Verdict
-from app.jobs.analysis.judge import analyse
+from app.jobs.analysis.judge import analyse, best_step
+from app.jobs.analysis.picture import DARK, LIGHT, Palette
 from app.jobs.analysis.results import Point, Results, ResultsError, parse_results, results_from_events
+from app.jobs.analysis.svg import chart_svg
+from app.jobs.analysis.terminal import chart_terminal
 
 __all__ = [
+    "DARK",
+    "LIGHT",
     "Advice",
     "Analysis",
     "CheckpointPoint",
     "Evidence",
+    "Palette",
     "Point",
     "Results",
     "ResultsError",
     "Verdict",
     "analyse",
+    "best_step",
+    "chart_svg",
+    "chart_terminal",
     "parse_results",
     "results_from_events",
 ]

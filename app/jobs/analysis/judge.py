@@ -85,6 +85,12 @@ def analyse(
     )
 
 
+def best_step(results: Results, checkpoints: Sequence[CheckpointPoint] = ()) -> int | None:
+    """The `best_step` an analysis of the same points would name."""
+    readings = read(results, checkpoints)
+    return _choose(_verdict(readings), results, readings, checkpoints).step
+
+
 def _verdict(readings: Readings) -> Verdict:
     training, validation = readings.training, readings.validation
     if readings.not_a_number_at is not None:
@@ -96,8 +102,7 @@ def _verdict(readings: Readings) -> Verdict:
     if _validation_rises(readings):
         # Nothing gained on the training examples and something lost on the others is damage, not over-fitting.
         return Verdict.OVER_FITTING if training.learned else Verdict.DIVERGING
-    validation_fell = validation is not None and validation.judges and validation.fall >= MEANINGFUL_CHANGE
-    if training.learned or (validation_fell and validation is not None and validation.whole):
+    if training.learned or (validation is not None and validation.judges and validation.fell):
         return Verdict.CONVERGING
     return Verdict.NOT_LEARNING
 
@@ -117,6 +122,12 @@ def _choose(
     """The checkpoint with the best validation; without validation none, except the last sound one of a
     divergence.
     """
+    if verdict is Verdict.NOT_LEARNING:
+        reason = "Nothing was learned, so no checkpoint is better than another, or than the base model."
+        return Choice(step=None, reason=reason, checkpoint=False, is_last=True, lost_step=None)
+    broken_at = readings.not_a_number_at
+    if broken_at is not None:
+        checkpoints = [point for point in checkpoints if point.step < broken_at]
     measured = _validation_by_step(readings)
     better = "highest" if readings.validation and readings.validation.unit == "reward" else "lowest"
     ranked = sorted(
@@ -134,7 +145,7 @@ def _choose(
             is_last=step >= readings.last_step,
             lost_step=lost,
         )
-    if readings.validation is not None and (readings.validation.whole or readings.validation.judges):
+    if readings.validation is not None and measured and not checkpoints and broken_at is None:
         step = readings.validation.best_step
         where = (
             "on the whole validation set" if readings.validation.whole else "over the sampled validation batches"
@@ -160,16 +171,15 @@ def _choose(
 
 def _last_sound(results: Results, readings: Readings, checkpoints: Sequence[CheckpointPoint]) -> Choice:
     """Of a divergence without validation: the checkpoint nearest to where the training loss was lowest."""
-    until = readings.not_a_number_at if readings.not_a_number_at is not None else readings.last_step + 1
-    sound = [point for point in checkpoints if point.step < until]
     lowest = readings.training.lowest_step if readings.training else None
-    if lowest is None or (checkpoints and not sound):
-        return Choice(None, "No checkpoint is from before the training went wrong.", False, False, None)
-    step = min(sound, key=lambda point: (abs(point.step - lowest), point.step)).step if sound else lowest
+    if lowest is None:
+        return Choice(None, "No step from before the training went wrong is known.", False, False, None)
+    nearest = min(checkpoints, key=lambda point: (abs(point.step - lowest), point.step), default=None)
+    step = nearest.step if nearest is not None else lowest
     return Choice(
         step=step,
-        reason="The training loss was lowest around there; without validation that is all there is to go by.",
-        checkpoint=bool(sound),
+        reason="The training was at its best around there, before it went wrong.",
+        checkpoint=nearest is not None,
         is_last=bool(results.points) and step >= readings.last_step,
         lost_step=None,
     )

@@ -9,25 +9,25 @@ from app.jobs.analysis.findings import CheckpointPoint
 from app.jobs.analysis.results import TRAIN_REWARDS, VALID_REWARDS, Results
 from app.jobs.analysis.trend import (
     SURE,
-    SURE_BY_RANK,
     WINDOWS,
     Window,
     errors_apart,
     jitter,
+    lowest_window,
     mean,
     ranks_apart,
     smoothed,
+    surely_ranked,
     windows,
 )
 
 MEANINGFUL_CHANGE: Final = 0.05
-"""5 % of the first loss (0.05 of reward). A large model starts low on ordinary text, so good trainings of
-it may win only 10 to 20 % (82 examples of history: validation 1.52 to 1.27); under 5 % an answer does not
-change visibly."""
+"""5 % of the first loss (0.05 of reward). A large model starts low on ordinary text, so good trainings of it
+may win only 10 to 20 % (82 examples of history: validation 1.52 to 1.27); under 5 % an answer does not change visibly."""
 
 HEAD_SIZES: Final = (3, 10)
-"""The first loss is read off the first 3 and the first 10 points: easy data is learned within a few steps,
-and only a short head still sees the beginning; noisy data needs the longer one."""
+"""The first loss is read off the first 3, the first 10 points and the first fifth: easy data is learned within a
+few steps, and only a short head still sees the beginning; noisy data needs a longer one."""
 
 SAMPLED_WINDOWS: Final = 5
 """Sampled validation is noisier than training (often one small batch), so it is cut into fifths, not
@@ -82,11 +82,11 @@ class Validation:
 
     Args:
         whole: True when it is the whole validation set at epoch ends, False for sampled batches.
-        best_step: where it was lowest (for sampled batches: the middle of the best fifth).
+        best_step: where it was lowest (for sampled batches: the middle of the best fifth of them in a row).
         rise: from the best to the last, as a share of the best (for rewards: absolute).
         rise_is_sure: whether that is more than noise; the whole set is the same at every epoch, so there
             always.
-        fall: from the first to the best, as a share of the first.
+        fell: it fell meaningfully, and by more than noise.
     """
 
     unit: Unit
@@ -98,7 +98,7 @@ class Validation:
     last: float
     rise: float
     rise_is_sure: bool
-    fall: float
+    fell: bool
 
     @property
     def judges(self) -> bool:
@@ -122,7 +122,7 @@ class Readings:
 
     Args:
         gap_widened: since validation was best, its ratio to the training loss at least doubled, to 2 or more.
-        not_a_number_at: the first step where a loss was NaN or infinite.
+        not_a_number_at: the first step where a loss was NaN or infinite; `training` is of what came before.
     """
 
     training: Training | None
@@ -137,8 +137,9 @@ class Readings:
 def read(results: Results, checkpoints: Sequence[CheckpointPoint]) -> Readings:
     train_name, unit = _training_column(results)
     train = results.series(train_name)
-    broken = [step for step, value in train if not _usable(value)]
-    finite = _finite(train)
+    measured = [*train, *results.series("valid_loss"), *results.series("full_valid_loss")]
+    broken_at = min((step for step, value in measured if not _usable(value)), default=None)
+    finite = [(step, value) for step, value in train if broken_at is None or step < broken_at]
     training = _training(finite, unit) if finite else None
     validation = _validation(results, checkpoints, unit)
     return Readings(
@@ -146,7 +147,7 @@ def read(results: Results, checkpoints: Sequence[CheckpointPoint]) -> Readings:
         validation=validation,
         gap_widened=_gap_widened(finite, training, validation),
         accuracies=_accuracies(results),
-        not_a_number_at=broken[0] if broken else None,
+        not_a_number_at=broken_at,
         points=len(results.points),
         last_step=results.points[-1].step if results.points else 0,
     )
@@ -170,7 +171,7 @@ def _training(series: list[tuple[int, float]], unit: Unit) -> Training:
     last = parts[-1]
     first, learned = _beginning(values, last, unit)
     fifths = windows(values, most=5)
-    between = values[best.start :]
+    noise = max(jitter(values), jitter(values[best.start :]))
     gained = first - best.mean
     lost = last.mean - best.mean
     return Training(
@@ -185,7 +186,7 @@ def _training(series: list[tuple[int, float]], unit: Unit) -> Training:
         learned=learned,
         given_back=lost / gained if gained > 0 else (math.inf if lost > 0 else 0.0),
         rise=_share(lost, best.mean, unit),
-        rise_is_sure=_surely_above(best, last, between),
+        rise_is_sure=_surely_above(best, last, noise),
         still_falling=len(fifths) > 1 and _fell(fifths[-2], fifths[-1], unit),
     )
 
@@ -193,17 +194,15 @@ def _training(series: list[tuple[int, float]], unit: Unit) -> Training:
 def _beginning(values: list[float], last: Window, unit: Unit) -> tuple[float, bool]:
     """The level at the start and whether the end is surely and meaningfully better.
 
-    Three looks, because trainings fall in different ways: within a few steps (short head), within a tenth
-    (long head), or so slowly and noisily that only whole fifths show it.
+    Several looks, because trainings fall in different ways: within a few steps (short head), within a fifth
+    (long head), or so slowly that only first and last fifth show it.
     """
     rest = values[len(values) // 2 :]
-    heads = [values[:size] for size in HEAD_SIZES if len(values) >= 2 * size]
+    sizes = (*HEAD_SIZES, len(values) // 5)
+    heads = [values[:size] for size in sizes if HEAD_SIZES[0] <= size <= len(values) // 2]
     first = mean(heads[0]) if heads else values[0]
     for head in heads:
-        if (
-            _share(mean(head) - last.mean, mean(head), unit) >= MEANINGFUL_CHANGE
-            and ranks_apart(rest, head) >= SURE_BY_RANK
-        ):
+        if _share(mean(head) - last.mean, mean(head), unit) >= MEANINGFUL_CHANGE and surely_ranked(rest, head):
             return mean(head), True
     fifths = windows(values, most=5)
     return first, len(fifths) > 1 and _fell(fifths[0], fifths[-1], unit)
@@ -216,11 +215,10 @@ def _fell(earlier: Window, later: Window, unit: Unit) -> bool:
     )
 
 
-def _surely_above(low: Window, high: Window, between: Sequence[float]) -> bool:
+def _surely_above(low: Window, high: Window, noise: float) -> bool:
     """By means, or by ranks where single wild values blow up the means' errors."""
     return high.mean > low.mean and (
-        errors_apart(low.values, high.values, jitter(between)) >= SURE
-        or ranks_apart(low.values, high.values) >= SURE
+        errors_apart(low.values, high.values, noise) >= SURE or ranks_apart(low.values, high.values) >= SURE
     )
 
 
@@ -253,15 +251,15 @@ def _whole_validation(series: list[tuple[int, float]], unit: Unit) -> Validation
         last=last,
         rise=_share(last - best, best, unit),
         rise_is_sure=last > best,
-        fall=_share(first - best, first, unit),
+        fell=_share(first - best, first, unit) >= MEANINGFUL_CHANGE,
     )
 
 
 def _sampled_validation(series: list[tuple[int, float]], unit: Unit) -> Validation:
     sign = 1.0 if unit == "loss" else -1.0
     values = [sign * value for _, value in series]
-    parts = _sampled_windows(values)
-    best, last = min(parts, key=lambda part: part.mean), parts[-1]
+    last = _sampled_windows(values)[-1]
+    best = lowest_window(values, len(last.values))
     first = values[0]
     return Validation(
         unit=unit,
@@ -272,8 +270,8 @@ def _sampled_validation(series: list[tuple[int, float]], unit: Unit) -> Validati
         best_step=series[best.middle][0],
         last=sign * last.mean,
         rise=_share(last.mean - best.mean, best.mean, unit),
-        rise_is_sure=_surely_above(best, last, values[best.start :]),
-        fall=_share(first - best.mean, first, unit),
+        rise_is_sure=_surely_above(best, last, jitter(values[best.start :])),
+        fell=_beginning(values, last, unit)[1],
     )
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Final
 
 SURE: Final = 3.0
@@ -11,9 +11,9 @@ SURE: Final = 3.0
 ten, which alone lifts the others about 1.5 errors above it; 3 leaves a false alarm in about one training of
 a hundred."""
 
-SURE_BY_RANK: Final = 2.2
-"""The same for ranks (Mann-Whitney), lower because nothing was picked; 3 first against 5 last values,
-perfectly apart, reach 2.24, so ten points can be enough."""
+SURE_BY_RANK: Final = 2.4
+"""The same for ranks (Mann-Whitney), lower because less was picked. Few values cannot reach it (3 against 5,
+perfectly apart, make 2.24), so values that do not overlap at all count as sure as well."""
 
 WINDOWS: Final = 10
 """A series is looked at in tenths: short enough to see a turn, long enough to average batches."""
@@ -41,16 +41,26 @@ def windows(values: Sequence[float], most: int = WINDOWS, fewest: int = FEWEST_I
     return [Window(a, tuple(values[a:b]), mean(values[a:b])) for a, b in pairwise(edges) if b > a]
 
 
+def lowest_window(values: Sequence[float], size: int) -> Window:
+    """The `size` values in a row with the lowest mean, the first such."""
+    sums = [0.0, *accumulate(values)]
+    starts = range(len(values) - size + 1)
+    start = min(starts, key=lambda index: sums[index + size] - sums[index])
+    chosen = values[start : start + size]
+    return Window(start, tuple(chosen), mean(chosen))
+
+
 def smoothed(values: Sequence[float], half_width: int) -> list[float]:
-    """Centred means; near the ends the window shrinks evenly, so that a steep beginning is not flattened."""
-    sums = [0.0]
-    for value in values:
-        sums.append(sums[-1] + value)
+    """Centred means. The window grows evenly from the first value on, so that a steep beginning is not flattened;
+    at the end it only looks back, so that the line does not end on a single value.
+    """
+    sums = [0.0, *accumulate(values)]
     last = len(values) - 1
     result = []
     for index in range(len(values)):
-        reach = min(half_width, index, last - index)
-        result.append((sums[index + reach + 1] - sums[index - reach]) / (2 * reach + 1))
+        back = min(half_width, index)
+        ahead = min(back, last - index)
+        result.append((sums[index + ahead + 1] - sums[index - back]) / (ahead + back + 1))
     return result
 
 
@@ -68,6 +78,11 @@ def errors_apart(low: Sequence[float], high: Sequence[float], noise: float) -> f
     if error == 0.0:
         return math.copysign(math.inf, difference) if difference else 0.0
     return difference / error
+
+
+def surely_ranked(low: Sequence[float], high: Sequence[float]) -> bool:
+    """Whether the values of `high` lie above those of `low` by more than chance, whatever their distribution."""
+    return min(high) > max(low) or ranks_apart(low, high) >= SURE_BY_RANK
 
 
 def ranks_apart(low: Sequence[float], high: Sequence[float]) -> float:
