@@ -23,7 +23,7 @@ from app.jobs.analysis.trend import (
 
 MEANINGFUL_CHANGE: Final = 0.05
 """5 % of the first loss (0.05 of reward). A large model starts low on ordinary text, so good trainings of it
-may win only 10 to 20 % (82 examples of history: validation 1.52 to 1.27); under 5 % an answer does not change visibly."""
+may win only 10 to 20 % (82 examples of history: validation 1.52 to 1.27); under 5 % no answer changes visibly."""
 
 HEAD_SIZES: Final = (3, 10)
 """The first loss is read off the first 3, the first 10 points and the first fifth: easy data is learned within a
