@@ -86,15 +86,17 @@ def _find(world: World, account: Account, name: str) -> Deployment:
 
 
 def deployment_body(deployment: Deployment) -> dict[str, Any]:
-    """A deployment as ARM shows it. Source: ARM examples GetDeployment, PutDeployment."""
+    """A deployment as ARM shows it. Source: recording of azure-cli against ARM, 2025-10-28; GetDeployment example."""
     capacity = deployment.capacity
+    created_at = _time(deployment.created_at)
     properties: dict[str, Any] = {
         "model": deployment.model,
-        "versionUpgradeOption": "NoAutoUpgrade",
+        "versionUpgradeOption": "OnceNewDefaultVersionAvailable",
         **deployment.properties,
+        "currentCapacity": capacity,
         "capabilities": {"chatCompletion": "true"},
         "rateLimits": [
-            {"key": "request", "renewalPeriod": 60, "count": capacity},
+            {"key": "request", "renewalPeriod": 10, "count": capacity},
             {"key": "token", "renewalPeriod": 60, "count": capacity * 1000},
         ],
         "provisioningState": _STATES[deployment.phase],
@@ -106,7 +108,14 @@ def deployment_body(deployment: Deployment) -> dict[str, Any]:
         "name": deployment.name,
         "sku": {"name": deployment.sku_name, "capacity": capacity},
         "properties": properties,
-        "systemData": {"createdAt": _time(deployment.created_at), "lastModifiedAt": _time(deployment.created_at)},
+        "systemData": {
+            "createdBy": "emulator",
+            "createdByType": "Application",
+            "createdAt": created_at,
+            "lastModifiedBy": "emulator",
+            "lastModifiedByType": "Application",
+            "lastModifiedAt": created_at,
+        },
     }
     if deployment.tags is not None:
         body["tags"] = deployment.tags
@@ -170,6 +179,9 @@ def _not_supported(name: str) -> Refusal:
 def _model(world: World, account: str, given: dict[str, Any]) -> tuple[dict[str, str], BaseModel]:
     """The model to deploy, and its base."""
     model = {part: given.get(part) for part in ("format", "name", "version")}
+    if model["version"] is None and isinstance(model["name"], str):
+        known = catalogue.find(model["name"])
+        model["version"] = known.version if known else "1"
     for part, value in model.items():
         if not isinstance(value, str) or not value:
             message = f"The request content is invalid: 'properties.model.{part}' must be a string."

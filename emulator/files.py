@@ -115,17 +115,13 @@ def keep_file(call: Call, filename: str, purpose: str, content: BinaryIO) -> Fil
     """Take in the bytes of a new file; they are copied and read before the world stands still.
 
     Raises:
-        Refusal: 400 when the resource holds as many files as it may, 413 when it is too large.
+        Refusal: 400 when the resource holds as many files as it may.
     """
     world = call.world
     file_id = new_id("file-")
     size_bytes = world.store.write_stream(file_id, content)
     problem = str(call.fate.get("file_error", "")) or _text_problem(purpose, _pieces(world.store.blob(file_id)))
     try:
-        if size_bytes > world.settings.file_limit_bytes:
-            raise Refusal(
-                413, "invalidPayload", f"The file is larger than {world.settings.file_limit_bytes} bytes."
-            )
         with world.moment() as now_v:
             _check_room(world, call.account, purpose)
             file = File(
@@ -171,6 +167,9 @@ def upload_file(call: DataCall, form: UploadForm) -> Response:
     upload = form.get("file")
     if not isinstance(upload, UploadFile):
         raise Refusal(400, "invalidPayload", "The form field 'file' is missing or is not a file.", param="file")
+    limit = call.world.settings.file_limit_bytes
+    if (upload.size or 0) > limit:
+        raise Refusal(413, "invalidPayload", f"The file is larger than {limit} bytes.", param="file")
     purpose, lifetime = check_purpose(form.get("purpose")), _expiry_seconds(form)
     file = keep_file(call, upload.filename or "", purpose, upload.file)
     if lifetime is not None:

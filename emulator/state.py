@@ -51,7 +51,7 @@ class File(Record):
 
 @dataclass(slots=True)
 class Upload(Record):
-    """A large file on its way in parts; `parts` maps the id of each part to its blob, `file` is set when complete."""
+    """A large file on its way; `parts` maps the id of each part to its blob, `file` is set when complete."""
 
     filename: str
     purpose: str
