@@ -9,15 +9,16 @@ from pathlib import Path
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.azure.adapter import AzureClients
+from app.azure.adapter import AzureClients, azure_guard
+from app.azure.catalogue.catalogue import Catalogue
 from app.azure.port import Azure
 from app.events.log import append
 from app.kit.db import make_engine
-from app.kit.safe_http import Guard
+from app.kit.safe_http import Guard, check_url
 from app.kit.secrets import Vault
 from app.settings import Settings
 from app.storage.local import LocalStorage
-from app.workbench import SendNudge, Workbench
+from app.workbench import CheckUrl, SendNudge, Workbench
 
 
 class SettingMissing(Exception):  # noqa: N818
@@ -54,6 +55,14 @@ def open_engine(settings: Settings, *, pool_size: int = 10) -> Engine:
     return make_engine(settings.database_url.get_secret_value(), pool_size=pool_size)
 
 
+def _url_checker(guard: Guard) -> CheckUrl:
+    def checked(url: str) -> str:
+        check_url(url, guard)
+        return url.rstrip("/")
+
+    return checked
+
+
 @contextmanager
 def open_workbench(
     settings: Settings,
@@ -65,16 +74,17 @@ def open_workbench(
 ) -> Iterator[Workbench]:
     """A workbench for the life of one process; closes its connections at the end."""
     engine = open_engine(settings, pool_size=pool_size)
-    clients = azure or AzureClients(
-        guard=Guard(allowed_origins=settings.allowed_origins), timeout_seconds=settings.request_timeout_seconds
-    )
+    guard = azure_guard(settings.allowed_origins)
+    clients = azure or AzureClients(guard)
     try:
         yield Workbench(
             sessions=sessionmaker(engine, class_=Session, expire_on_commit=False),
             azure=clients,
             storage=LocalStorage((data_dir or settings.data_dir) / "objects"),
             vault=open_vault(settings),
+            catalogue=Catalogue.load(settings.catalogue_file),
             policy=settings.policy(),
+            check_url=_url_checker(guard),
             record_events=append,
             send_nudge=send_nudge,
             owner=f"{socket.gethostname()}:{os.getpid()}",

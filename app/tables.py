@@ -6,9 +6,10 @@ from app.costs import tables as _costs
 from app.datasets import tables as _datasets
 from app.deployments import tables as _deployments
 from app.events import tables as _events
+from app.http import tables as _http
 from app.jobs import tables as _jobs
 from app.kit.db import Base
 from app.models import tables as _models
 
 __all__ = ["Base"]
-del _access, _connections, _costs, _datasets, _deployments, _events, _jobs, _models
+del _access, _connections, _costs, _datasets, _deployments, _events, _http, _jobs, _models

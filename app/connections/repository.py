@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.connections.tables import AccountLock, Connection
 from app.kit.care import in_seconds
+from app.kit.markers import marker
 from app.kit.pagination import Page, Slice, keyset, slice_of
 
 
@@ -35,6 +36,14 @@ def get_unscoped(session: Session, connection_id: str) -> Connection | None:
 def page(session: Session, project_id: str, wanted: Page) -> Slice[Connection]:
     statement = select(Connection).where(Connection.project_id == project_id, Connection.archived_at.is_(None))
     return slice_of(session.scalars(keyset(statement, Connection.id, wanted)).all(), wanted)
+
+
+def lock_marker(session: Session, connection_id: str) -> str:
+    """The row's marker, with the row held until the transaction ends."""
+    changed_at = session.scalars(
+        select(Connection.updated_at).where(Connection.id == connection_id).with_for_update()
+    ).one()
+    return marker(connection_id, changed_at)
 
 
 def change(session: Session, connection_id: str, values: dict[str, Any]) -> None:

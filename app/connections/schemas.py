@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from app.azure.port import Usage
 from app.kit.wire import Name, RequestModel
 
 _ARM_PART = r"^[A-Za-z0-9_.()-]{1,90}$"
@@ -74,9 +75,39 @@ class ConnectionCreate(ConnectionFields):
 class ConnectionPatch(ConnectionFields):
     """Fields to change; what is absent stays."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"region": "swedencentral"}]})
+
 
 class ConnectionRead(BaseModel):
     """A connection as callers see it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "object": "connection",
+                    "id": "con_01kz8q7v1efn9s0a2b3c4d5e6f",
+                    "name": "sweden",
+                    "endpoint": "https://contoso.openai.azure.com",
+                    "region": "swedencentral",
+                    "api_style": "v1",
+                    "api_version": None,
+                    "auth": "entra",
+                    "has_api_key": False,
+                    "arm_endpoint": "https://management.azure.com",
+                    "arm_api_version": "2024-10-01",
+                    "subscription_id": "11111111-2222-3333-4444-555555555555",
+                    "resource_group": "ml",
+                    "account": "contoso",
+                    "last_check": None,
+                    "reads_closed_until": None,
+                    "writes_closed_until": None,
+                    "created_at": "2026-11-20T09:00:00Z",
+                    "updated_at": "2026-11-20T09:00:00Z",
+                }
+            ]
+        }
+    )
 
     object: Literal["connection"] = "connection"
     id: str
@@ -111,8 +142,82 @@ class CheckResult(BaseModel):
 class ConnectionCheck(BaseModel):
     """What the resource lets us do."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "object": "connection.check",
+                    "connection": "con_01kz8q7v1efn9s0a2b3c4d5e6f",
+                    "ok": True,
+                    "checked_at": "2026-11-20T09:00:00Z",
+                    "results": [
+                        {"name": "data_plane.files", "verdict": "ok", "detail": "3 fine-tuning files", "hint": ""}
+                    ],
+                }
+            ]
+        }
+    )
+
     object: Literal["connection.check"] = "connection.check"
     connection: str
     ok: bool
     checked_at: datetime
     results: list[CheckResult]
+
+
+class RemoteModels(BaseModel):
+    """Azure's model objects, verbatim."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"object": "list", "data": [{"id": "gpt-4.1-mini-2025-04-14", "object": "model"}]}]
+        }
+    )
+
+    object: Literal["list"] = "list"
+    data: list[dict[str, Any]]
+
+
+class QuotaLine(BaseModel):
+    """One line of quota, in Azure's unit (thousands of tokens per minute for deployments)."""
+
+    name: str
+    current: float
+    limit: float
+    left: float
+    unit: str | None
+
+
+class Quota(BaseModel):
+    """What is used and what is left."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "object": "list",
+                    "data": [
+                        {
+                            "name": "OpenAI.GlobalStandard.gpt-4.1-mini-finetune",
+                            "current": 100,
+                            "limit": 250,
+                            "left": 150,
+                            "unit": "Count",
+                        }
+                    ],
+                }
+            ]
+        }
+    )
+
+    object: Literal["list"] = "list"
+    data: list[QuotaLine]
+
+    @classmethod
+    def of(cls, usages: list[Usage]) -> "Quota":
+        return cls(
+            data=[
+                QuotaLine(name=u.name, current=u.current, limit=u.limit, left=u.limit - u.current, unit=u.unit)
+                for u in usages
+            ]
+        )

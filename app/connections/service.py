@@ -27,6 +27,7 @@ from app.connections.tables import Connection
 from app.kit.clock import utc_now
 from app.kit.errors import Conflict, FieldError, Invalid, NotFound
 from app.kit.ids import new_id
+from app.kit.markers import CheckMarker, any_marker
 from app.kit.pagination import Page, Slice
 from app.workbench import UnitOfWork, Workbench
 
@@ -103,7 +104,10 @@ class ConnectionService:
         with self._bench.read() as session:
             return repository.page(session, project_id, wanted)
 
-    def change(self, project_id: str, ref: str, wanted: ConnectionPatch) -> Connection:
+    def change(
+        self, project_id: str, ref: str, wanted: ConnectionPatch, *, check: CheckMarker = any_marker
+    ) -> Connection:
+        """Raises `Stale` when `check` was given another state than the row's."""
         connection = self.get(project_id, ref)
         given = wanted.model_dump(exclude_unset=True)
         values: dict[str, Any] = {key: given[key] for key in ("region", "entra_scope") if key in given}
@@ -114,16 +118,18 @@ class ConnectionService:
                     self._bench.vault.seal(secret.get_secret_value(), row_id=connection.id) if secret else None
                 )
         with self._bench.begin() as work:
+            check(repository.lock_marker(work.session, connection.id))
             repository.change(work.session, connection.id, values)
             work.announce(
                 "connection.changed", project_id=project_id, subject_id=connection.id, fields=sorted(given)
             )
         return self.get(project_id, connection.id)
 
-    def archive(self, project_id: str, ref: str) -> None:
+    def archive(self, project_id: str, ref: str, *, check: CheckMarker = any_marker) -> None:
         """Hide the connection. What already runs through it is still cared for."""
         connection = self.get(project_id, ref)
         with self._bench.begin() as work:
+            check(repository.lock_marker(work.session, connection.id))
             repository.change(work.session, connection.id, {"archived_at": utc_now()})
             work.announce("connection.archived", project_id=project_id, subject_id=connection.id)
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, PlainSerializer
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 from app.kit.wire import RequestModel
 
@@ -18,6 +18,26 @@ Usd = Annotated[
 
 class CostEstimate(BaseModel):
     """What a training may cost. `None` where no price is known; `warnings` say why."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "low_usd": "0.1100",
+                    "expected_usd": "0.3300",
+                    "high_usd": "0.4400",
+                    "tokens": 22000,
+                    "epochs_low": 1,
+                    "epochs_expected": 3,
+                    "epochs_high": 4,
+                    "price_usd_per_million_tokens": "5.0000",
+                    "price_source": "operator",
+                    "price_valid_from": "2026-11-01",
+                    "warnings": [],
+                }
+            ]
+        }
+    )
 
     low_usd: Usd | None
     expected_usd: Usd | None
@@ -44,6 +64,23 @@ class CostGroup(BaseModel):
 class CostSummary(BaseModel):
     """What was spent and what is still reserved in a span of time."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "object": "cost.summary",
+                    "group_by": "category",
+                    "since": "2026-10-21T00:00:00Z",
+                    "until": "2026-11-20T09:00:00Z",
+                    "settled_usd": "12.4000",
+                    "reserved_usd": "3.0000",
+                    "running_usd": "1.7000",
+                    "data": [{"group": "training", "settled_usd": "12.4000", "reserved_usd": "0.0000"}],
+                }
+            ]
+        }
+    )
+
     object: Literal["cost.summary"] = "cost.summary"
     group_by: str
     since: datetime
@@ -57,6 +94,20 @@ class CostSummary(BaseModel):
 class BudgetRead(BaseModel):
     """A project's caps and how much of this month's is used."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "object": "budget",
+                    "month_cap_usd": "500.0000",
+                    "job_cap_usd": "50.0000",
+                    "month_used_usd": "15.4000",
+                    "updated_at": "2026-11-20T09:00:00Z",
+                }
+            ]
+        }
+    )
+
     object: Literal["budget"] = "budget"
     month_cap_usd: Usd | None
     job_cap_usd: Usd | None
@@ -66,6 +117,8 @@ class BudgetRead(BaseModel):
 
 class BudgetPut(RequestModel):
     """Caps to set; null takes a cap away."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"month_cap_usd": "500", "job_cap_usd": "50"}]})
 
     month_cap_usd: Decimal | None = Field(default=None, ge=0, le=10_000_000, examples=["500"])
     job_cap_usd: Decimal | None = Field(default=None, ge=0, le=10_000_000, examples=["50"])

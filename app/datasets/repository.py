@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.datasets.states import VersionStatus
 from app.datasets.tables import Dataset, DatasetVersion, RemoteFileRow
+from app.kit.markers import marker
 from app.kit.pagination import Page, Slice, keyset, slice_of
 
 
@@ -32,6 +33,12 @@ def find(session: Session, project_id: str, ref: str) -> Dataset | None:
 def page(session: Session, project_id: str, wanted: Page) -> Slice[Dataset]:
     statement = select(Dataset).where(Dataset.project_id == project_id, Dataset.archived_at.is_(None))
     return slice_of(session.scalars(keyset(statement, Dataset.id, wanted)).all(), wanted)
+
+
+def lock_marker(session: Session, dataset_id: str) -> str:
+    """The row's marker, with the row held until the transaction ends."""
+    changed_at = session.scalars(select(Dataset.updated_at).where(Dataset.id == dataset_id).with_for_update()).one()
+    return marker(dataset_id, changed_at)
 
 
 def change(session: Session, dataset_id: str, values: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.kit.wire import Name, RequestModel, ShortText
 
@@ -15,6 +15,18 @@ Labels = Annotated[
 
 class DatasetCreate(RequestModel):
     """A name for versions to come."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "name": "travel",
+                    "description": "A travel assistant that names no hotels.",
+                    "labels": {"team": "web"},
+                }
+            ]
+        }
+    )
 
     name: Name = Field(examples=["travel"])
     method: Literal["supervised"] = Field(
@@ -28,12 +40,32 @@ class DatasetCreate(RequestModel):
 class DatasetPatch(RequestModel):
     """Fields to change; what is absent stays."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"description": "Spring edition"}]})
+
     description: ShortText | None = None
     labels: Labels | None = None
 
 
 class DatasetRead(BaseModel):
     """A dataset as callers see it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "object": "dataset",
+                    "id": "ds_01kz8q7v1efn9s0a2b3c4d5e6f",
+                    "name": "travel",
+                    "method": "supervised",
+                    "description": "",
+                    "labels": {},
+                    "version_count": 3,
+                    "created_at": "2026-11-20T09:00:00Z",
+                    "updated_at": "2026-11-20T09:00:00Z",
+                }
+            ]
+        }
+    )
 
     object: Literal["dataset"] = "dataset"
     id: str
@@ -48,6 +80,38 @@ class DatasetRead(BaseModel):
 
 class VersionRead(BaseModel):
     """One immutable content of a dataset."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "object": "dataset.version",
+                    "id": "dsv_01kz8q7v1efn9s0a2b3c4d5e6f",
+                    "dataset": "ds_01kz8q7v1efn9s0a2b3c4d5e6f",
+                    "dataset_name": "travel",
+                    "number": 3,
+                    "status": "ready",
+                    "original_name": "train.jsonl",
+                    "base_model": "gpt-4.1-mini-2025-04-14",
+                    "bytes": 91000,
+                    "sha256": "9f2c…",
+                    "content_bytes": 91000,
+                    "content_sha256": "9f2c…",
+                    "examples": 140,
+                    "tokens": 22500,
+                    "checked_bytes": 91000,
+                    "verdict": "ready",
+                    "format": "chat",
+                    "findings": {"error": 0, "warning": 0, "note": 1},
+                    "lineage": {"source": "upload"},
+                    "parked_reason": None,
+                    "last_error": None,
+                    "created_at": "2026-11-20T09:00:00Z",
+                    "checked_at": "2026-11-20T09:00:00Z",
+                }
+            ]
+        }
+    )
 
     object: Literal["dataset.version"] = "dataset.version"
     id: str
@@ -92,6 +156,30 @@ class FindingRead(BaseModel):
 class FindingList(BaseModel):
     """All findings of one version."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "object": "list",
+                    "data": [
+                        {
+                            "code": "over-long-example",
+                            "severity": "error",
+                            "message": "2 examples are longer than the model takes.",
+                            "remedy": "Drop them into a new version.",
+                            "lines": [[412, 413]],
+                            "count": 2,
+                            "pointer": None,
+                            "examples": ["line 412: 70,211 tokens"],
+                            "fixable": True,
+                            "more_ranges": 0,
+                        }
+                    ],
+                }
+            ]
+        }
+    )
+
     object: Literal["list"] = "list"
     data: list[FindingRead]
 
@@ -99,12 +187,38 @@ class FindingList(BaseModel):
 class Preview(BaseModel):
     """The first rows, long texts cut."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "object": "dataset.preview",
+                    "rows": [
+                        {
+                            "messages": [
+                                {"role": "user", "content": "Hello"},
+                                {"role": "assistant", "content": "Good morning."},
+                            ]
+                        }
+                    ],
+                }
+            ]
+        }
+    )
+
     object: Literal["dataset.preview"] = "dataset.preview"
     rows: list[dict[str, Any]]
 
 
 class Stats(BaseModel):
     """What a version holds."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"object": "dataset.stats", "tokens": {"tokenizer": "o200k_base", "total": 22500}, "stats": {}}
+            ]
+        }
+    )
 
     object: Literal["dataset.stats"] = "dataset.stats"
     tokens: dict[str, Any]
@@ -124,11 +238,21 @@ class DropOperation(RequestModel):
 class Transform(RequestModel):
     """Operations that make a new version."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"operations": [{"type": "drop", "code": "over-long-example"}]}]}
+    )
+
     operations: list[DropOperation] = Field(min_length=1, max_length=20)
 
 
 class EstimateRequest(RequestModel):
     """For which training an estimate is wanted."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"model": "gpt-4.1-mini", "training_type": "GlobalStandard", "n_epochs": 3}]
+        }
+    )
 
     model: Annotated[str, Field(max_length=200)] | None = None
     training_type: Literal["Standard", "GlobalStandard", "developerTier", "DataZoneStandard"] = "GlobalStandard"
@@ -138,12 +262,29 @@ class EstimateRequest(RequestModel):
 class CompareRequest(RequestModel):
     """Two versions to be held against each other."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"training": "travel@3", "validation": "travel-validation"}]}
+    )
+
     training: Annotated[str, Field(max_length=200)] = Field(examples=["travel@3"])
     validation: Annotated[str, Field(max_length=200)] = Field(examples=["travel-validation"])
 
 
 class Comparison(BaseModel):
     """What two versions share."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "object": "dataset.comparison",
+                    "training": "dsv_01kz8q7v1efn9s0a2b3c4d5e6f",
+                    "validation": "dsv_01kz8q7v1efn9s0a2b3c4d5e6g",
+                    "finding": None,
+                }
+            ]
+        }
+    )
 
     object: Literal["dataset.comparison"] = "dataset.comparison"
     training: str

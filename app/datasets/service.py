@@ -21,6 +21,7 @@ from app.kit.care import Claim
 from app.kit.errors import Conflict, FieldError, Invalid, NotFound, TooLarge
 from app.kit.failpoints import failpoint
 from app.kit.ids import is_id, new_id
+from app.kit.markers import CheckMarker, any_marker
 from app.kit.pagination import Page, Slice
 from app.workbench import Workbench
 
@@ -89,16 +90,21 @@ class DatasetService:
         with self._bench.read() as session:
             return repository.page(session, project_id, wanted)
 
-    def change(self, project_id: str, ref: str, wanted: DatasetPatch) -> Dataset:
+    def change(
+        self, project_id: str, ref: str, wanted: DatasetPatch, *, check: CheckMarker = any_marker
+    ) -> Dataset:
+        """Raises `Stale` when `check` was given another state than the row's."""
         dataset = self.get(project_id, ref)
         with self._bench.begin() as work:
+            check(repository.lock_marker(work.session, dataset.id))
             repository.change(work.session, dataset.id, wanted.model_dump(exclude_unset=True, exclude_none=True))
         return self.get(project_id, dataset.id)
 
-    def archive(self, project_id: str, ref: str) -> None:
+    def archive(self, project_id: str, ref: str, *, check: CheckMarker = any_marker) -> None:
         """Hide the dataset; its versions stay, because jobs and models point at them."""
         dataset = self.get(project_id, ref)
         with self._bench.begin() as work:
+            check(repository.lock_marker(work.session, dataset.id))
             repository.change(work.session, dataset.id, {"archived_at": func.clock_timestamp()})
             work.announce("dataset.archived", project_id=project_id, subject_id=dataset.id, name=dataset.name)
 

@@ -56,6 +56,11 @@ def add(session: Session, job: Job) -> None:
     session.refresh(job)
 
 
+def find_reserved(session: Session, reservation_id: str) -> str | None:
+    """The job that a request with this reservation has made already."""
+    return session.scalar(select(Job.id).where(Job.reservation_id == reservation_id))
+
+
 def find(session: Session, project_id: str, job_id: str) -> Job | None:
     return session.scalars(select(Job).where(Job.project_id == project_id, Job.id == job_id)).one_or_none()
 

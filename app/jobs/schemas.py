@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.costs.schemas import CostEstimate, Usd
 from app.kit.wire import RequestModel
@@ -24,6 +24,21 @@ class Hyperparameters(RequestModel):
 
 class JobCreate(RequestModel):
     """A training to be run."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "connection": "sweden",
+                    "model": "gpt-4.1-mini",
+                    "training": "travel@3",
+                    "validation": "travel-validation",
+                    "goal": "balanced",
+                    "suffix": "travel",
+                }
+            ]
+        }
+    )
 
     connection: Ref = Field(examples=["sweden"])
     model: Ref = Field(description="A base model's id or alias.", examples=["gpt-4.1-mini"])
@@ -63,6 +78,47 @@ class PlanCheck(BaseModel):
 class JobPlan(BaseModel):
     """What would be sent, every check, and the cost."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "object": "job.plan",
+                    "ok": True,
+                    "base_model": "gpt-4.1-mini-2025-04-14",
+                    "method": "supervised",
+                    "training_type": "GlobalStandard",
+                    "training": "dsv_01kz8q7v1efn9s0a2b3c4d5e6f",
+                    "validation": None,
+                    "hyperparameters": {"n_epochs": 3},
+                    "examples": 140,
+                    "tokens": 22000,
+                    "checks": [
+                        {
+                            "code": "model",
+                            "verdict": "ok",
+                            "detail": "gpt-4.1-mini-2025-04-14, GlobalStandard",
+                            "remedy": "",
+                            "pointer": "/model",
+                        }
+                    ],
+                    "estimate": {
+                        "low_usd": "0.1100",
+                        "expected_usd": "0.3300",
+                        "high_usd": "0.4400",
+                        "tokens": 22000,
+                        "epochs_low": 1,
+                        "epochs_expected": 3,
+                        "epochs_high": 4,
+                        "price_usd_per_million_tokens": "5.0000",
+                        "price_source": "operator",
+                        "price_valid_from": "2026-11-01",
+                        "warnings": [],
+                    },
+                }
+            ]
+        }
+    )
+
     object: Literal["job.plan"] = "job.plan"
     ok: bool
     base_model: str
@@ -79,6 +135,46 @@ class JobPlan(BaseModel):
 
 class JobRead(BaseModel):
     """A job as callers see it. Reading it never calls Azure."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "object": "job",
+                    "id": "job_01kz8q7v1efn9s0a2b3c4d5e6f",
+                    "connection": "con_01kz8q7v1efn9s0a2b3c4d5e6f",
+                    "base_model": "gpt-4.1-mini-2025-04-14",
+                    "method": "supervised",
+                    "training_type": "GlobalStandard",
+                    "training": "dsv_01kz8q7v1efn9s0a2b3c4d5e6f",
+                    "validation": None,
+                    "hyperparameters": {"n_epochs": 3},
+                    "suffix": "travel",
+                    "seed": None,
+                    "metadata": {},
+                    "status": "running",
+                    "status_changed_at": "2026-11-20T09:00:00Z",
+                    "cancel_requested_at": None,
+                    "attempt": 1,
+                    "remote_id": "ftjob-372c72db22c34e6f9ccb62c26ee0fbd9",
+                    "remote_status": "running",
+                    "remote_seen_at": "2026-11-20T09:00:00Z",
+                    "fine_tuned_model": None,
+                    "trained_tokens": None,
+                    "estimated_finish_at": None,
+                    "started_at": "2026-11-20T09:00:00Z",
+                    "finished_at": None,
+                    "error": None,
+                    "parked_reason": None,
+                    "last_error": None,
+                    "expected_cost_usd": "0.3300",
+                    "cost_usd": None,
+                    "created_at": "2026-11-20T09:00:00Z",
+                    "updated_at": "2026-11-20T09:00:00Z",
+                }
+            ]
+        }
+    )
 
     object: Literal["job"] = "job"
     id: str
@@ -116,6 +212,22 @@ class JobRead(BaseModel):
 class JobEventRead(BaseModel):
     """One of Azure's job events."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "object": "job.event",
+                    "id": "jev_01kz8q7v1efn9s0a2b3c4d5e6f",
+                    "created_at": "2026-11-20T09:00:00Z",
+                    "level": "info",
+                    "type": "metrics",
+                    "message": "Step 90: training loss=0.0097",
+                    "data": {"step": 90, "train_loss": 0.0097},
+                }
+            ]
+        }
+    )
+
     object: Literal["job.event"] = "job.event"
     id: str
     created_at: datetime
@@ -128,6 +240,21 @@ class JobEventRead(BaseModel):
 class CheckpointRead(BaseModel):
     """A deployable state during training."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "object": "job.checkpoint",
+                    "id": "ckp_01kz8q7v1efn9s0a2b3c4d5e6f",
+                    "step": 90,
+                    "model_name": "gpt-4.1-mini-2025-04-14.ft-0e208cf33a6a466994aff31a08aba678:ckpt-step-90",
+                    "metrics": {"full_valid_loss": 1.79},
+                    "created_at": "2026-11-20T09:00:00Z",
+                }
+            ]
+        }
+    )
+
     object: Literal["job.checkpoint"] = "job.checkpoint"
     id: str
     step: int
@@ -136,8 +263,48 @@ class CheckpointRead(BaseModel):
     created_at: datetime | None
 
 
+class CheckpointList(BaseModel):
+    """Deployable states, oldest first."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "object": "list",
+                    "data": [
+                        {
+                            "object": "job.checkpoint",
+                            "id": "ckp_01kz8q7v1efn9s0a2b3c4d5e6f",
+                            "step": 90,
+                            "model_name": "gpt-4.1-mini-2025-04-14.ft-0e208cf33a6a466994aff31a08aba678:ckpt-step-90",
+                            "metrics": {"full_valid_loss": 1.79},
+                            "created_at": "2026-11-20T09:00:00Z",
+                        }
+                    ],
+                }
+            ]
+        }
+    )
+
+    object: Literal["list"] = "list"
+    data: list[CheckpointRead]
+
+
 class Metrics(BaseModel):
     """The series of a training, one list of values per name, aligned with `steps`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "object": "job.metrics",
+                    "job": "job_01kz8q7v1efn9s0a2b3c4d5e6f",
+                    "steps": [1, 10],
+                    "series": {"train_loss": [2.1, 1.4], "valid_loss": [None, 1.6]},
+                }
+            ]
+        }
+    )
 
     object: Literal["job.metrics"] = "job.metrics"
     job: str
@@ -147,6 +314,18 @@ class Metrics(BaseModel):
 
 class AnalysisRead(BaseModel):
     """What the curve says, in words, and what to do."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "object": "job.analysis",
+                    "job": "job_01kz8q7v1efn9s0a2b3c4d5e6f",
+                    "analysis": {"verdict": "converging", "headline": "The training converged."},
+                }
+            ]
+        }
+    )
 
     object: Literal["job.analysis"] = "job.analysis"
     job: str

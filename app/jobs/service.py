@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import RowMapping, func
 
+from app.access.service import refuse_if_paused
 from app.connections.service import ConnectionService
 from app.costs.service import CostService
 from app.datasets.service import DatasetService
@@ -110,8 +111,11 @@ class JobService:
             checked_for=version.base_model,
         )
 
-    def create(self, caller: Caller, wanted: JobCreate) -> str:
+    def create(self, caller: Caller, wanted: JobCreate, *, reservation_id: str | None = None) -> str:
         """Accept a job: its plan holds, its budget is reserved, a worker will take it to Azure.
+
+        Args:
+            reservation_id: of an idempotent request; the same one again answers the job it made.
 
         Returns:
             The new job's id.
@@ -121,6 +125,11 @@ class JobService:
             BudgetExceeded: a cap does not allow it.
             Conflict: the project is paused or has too many unfinished jobs.
         """
+        if reservation_id is not None:
+            with self._bench.read() as session:
+                made = repository.find_reserved(session, reservation_id)
+            if made is not None:
+                return made
         plan, training, validation, connection_id = self._plan(caller, wanted)
         if not plan.ok:
             errors = [
@@ -138,6 +147,7 @@ class JobService:
             project_id=caller.project_id,
             connection_id=connection_id,
             key_id=caller.key_id,
+            reservation_id=reservation_id,
             training_version_id=training.id,
             validation_version_id=validation.id if validation else None,
             base_model=plan.base_model,
@@ -154,6 +164,7 @@ class JobService:
         )
         reserve = plan.estimate.high_usd if plan.estimate and plan.estimate.high_usd is not None else Decimal(0)
         with self._bench.begin() as work:
+            refuse_if_paused(work.session, caller.project_id)
             unfinished = repository.count_unfinished(work.session, caller.project_id)
             if unfinished >= self._bench.policy.jobs_per_project_max:
                 raise Conflict(

@@ -12,6 +12,7 @@ from typing import Any, Final
 import structlog
 from sqlalchemy import func
 
+from app.access.service import refuse_if_paused
 from app.azure.port import (
     ApiStyle,
     AzureTarget,
@@ -33,6 +34,7 @@ from app.jobs.tables import Job
 from app.kit import care
 from app.kit.care import Claim
 from app.kit.clock import utc_now
+from app.kit.errors import Conflict
 from app.kit.failpoints import failpoint
 from app.workbench import Policy, UnitOfWork, Workbench, describe
 
@@ -46,6 +48,8 @@ MISSING_SECONDS: Final = 60.0
 """Azure must answer 404 twice, so far apart, before a confirmed job counts as gone."""
 RESULTS_BYTES_MAX: Final = 64 * 1024 * 1024
 TOO_MANY_REQUESTS: Final = 429
+PAUSED_LOOK_SECONDS: Final = 15.0
+"""How often a job of a paused project looks whether it may go on."""
 
 
 class JobSteps:
@@ -190,6 +194,10 @@ class JobSteps:
 
     def _send(self, held: Claim, job: Job) -> None:
         failpoint("jobs.create.claimed")
+        if self._is_paused(job):
+            with self._bench.begin() as work:
+                care.finish(work.session, held, check_in_seconds=PAUSED_LOOK_SECONDS)
+            return
         target = self._connections.target_of(job.connection_id)
         new = self._request(target, job)
         try:
@@ -208,6 +216,15 @@ class JobSteps:
         failpoint("jobs.create.sent")
         self._adopt(held, job, remote)
         failpoint("jobs.create.recorded")
+
+    def _is_paused(self, job: Job) -> bool:
+        """The project's kill switch, read in the claim: a paused project's accepted jobs wait, and cost nothing."""
+        with self._bench.read() as session:
+            try:
+                refuse_if_paused(session, job.project_id)
+            except Conflict:
+                return True
+        return False
 
     def _write_intent(self, held: Claim) -> None:
         """From this commit on the POST may have happened. The lease now outlasts the longest request."""

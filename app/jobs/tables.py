@@ -30,6 +30,8 @@ class Job(CareColumns, Base):
     project_id: Mapped[Id] = mapped_column(ForeignKey("projects.id"))
     connection_id: Mapped[Id] = mapped_column(ForeignKey("connections.id"))
     key_id: Mapped[Id | None]
+    reservation_id: Mapped[Id | None] = mapped_column(unique=True)
+    """Of the request that made it: the same request after a crash finds this job instead of making another."""
     training_version_id: Mapped[Id] = mapped_column(ForeignKey("dataset_versions.id"))
     validation_version_id: Mapped[Id | None] = mapped_column(ForeignKey("dataset_versions.id"))
     base_model: Mapped[str]

@@ -1,0 +1,348 @@
+"""HTTP for datasets and their versions."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import StreamingResponse
+
+from app.costs.schemas import CostEstimate
+from app.datasets.schemas import (
+    CompareRequest,
+    Comparison,
+    DatasetCreate,
+    DatasetPatch,
+    DatasetRead,
+    EstimateRequest,
+    FindingList,
+    FindingRead,
+    Preview,
+    Stats,
+    Transform,
+    VersionRead,
+)
+from app.datasets.service import DatasetService, Upload
+from app.datasets.tables import Dataset, DatasetVersion
+from app.http.access import ReadDatasets, WriteDatasets
+from app.http.bench import Bench
+from app.http.etags import Precondition, etag_of
+from app.http.limits import UPLOAD_BODY
+from app.http.openapi import problems
+from app.http.paging import ListOf, answer_page, page_of
+from app.http.responses import answer
+from app.kit.errors import Unready
+from app.kit.markers import marker
+from app.kit.pagination import Page, Slice
+from app.storage.port import StorageFull
+
+router = APIRouter(prefix="/v1/datasets", tags=["Datasets"])
+
+WRITE_BYTES: Final = 1 << 20
+"""Body bytes gathered before they are hashed and written."""
+READ_BYTES: Final = 1 << 18
+
+
+def _read(row: Dataset) -> DatasetRead:
+    names = set(DatasetRead.model_fields) - {"object"}
+    return DatasetRead(**{name: getattr(row, name) for name in names})
+
+
+def _answer(request: Request, row: Dataset, **more: Any) -> Response:
+    return answer(request, _read(row), etag=etag_of(marker(row.id, row.updated_at)), **more)
+
+
+def _answer_version(
+    request: Request, service: DatasetService, version: DatasetVersion, *, status: int = 200
+) -> Response:
+    shown = service.describe(version)
+    location = f"/v1/datasets/{shown.dataset}/versions/{shown.number}" if status != 200 else None
+    return answer(request, shown, status=status, location=location)
+
+
+@router.post(
+    "",
+    operation_id="createDataset",
+    summary="Name a dataset",
+    status_code=201,
+    response_model=DatasetRead,
+    responses=problems(409),
+)
+def create_dataset(*, request: Request, bench: Bench, caller: WriteDatasets, new: DatasetCreate) -> Response:
+    """Its content comes with `PUT …/content`."""
+    row = DatasetService(bench).create(caller.project_id, new)
+    return _answer(request, row, status=201, location=f"/v1/datasets/{row.id}")
+
+
+@router.get("", operation_id="listDatasets", summary="List datasets", response_model=ListOf[DatasetRead])
+def list_datasets(
+    *, request: Request, bench: Bench, caller: ReadDatasets, page: Annotated[Page, Depends(page_of("ds"))]
+) -> Response:
+    """Archived ones are left out."""
+    found = DatasetService(bench).page(caller.project_id, page)
+    return answer_page(request, page, Slice([_read(row) for row in found.rows], found.has_more))
+
+
+@router.post(
+    "/compare",
+    operation_id="compareDatasets",
+    summary="Find examples that stand in both versions",
+    response_model=Comparison,
+    responses=problems(409),
+)
+def compare_datasets(*, request: Request, bench: Bench, caller: ReadDatasets, wanted: CompareRequest) -> Response:
+    """By exact content, whatever the order of keys. Validation examples that were trained on measure nothing."""
+    service = DatasetService(bench)
+    training = service.version(caller.project_id, wanted.training)
+    validation = service.version(caller.project_id, wanted.validation)
+    finding = service.leakage(training, validation)
+    shown = FindingRead(**finding) if finding else None
+    return answer(request, Comparison(training=training.id, validation=validation.id, finding=shown))
+
+
+@router.get("/{dataset}", operation_id="getDataset", summary="Read a dataset", response_model=DatasetRead)
+def get_dataset(*, request: Request, bench: Bench, caller: ReadDatasets, dataset: str) -> Response:
+    """By id or by name."""
+    return _answer(request, DatasetService(bench).get(caller.project_id, dataset))
+
+
+@router.patch("/{dataset}", operation_id="updateDataset", summary="Describe a dataset", response_model=DatasetRead)
+def update_dataset(
+    *,
+    request: Request,
+    bench: Bench,
+    caller: WriteDatasets,
+    dataset: str,
+    change: DatasetPatch,
+    condition: Annotated[Precondition, Depends()],
+) -> Response:
+    """What is absent stays."""
+    return _answer(request, DatasetService(bench).change(caller.project_id, dataset, change, check=condition.check))
+
+
+@router.delete("/{dataset}", operation_id="archiveDataset", summary="Archive a dataset", status_code=204)
+def archive_dataset(
+    *,
+    bench: Bench,
+    caller: WriteDatasets,
+    dataset: str,
+    condition: Annotated[Precondition, Depends()],
+) -> Response:
+    """Its versions stay readable by id, because jobs and models point at them."""
+    DatasetService(bench).archive(caller.project_id, dataset, check=condition.check)
+    return Response(status_code=204)
+
+
+@router.put(
+    "/{dataset}/content",
+    operation_id="putContent",
+    summary="Upload a version",
+    status_code=202,
+    response_model=VersionRead,
+    responses=problems(409, 413),
+    max_body_size=UPLOAD_BODY,
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "description": "JSON Lines, one chat example a line. Streamed: size does not matter to the service.",
+            "content": {"application/jsonl": {"schema": {"type": "string", "format": "binary"}}},
+        }
+    },
+)
+async def put_content(
+    *,
+    request: Request,
+    bench: Bench,
+    caller: WriteDatasets,
+    dataset: str,
+    model: Annotated[
+        str | None,
+        Query(max_length=200, description="Base model whose limits and tokenizer the check uses."),
+    ] = None,
+    filename: Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00-\x1f\x7f/\\]*$")] = None,
+) -> Response:
+    """The answer is a version in `checking`; it becomes `ready`, or `rejected` with findings that name the lines.
+
+    The same bytes again answer 200 with the version that holds them already.
+    """
+    service = DatasetService(bench)
+    await run_in_threadpool(service.get, caller.project_id, dataset)
+    await run_in_threadpool(service.known_model, model)
+    try:
+        version, fresh = await _receive(request, service, caller.project_id, dataset, model, filename)
+    except StorageFull as error:
+        raise Unready("There is no room left for the file.", code="storage_full") from error
+    return await run_in_threadpool(_answer_version, request, service, version, status=202 if fresh else 200)
+
+
+async def _receive(
+    request: Request,
+    service: DatasetService,
+    project_id: str,
+    dataset: str,
+    model: str | None,
+    filename: str | None,
+) -> tuple[DatasetVersion, bool]:
+    receiving = service.receive()
+    upload: Upload = await run_in_threadpool(receiving.__enter__)
+    try:
+        waiting = bytearray()
+        async for chunk in request.stream():
+            waiting += chunk
+            if len(waiting) >= WRITE_BYTES:
+                await run_in_threadpool(upload.write, bytes(waiting))
+                waiting.clear()
+        await run_in_threadpool(upload.write, bytes(waiting))
+    except BaseException as error:
+        await run_in_threadpool(receiving.__exit__, type(error), error, error.__traceback__)
+        raise
+    await run_in_threadpool(receiving.__exit__, None, None, None)
+    return await run_in_threadpool(
+        lambda: service.add_version(project_id, dataset, upload, original_name=filename, base_model=model)
+    )
+
+
+@router.get(
+    "/{dataset}/versions",
+    operation_id="listVersions",
+    summary="List a dataset's versions",
+    response_model=ListOf[VersionRead],
+)
+def list_versions(
+    *,
+    request: Request,
+    bench: Bench,
+    caller: ReadDatasets,
+    dataset: str,
+    page: Annotated[Page, Depends(page_of("dsv"))],
+) -> Response:
+    """Newest first."""
+    service = DatasetService(bench)
+    found = service.version_page(caller.project_id, dataset, page)
+    return answer_page(request, page, Slice([service.describe(row) for row in found.rows], found.has_more))
+
+
+VERSION: Final = "/{dataset}/versions/{number}"
+
+
+def _version(bench: Bench, caller: ReadDatasets, dataset: str, number: str) -> DatasetVersion:
+    return DatasetService(bench).version(caller.project_id, f"{dataset}@{number}")
+
+
+def _changing_version(bench: Bench, caller: WriteDatasets, dataset: str, number: str) -> DatasetVersion:
+    return DatasetService(bench).version(caller.project_id, f"{dataset}@{number}")
+
+
+Version = Annotated[DatasetVersion, Depends(_version)]
+ChangingVersion = Annotated[DatasetVersion, Depends(_changing_version)]
+
+
+@router.get(VERSION, operation_id="getVersion", summary="Read a version", response_model=VersionRead)
+def get_version(*, request: Request, bench: Bench, version: Version) -> Response:
+    """`checked_bytes` tells how far a running check is."""
+    return _answer_version(request, DatasetService(bench), version)
+
+
+@router.get(
+    VERSION + "/findings",
+    operation_id="listFindings",
+    summary="What the check found",
+    response_model=FindingList,
+    responses=problems(409),
+)
+def list_findings(
+    *,
+    request: Request,
+    bench: Bench,
+    version: Version,
+    severity: Annotated[str | None, Query(pattern="^(error|warning|note)$")] = None,
+    code: Annotated[str | None, Query(max_length=64)] = None,
+) -> Response:
+    """Errors first; each names its lines and what to do."""
+    report = DatasetService(bench).report(version.project_id, version.id)
+    shown = [
+        FindingRead(**finding)
+        for finding in report["findings"]
+        if severity in {None, finding["severity"]} and code in {None, finding["code"]}
+    ]
+    return answer(request, FindingList(data=shown))
+
+
+@router.get(
+    VERSION + "/preview",
+    operation_id="previewVersion",
+    summary="The first rows",
+    response_model=Preview,
+    responses=problems(409),
+)
+def preview_version(
+    *, request: Request, bench: Bench, version: Version, rows: Annotated[int, Query(ge=1, le=3)] = 3
+) -> Response:
+    """As Azure's portal shows them: three at most, long texts cut."""
+    report = DatasetService(bench).report(version.project_id, version.id)
+    return answer(request, Preview(rows=report["preview"][:rows]))
+
+
+@router.get(
+    VERSION + "/stats",
+    operation_id="getStats",
+    summary="Tokens, roles and lengths",
+    response_model=Stats,
+    responses=problems(409),
+)
+def get_stats(*, request: Request, bench: Bench, version: Version) -> Response:
+    """Counted with the model's own tokenizer; what had to be estimated says so."""
+    report = DatasetService(bench).report(version.project_id, version.id)
+    return answer(request, Stats(tokens=report["tokens"], stats=report["stats"]))
+
+
+@router.get(
+    VERSION + "/content",
+    operation_id="getContent",
+    summary="Download a version",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"application/jsonl": {"schema": {"type": "string"}}}}, **problems(409)},
+)
+def get_content(*, bench: Bench, version: Version) -> Response:
+    """The cleaned content, byte by byte what goes to Azure."""
+    service = DatasetService(bench)
+    service.report(version.project_id, version.id)
+
+    def chunks() -> Iterator[bytes]:
+        with service.content(version.project_id, version.id) as (_, file):
+            while chunk := file.read(READ_BYTES):
+                yield chunk
+
+    headers = {
+        "Content-Disposition": f'attachment; filename="{version.id}.jsonl"',
+        "X-Content-Type-Options": "nosniff",
+        "Content-Length": str(version.content_bytes),
+    }
+    return StreamingResponse(chunks(), media_type="application/jsonl", headers=headers)
+
+
+@router.post(
+    VERSION + "/transform",
+    operation_id="transformVersion",
+    summary="Make a new version from this one",
+    status_code=202,
+    response_model=VersionRead,
+    responses=problems(409),
+)
+def transform_version(*, request: Request, bench: Bench, version: ChangingVersion, wanted: Transform) -> Response:
+    """`drop` leaves lines out, by number or by the code of a finding. The lineage keeps what was done."""
+    service = DatasetService(bench)
+    made = service.transform(version.project_id, version.id, wanted.operations)
+    return _answer_version(request, service, made, status=202)
+
+
+@router.post(
+    VERSION + "/estimate",
+    operation_id="estimateVersion",
+    summary="What training on this may cost",
+    response_model=CostEstimate,
+    responses=problems(409),
+)
+def estimate_version(*, request: Request, bench: Bench, version: Version, wanted: EstimateRequest) -> Response:
+    """Tokens × epochs × price, as a range where Azure chooses the epochs."""
+    return answer(request, DatasetService(bench).estimate(version.project_id, version.id, wanted))

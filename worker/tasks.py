@@ -1,0 +1,37 @@
+"""Which task takes the steps of which rows. A task gets an id and nothing else: the row is the truth."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from app.deployments.steps import ComparisonSteps, DeploymentSteps
+
+from app.connections.tables import Connection
+from app.datasets.service import DatasetService
+from app.datasets.tables import DatasetVersion
+from app.deployments.tables import Comparison, Deployment
+from app.jobs.steps import ConnectionWatch, JobSteps
+from app.jobs.tables import Job
+from app.kit.care import CareColumns
+from app.workbench import Workbench
+
+
+@dataclass(frozen=True, slots=True)
+class Cared:
+    """A kind of row that needs care, and what takes its steps."""
+
+    table: type[CareColumns]
+    take_steps: Callable[[Workbench, str], None]
+
+
+CARED: Final[Mapping[str, Cared]] = {
+    "datasets.check": Cared(DatasetVersion, lambda bench, row_id: DatasetService(bench).check(row_id)),
+    "jobs.advance": Cared(Job, lambda bench, row_id: JobSteps(bench).advance(row_id)),
+    "jobs.watch": Cared(Connection, lambda bench, row_id: ConnectionWatch(bench).watch(row_id)),
+    "deployments.advance": Cared(Deployment, lambda bench, row_id: DeploymentSteps(bench).advance(row_id)),
+    "comparisons.advance": Cared(Comparison, lambda bench, row_id: ComparisonSteps(bench).advance(row_id)),
+}
+"""Task name → rows. Services nudge by these names."""
+
+TICK: Final = "care.tick"
+REACT: Final = "events.react"
