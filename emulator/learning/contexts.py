@@ -27,7 +27,7 @@ from emulator.learning.arrays import Flags, Floats, Ints, Keys, Singles, find, h
 from emulator.learning.conversations import Turn
 from emulator.learning.neighbours import Neighbours
 from emulator.learning.pointer import Sources
-from emulator.learning.tokens import N_TOKENS, decode
+from emulator.learning.tokens import N_TOKENS, decode, spacing, without_space
 
 COPY = N_TOKENS - 2
 """Stands for "a token of the prompt". Neither this id nor the next belongs to a token of ordinary text."""
@@ -55,7 +55,7 @@ def _columns(expert: str) -> slice:
 ANY, LAST, TWO, THREE = (_columns(name).start for name in ("any", "last", "two", "three"))
 FRAME, FOUR = (_columns(name).start for name in ("frame", "four"))
 WORD, PAIR, MEMORY = (_columns(name) for name in ("word", "pair", "memory"))
-COPY_EXPERT, MEMORY_EXPERT = EXPERTS.index("copy"), EXPERTS.index("memory")
+FRAME_EXPERT, COPY_EXPERT, MEMORY_EXPERT = (EXPERTS.index(name) for name in ("frame", "copy", "memory"))
 NEIGHBOURS = _WIDTHS["memory"] - 1
 
 SLOW: Flags = np.isin(np.arange(N_COLUMNS), [FOUR, *range(MEMORY.start, MEMORY.stop)])
@@ -187,12 +187,8 @@ class PromptReader:
         attention = np.zeros((len(turns), NEIGHBOURS + 1), np.float32)
         attention[:, 1:] = weight / np.maximum(weight.sum(1, keepdims=True), 1e-9)
         told = [self._telling(turn) for turn in turns]
-        prompt_length = np.array([len(turn.prompt_ids) for turn in turns])
-        token = np.fromiter((t for turn in turns for t in turn.prompt_ids), np.int64, int(prompt_length.sum()))
-        example = np.repeat(np.arange(len(turns)), prompt_length)
-        left, right = _around(token, example)
-        rarity = np.array([self.rarity.get(t, self.unseen) for t in token.tolist()]) / self.unseen
-        sources, code = _sources(token, example, left, right, rarity, len(turns))
+        said = _Stream.of([self._stream(turn) for turn in turns])
+        sources, code = _sources(said, len(turns))
         return Prompts(
             words=np.array([words for words, _ in told], np.int64).reshape(len(turns), -1),
             pairs=np.array([pairs for _, pairs in told], np.int64).reshape(len(turns), -1),
@@ -202,8 +198,22 @@ class PromptReader:
             slot=np.arange(len(turns)) if training else np.full(len(turns), -1),
             sources=sources,
             source_code=code,
-            follower=_followers(token, example, left, right, rarity),
+            follower=_followers(said),
         )
+
+    def _stream(self, turn: Turn) -> list[tuple[int, int, int, float, int]]:
+        """(token, left, right, rarity, bare) of the prompt, and of its rare words without their space."""
+        ids = (START, *turn.prompt_ids, START)
+        rarity = [self.rarity.get(token, self.unseen) / self.unseen for token in ids]
+        stream = [(ids[at], ids[at - 1], ids[at + 1], rarity[at], 0) for at in range(1, len(ids) - 1)]
+        for at in range(1, len(ids) - 1):
+            if rarity[at] > _COPYABLE and spacing(ids[at]) == "opens":
+                end = at + 1
+                while spacing(ids[end]) == "inside":
+                    end += 1
+                word = (ids[at - 1], *without_space(ids[at:end]), ids[end])
+                stream += [(word[i], word[i - 1], word[i + 1], rarity[at], 1) for i in range(1, len(word) - 1)]
+        return stream
 
     def _telling(self, turn: Turn) -> tuple[list[int], list[int]]:
         """The rarest known words of a turn and the rarest pairs, with the commonest pair in the last place."""
@@ -230,31 +240,48 @@ def _heard_ids(turn: Turn, *, hears_system: bool) -> tuple[int, ...]:
     return (*turn.system_ids, *turn.prompt_ids) if hears_system else turn.prompt_ids
 
 
-def _around(token: Ints, example: Ints) -> tuple[Ints, Ints]:
-    """The token before and after each prompt token, START beyond the edge of its prompt."""
-    left, right = np.full(len(token), START), np.full(len(token), START)
-    same = np.flatnonzero(example[1:] == example[:-1])
-    left[same + 1], right[same] = token[same], token[same + 1]
-    return left, right
+@dataclass(frozen=True, slots=True)
+class _Stream:
+    """Prompt tokens that may be repeated, one after the other: (tokens,) each.
+
+    ``left``, ``right``: the tokens around, START beyond the edge; ``rarity`` in 0..1; ``bare``: 1 in words that
+    follow a space in the prompt and are offered without it.
+    """
+
+    example: Ints
+    token: Ints
+    left: Ints
+    right: Ints
+    rarity: Floats
+    bare: Ints
+
+    @classmethod
+    def of(cls, streams: Sequence[Sequence[tuple[int, int, int, float, int]]]) -> "_Stream":
+        rows = np.array([row for stream in streams for row in stream], np.float64).reshape(-1, 5)
+        example = np.repeat(np.arange(len(streams)), [len(stream) for stream in streams])
+        whole = rows.astype(np.int64)
+        return cls(example, whole[:, 0], whole[:, 1], whole[:, 2], rows[:, 3], whole[:, 4])
 
 
-def _sources(
-    token: Ints, example: Ints, left: Ints, right: Ints, rarity: Floats, examples: int
-) -> tuple[Sources, Ints]:
+def _sources(said: _Stream, examples: int) -> tuple[Sources, Ints]:
     """The rare tokens of each prompt, once each, and their sorted codes (example, token)."""
-    rare = np.flatnonzero(rarity > _COPYABLE)
-    code, first = np.unique((example[rare] << SHIFT) | token[rare], return_index=True)
+    rare = np.flatnonzero(said.rarity > _COPYABLE)
+    code, first = np.unique((said.example[rare] << SHIFT) | said.token[rare], return_index=True)
     at = rare[first]
-    feature = np.stack([hashed(60, token[at]), hashed(61, left[at]), hashed(62, right[at])], 1)
-    return Sources(token[at], feature, np.searchsorted(example[at], np.arange(examples + 1))), code
+    bare = said.bare[at]
+    feature = np.stack(
+        [hashed(60, said.token[at]), hashed(61, said.left[at], bare), hashed(62, said.right[at], bare)], 1
+    )
+    return Sources(said.token[at], feature, np.searchsorted(said.example[at], np.arange(examples + 1))), code
 
 
-def _followers(token: Ints, example: Ints, left: Ints, right: Ints, rarity: Floats) -> Followers:
-    inner = np.flatnonzero(right != START)
-    one, one_at = np.unique((example[inner] << SHIFT) | token[inner], return_index=True)
-    two, two_at = np.unique(hashed(63, example[inner], left[inner], token[inner]), return_index=True)
-    after = np.concatenate([rarity[1:], np.zeros(min(1, len(rarity)))])
-    return Followers(one, inner[one_at], two, inner[two_at], right, np.stack([rarity, after], 1))
+def _followers(said: _Stream) -> Followers:
+    inner = np.flatnonzero(said.right != START)
+    example, token, left = said.example[inner], said.token[inner], said.left[inner]
+    one, one_at = np.unique((example << SHIFT) | token, return_index=True)
+    two, two_at = np.unique(hashed(63, example, left, token), return_index=True)
+    after = np.concatenate([said.rarity[1:], np.zeros(min(1, len(said.token)))])
+    return Followers(one, inner[one_at], two, inner[two_at], said.right, np.stack([said.rarity, after], 1))
 
 
 def positions(prompts: Prompts, answers: Sequence[Sequence[int]]) -> Positions:

@@ -23,6 +23,7 @@ from emulator.learning.contexts import (
     COPY_EXPERT,
     EXPERT_OF_COLUMN,
     FIRST_COLUMN,
+    FRAME_EXPERT,
     LAST,
     MEMORY,
     MEMORY_EXPERT,
@@ -61,6 +62,7 @@ _DOUBT = 0.05  # floor of both explanations of a token: copied, or always said h
 
 _BIAS = (-0.5, -0.5, -1.0, 0.0, -0.5, 0.5, 0.0, 0.5, -2.5, 0.0)  # in the order of EXPERTS
 _COPY_WEIGHTS = (-2.5, 2.0, 1.0, 1.0)
+_ABOUT_COPYING = np.isin(np.arange(N_EXPERTS), [FRAME_EXPERT, COPY_EXPERT])[:, None]
 
 
 def untrained_gates() -> Floats:
@@ -226,9 +228,8 @@ class Mixture:
         at = positions(prompts, [turn.answer for turn in turns])
         evidence, located = Evidence.room_for(at)
         gate_weights = untrained_gates()
-        if below is not None:
-            gate_weights = below.gate_weights.copy()
-            gate_weights[COPY_EXPERT] = _COPY_WEIGHTS  # generic talk copies nothing; find out anew
+        if below is not None:  # what is worth copying must be found out anew: generic talk copies nothing
+            gate_weights = np.where(_ABOUT_COPYING, gate_weights, below.gate_weights)
         pointer = Pointer(np.unique(prompts.sources.feature))
         model = cls(below, reader, evidence, pointer, gate_weights, len(at) / len(turns))
         prior = _prior(below, turns, at.target)

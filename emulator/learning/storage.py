@@ -2,6 +2,8 @@
 
 import io
 import json
+import zipfile
+import zlib
 from typing import Any
 
 import numpy as np
@@ -60,7 +62,7 @@ def from_bytes(data: bytes, base: Mixture | None) -> Mixture:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         header = json.loads(arrays["header"].tobytes())
-    except (OSError, EOFError, KeyError, ValueError) as error:
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"These {len(data)} bytes are no model of the emulator: {error}") from error
     if header["format"] != _FORMAT or tuple(header["experts"]) != EXPERTS:
         raise ValueError(f"The model has format {header['format']}, this emulator reads {_FORMAT}; train it again")

@@ -5,7 +5,7 @@ import gzip
 import hashlib
 import re
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import tiktoken
@@ -41,15 +41,20 @@ _LONG_RUN = re.compile(rf"\s{{{_RUN}}}|\S{{{_RUN}}}")
 
 @cache
 def encoding() -> tiktoken.Encoding:
-    """o200k_base from the shipped ranks (about half a second, once).
+    """o200k_base, loaded once (about half a second)."""
+    return load_encoding()
+
+
+def load_encoding(file: Path = _VOCABULARY) -> tiktoken.Encoding:
+    """o200k_base from its ranks.
 
     Raises:
-        ValueError: the shipped file is not the o200k_base the models were made for.
+        ValueError: the file is not the o200k_base the models were made for.
     """
-    ranks = gzip.decompress(_VOCABULARY.read_bytes())
+    ranks = gzip.decompress(file.read_bytes())
     found = hashlib.sha256(ranks).hexdigest()
     if found != _VOCABULARY_SHA256:
-        raise ValueError(f"{_VOCABULARY.name}: sha256 is {found}, expected {_VOCABULARY_SHA256}; restore the file")
+        raise ValueError(f"{file.name}: sha256 is {found}, expected {_VOCABULARY_SHA256}; restore the file")
     pairs = (line.split() for line in ranks.splitlines() if line)
     return tiktoken.Encoding(
         name="o200k_base",
@@ -72,6 +77,25 @@ def encode(text: str) -> list[int]:
 def decode(ids: Sequence[int]) -> str:
     """Text of the ids; bytes that are no UTF-8 become U+FFFD, special tokens nothing."""
     return encoding().decode([token for token in ids if token < END_OF_TURN])
+
+
+@lru_cache(maxsize=65_536)
+def spacing(token: int) -> str:
+    """How a token stands to the one before: it ``opens`` a spaced word, is ``inside`` a word, or is ``other``."""
+    piece = encoding().decode_single_token_bytes(token) if token < END_OF_TURN else b""
+    if piece[:1] == b" " and _in_word(piece[1:2]):
+        return "opens"
+    return "inside" if _in_word(piece[:1]) else "other"
+
+
+def _in_word(first: bytes) -> bool:
+    return first.isalnum() or first >= b"\x80"
+
+
+@lru_cache(maxsize=65_536)
+def without_space(word: tuple[int, ...]) -> tuple[int, ...]:
+    """The ids of a word that opens with a space when it stands without it, as after a quotation mark."""
+    return tuple(encode(decode(word)[1:]))
 
 
 def count_tokens(text: str) -> int:
