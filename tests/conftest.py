@@ -5,8 +5,6 @@ import ipaddress
 import itertools
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,10 +25,12 @@ from sqlalchemy.engine import make_url
 from starlette.testclient import TestClient
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # the checkout is tested, whatever is installed
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # the checkout is tested, whatever is installed
 
 for _name in [name for name in os.environ if name.startswith("KITAE_") and not name.startswith("KITAE_TEST_")]:
     del os.environ[_name]  # a developer's own settings must not decide what a test sees
+
+from processes import free_port, running, serve  # noqa: E402
 
 from app.access.service import AccessService  # noqa: E402  only now is the environment clean
 from app.bootstrap import open_workbench  # noqa: E402
@@ -172,27 +172,6 @@ def database_url(postgres: Postgres) -> Iterator[str]:
 # --- Redis -----------------------------------------------------------------------------------------------------
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-@contextmanager
-def running(process: "subprocess.Popen[Any]") -> Iterator["subprocess.Popen[Any]"]:
-    """End the process with the test, politely first."""
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[str]:
     """URL of KITAE_TEST_REDIS_URL's server, else of one of our own."""
@@ -305,6 +284,13 @@ def second_project(bench: Workbench) -> Project:
 def service(settings: Settings, bench: Workbench) -> FastAPI:
     """The whole HTTP service."""
     return create_app(settings, bench)
+
+
+@pytest.fixture
+def live_url(service: FastAPI) -> Iterator[str]:
+    """URL of the whole service on a real socket."""
+    with serve(service) as url:
+        yield url
 
 
 @pytest.fixture

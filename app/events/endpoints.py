@@ -139,6 +139,7 @@ async def stream(
     event_type: str | None = None,
     last_event_id: str | None = None,
     from_start: bool = False,
+    ping_seconds: float = PING_SECONDS,
 ) -> Response:
     """An open answer that brings events as they happen, none twice and none left out.
 
@@ -148,6 +149,7 @@ async def stream(
     Args:
         subject_id: only this thing's events; whether the caller may see the thing is checked before.
         last_event_id: go on behind this event.
+        ping_seconds: after so long without an event a comment is sent, and the key is checked again.
         from_start: without `last_event_id`, begin with the oldest event instead of with what comes next.
 
     Raises:
@@ -169,34 +171,35 @@ async def stream(
             return START if from_start else newest_place(session)
 
     place = await run_in_threadpool(first_place)
-    filters = _Filters(project_id, subject_id, event_type)
+    wanted = _Wanted(project_id, subject_id, event_type, ping_seconds)
     return StreamingResponse(
-        _follow(request, bench, place, filters),
+        _follow(request, bench, place, wanted),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Filters:
+class _Wanted:
     project_id: str
     subject_id: str | None
     event_type: str | None
+    ping_seconds: float
 
 
-async def _follow(request: Request, bench: Workbench, place: Place, filters: _Filters) -> AsyncIterator[bytes]:
+async def _follow(request: Request, bench: Workbench, place: Place, wanted: _Wanted) -> AsyncIterator[bytes]:
     tail = _tail_of(request)
     told_to_stop = stopping(request)
     yield format_sse_event(retry=RETRY_MILLISECONDS, comment="connected")
     silent_since = checked_at = time.monotonic()
     while not told_to_stop:
-        events, place, more = await run_in_threadpool(_look, bench, tail, place, filters)
-        chunk = b"".join(_as_sse(event) for event in events if filters.event_type in {None, event.type})
+        events, place, more = await run_in_threadpool(_look, bench, tail, place, wanted)
+        chunk = b"".join(_as_sse(event) for event in events if wanted.event_type in {None, event.type})
         now = time.monotonic()
-        if chunk or now - silent_since >= PING_SECONDS:
+        if chunk or now - silent_since >= wanted.ping_seconds:
             silent_since = now
             yield chunk or _PING
-        if now - checked_at >= PING_SECONDS:
+        if now - checked_at >= wanted.ping_seconds:
             checked_at = now
             if not await _key_still_works(request):
                 break
@@ -205,15 +208,13 @@ async def _follow(request: Request, bench: Workbench, place: Place, filters: _Fi
     yield format_sse_event(comment="the stream has ended; connect again with Last-Event-ID", retry=1_000)
 
 
-def _look(bench: Workbench, tail: _Tail, place: Place, filters: _Filters) -> tuple[list[Event], Place, bool]:
+def _look(bench: Workbench, tail: _Tail, place: Place, wanted: _Wanted) -> tuple[list[Event], Place, bool]:
     """Events behind `place`, the place to go on from, and whether more are waiting already."""
     newest = tail.newest(bench)
     if newest <= place:
         return [], place, False
     with bench.read() as session:
-        events = read_after(
-            session, place, project_id=filters.project_id, subject_id=filters.subject_id, limit=BATCH
-        )
+        events = read_after(session, place, project_id=wanted.project_id, subject_id=wanted.subject_id, limit=BATCH)
     if len(events) == BATCH:
         return events, events[-1].place, True
     # Everything up to `newest` was readable before we read, so nothing of ours can appear in front of it later.

@@ -35,7 +35,7 @@ from app.workbench import Workbench
 log = structlog.get_logger("kitae.http")
 
 HEADER: Final = "Idempotency-Key"
-_KEY: Final = re.compile(r'"?([\x21\x23-\x7e]{1,255})"?')
+_KEY: Final = re.compile(r'([\x21\x23-\x7e]{1,255})|"([\x21\x23-\x7e]{1,255})"')
 """A bare token as most clients send it, or the draft's quoted string."""
 _EXPIRY: Final[ColumnElement[Any]] = literal_column("interval '24 hours'")
 _TAKEOVER: Final[ColumnElement[Any]] = literal_column("interval '10 minutes'")
@@ -190,7 +190,7 @@ def _parsed(text: str) -> str:
             hint="A UUID is a good key.",
             errors=[FieldError(header=HEADER, code="idempotency_key_invalid", detail=detail)],
         )
-    return found[1]
+    return found[1] or found[2]
 
 
 async def _once(request: Request, key: str, inner: Callable[[Request], Coroutine[Any, Any, Response]]) -> Response:

@@ -1,5 +1,6 @@
 """Text as it may cross the wire: models that refuse what PostgreSQL, logs or terminals would choke on."""
 
+import math
 import re
 import unicodedata
 from typing import Annotated, Any, Final
@@ -18,7 +19,7 @@ MAX_DEPTH: Final = 64
 
 
 class RequestModel(BaseModel):
-    """Base of every request body: unknown members are refused, and so is text that cannot be stored."""
+    """Base of every request body: unknown members are refused, and so is what cannot be stored."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -39,6 +40,9 @@ def _refuse_unstorable(value: Any, pointer: str, depth: int) -> None:
                 "The text holds a NUL character or half of a surrogate pair; remove it.",
                 {"pointer": pointer},
             )
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise PydanticCustomError("not_finite", "NaN and infinity are not JSON.", {"pointer": pointer})
     elif isinstance(value, dict):
         for name, item in value.items():
             _refuse_unstorable(name, pointer, depth)
