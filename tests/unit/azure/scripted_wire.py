@@ -69,78 +69,79 @@ class Wire:
         return [asked.method for asked in self.asked]
 
 
-@contextmanager
-def scripted_wire(host: str = "127.0.0.1") -> Iterator[Wire]:
-    """A wire that listens until the block ends."""
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    wire: Wire
+    """Set by `scripted_wire`, in a subclass of its own."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
 
-        def log_message(self, *_: object) -> None:
-            """Quiet."""
+    def handle_one(self) -> None:
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        says = self.wire.take(Asked(self.command, self.path, headers, self._body()))
+        if says.hang:
+            self.wire.closing.wait()
+        if says.reset_before_answer or says.hang:
+            self._cut()
+            return
+        payload = says.payload()
+        if says.echo_request:
+            payload = json.dumps({"error": {"code": "x", "message": f"You sent {dict(self.headers)}"}}).encode()
+        self.send_response(says.status)
+        for name, value in says.headers.items():
+            self.send_header(name, value)
+        length = len(payload) if says.declared_length is None else says.declared_length
+        if says.status != 204:
+            self.send_header("Content-Length", str(length))
+        self.end_headers()
+        self._send_body(payload, slowly=says.drip)
+        if length != len(payload):
+            self._cut()
 
-        def handle_one(self) -> None:
-            if self.headers.get("transfer-encoding", "").lower() == "chunked":
-                body = self._chunked()
-            else:
-                body = self.rfile.read(int(self.headers.get("content-length") or 0))
-            asked = Asked(self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, body)
-            says = wire.take(asked)
-            if says.hang:
-                wire.closing.wait()
-            if says.reset_before_answer or says.hang:
-                self._cut()
-                return
-            payload = says.payload()
-            if says.echo_request:
-                payload = json.dumps({"error": {"code": "x", "message": f"You sent {dict(self.headers)}"}}).encode()
-            self.send_response(says.status)
-            for name, value in says.headers.items():
-                self.send_header(name, value)
-            length = len(payload) if says.declared_length is None else says.declared_length
-            if says.status != 204:
-                self.send_header("Content-Length", str(length))
-            self.end_headers()
-            try:
-                if says.drip:
-                    for byte in payload:
-                        self.wfile.write(bytes([byte]))
-                        self.wfile.flush()
-                        if wire.closing.wait(0.02):
-                            break
-                else:
-                    self.wfile.write(payload)
-            except OSError:
-                self.close_connection = True
-            if says.declared_length is not None and says.declared_length != len(payload):
-                self._cut()
-
-        def _chunked(self) -> bytes:
-            held = b""
-            while size := int(self.rfile.readline().strip() or b"0", 16):
-                held += self.rfile.read(size)
-                self.rfile.readline()
-            self.rfile.readline()
-            return held
-
-        def _cut(self) -> None:
+    def _send_body(self, payload: bytes, *, slowly: bool) -> None:
+        pieces = [bytes([byte]) for byte in payload] if slowly else [payload]
+        try:
+            for piece in pieces:
+                self.wfile.write(piece)
+                self.wfile.flush()
+                if slowly and self.wire.closing.wait(0.02):
+                    break
+        except OSError:
             self.close_connection = True
-            self.wfile.flush()
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.connection.close()
 
-        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_one  # noqa: N815  # names of http.server
+    def _body(self) -> bytes:
+        if self.headers.get("transfer-encoding", "").lower() != "chunked":
+            return self.rfile.read(int(self.headers.get("content-length") or 0))
+        held = b""
+        while size := int(self.rfile.readline().strip() or b"0", 16):
+            held += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return held
 
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    def _cut(self) -> None:
+        self.close_connection = True
+        self.wfile.flush()
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
 
-        def handle_error(self, *_: object) -> None:
-            """A client that hangs up is part of these tests."""
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_one  # noqa: N815  # names of http.server
 
-    server = Server((host, 0), Handler)
-    shown = f"[{host}]" if ":" in host else host
-    wire = Wire(f"http://{shown}:{server.server_address[1]}")
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """A client that hangs up is part of these tests."""
+
+
+@contextmanager
+def scripted_wire() -> Iterator[Wire]:
+    """A wire that listens until the block ends."""
+    handler = type("Handler", (_Handler,), {})
+    server = _Server(("127.0.0.1", 0), handler)
+    wire = handler.wire = Wire(f"http://127.0.0.1:{server.server_address[1]}")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:

@@ -1,7 +1,11 @@
 """Where the guarded client goes and where it does not."""
 
+import contextlib
 import ipaddress
+import socket
 import ssl
+import threading
+from collections.abc import Iterator
 
 import httpcore2
 import httpx2
@@ -16,21 +20,24 @@ from app.kit.safe_http import BlockedAddress, Guard, check_url, guarded_client, 
 
 OPEN = Guard()
 
-NOT_PUBLIC = """
-0.0.0.0 0.1.2.3 10.0.0.1 100.64.0.1 100.127.255.254 127.0.0.1 127.255.255.255 168.63.129.16 169.254.169.254
-172.16.0.1 172.31.255.255 192.0.0.8 192.0.2.1 192.88.99.1 192.168.1.1 198.18.0.1 198.19.255.255 198.51.100.7
-203.0.113.9 224.0.0.1 239.255.255.250 240.0.0.1 255.255.255.255
-:: ::1 ::7f00:1 ::127.0.0.1 ::ffff:127.0.0.1 ::ffff:169.254.169.254 ::ffff:0:127.0.0.1 ::8.8.8.8
-64:ff9b::7f00:1 64:ff9b::a9fe:a9fe 64:ff9b::8.8.8.8 64:ff9b:1::1 100::1 2001::1 2001:0:4136:e378:8000:63bf:3fff:fdd2
-2001:10::1 2001:20::1 2001:db8::1 2002:7f00:1:: 2002:a9fe:a9fe:: 2002:808:808:: 3fff::1 5f00::1
-fc00::1 fd00:ec2::254 fe80::1 fe80::1%eth0 2606:4700::1%eth0 fec0::1 ff02::1 ff0e::1
-""".split()
+NOT_PUBLIC = [
+    "0.0.0.0", "0.1.2.3", "10.0.0.1", "100.64.0.1", "100.127.255.254", "127.0.0.1", "127.255.255.255",
+    "168.63.129.16", "169.254.169.254", "172.16.0.1", "172.31.255.255", "192.0.0.8", "192.0.2.1",
+    "192.88.99.1", "192.168.1.1", "198.18.0.1", "198.19.255.255", "198.51.100.7", "203.0.113.9",
+    "224.0.0.1", "239.255.255.250", "240.0.0.1", "255.255.255.255", "::", "::1", "::7f00:1",
+    "::127.0.0.1", "::ffff:127.0.0.1", "::ffff:169.254.169.254", "::ffff:0:127.0.0.1", "::8.8.8.8",
+    "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b::8.8.8.8", "64:ff9b:1::1", "100::1", "2001::1",
+    "2001:0:4136:e378:8000:63bf:3fff:fdd2", "2001:10::1", "2001:20::1", "2001:db8::1", "2002:7f00:1::",
+    "2002:a9fe:a9fe::", "2002:808:808::", "3fff::1", "5f00::1", "fc00::1", "fd00:ec2::254", "fe80::1",
+    "fe80::1%eth0", "2606:4700::1%eth0", "fec0::1", "ff02::1", "ff0e::1",
+]  # fmt: skip
 
-PUBLIC = """
-1.1.1.1 8.8.8.8 20.50.2.1 100.63.255.255 100.128.0.0 168.63.129.15 168.63.129.17 169.253.255.255 172.15.255.255
-172.32.0.0 192.167.255.255 198.17.255.255 198.20.0.0 223.255.255.255
-2606:4700::1111 2603:1030::1 2a00:1450:4001::1 2001:200::1 ::ffff:8.8.8.8
-""".split()
+PUBLIC = [
+    "1.1.1.1", "8.8.8.8", "20.50.2.1", "100.63.255.255", "100.128.0.0", "168.63.129.15", "168.63.129.17",
+    "169.253.255.255", "172.15.255.255", "172.32.0.0", "192.167.255.255", "198.17.255.255", "198.20.0.0",
+    "223.255.255.255", "2606:4700::1111", "2603:1030::1", "2a00:1450:4001::1", "2001:200::1",
+    "::ffff:8.8.8.8",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("address", NOT_PUBLIC)
@@ -158,7 +165,7 @@ def test_an_ordinary_url_passes(url: str):
     ],
 )
 def test_a_host_that_only_looks_like_azures_gets_no_credential(url: str):
-    with pytest.raises(ValueError, match="allowed by the operator|may call"):
+    with pytest.raises(ValueError, match=r"allowed by the operator|may call"):
         check_url(url, azure_guard())
 
 
@@ -296,9 +303,9 @@ def test_the_next_address_is_tried_when_one_does_not_answer():
 @pytest.mark.parametrize("metadata", ["169.254.169.254", "168.63.129.16", "fe80::1", "::ffff:169.254.169.254"])
 def test_an_allowed_name_still_does_not_lead_to_a_metadata_service(metadata: str):
     origin = "https://gateway.corp.example"
-    with guarded_client(Guard(frozenset({origin})), timeout_seconds=1, resolve=Names([metadata])) as client:
-        with pytest.raises(BlockedAddress):
-            client.get(origin)
+    client = guarded_client(Guard(frozenset({origin})), timeout_seconds=1, resolve=Names([metadata]))
+    with client, pytest.raises(BlockedAddress):
+        client.get(origin)
 
 
 def test_a_name_that_cannot_be_resolved_is_a_connection_error():
@@ -324,30 +331,23 @@ def test_tls_still_asks_for_the_name_and_not_for_the_address():
     server_side.sni_callback = lambda _socket, name, _context: seen.append(name)
     with safe_listener(server_side) as port:
         origin = f"https://named.example.com:{port}"
-        with guarded_client(Guard(frozenset({origin})), timeout_seconds=2, resolve=Names(["127.0.0.1"])) as client:
-            with pytest.raises(httpx2.ConnectError):
-                client.get(origin)  # the server has no certificate; the name was already sent
+        client = guarded_client(Guard(frozenset({origin})), timeout_seconds=2, resolve=Names(["127.0.0.1"]))
+        with client, pytest.raises(httpx2.ConnectError):
+            client.get(origin)  # the server has no certificate; the name was already sent
     assert seen == ["named.example.com"]
 
 
-def safe_listener(context: ssl.SSLContext):
-    """A TLS server that only takes the greeting."""
-    import contextlib
-    import socket
-    import threading
+@contextlib.contextmanager
+def safe_listener(context: ssl.SSLContext) -> Iterator[int]:
+    """A TLS server that only takes the greeting; yields its port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
 
-    @contextlib.contextmanager
-    def listening():
-        with socket.create_server(("127.0.0.1", 0)) as listener:
+        def greet() -> None:
+            connection, _ = listener.accept()
+            with contextlib.suppress(OSError), context.wrap_socket(connection, server_side=True):
+                pass
 
-            def greet() -> None:
-                connection, _ = listener.accept()
-                with contextlib.suppress(OSError), context.wrap_socket(connection, server_side=True):
-                    pass
-
-            thread = threading.Thread(target=greet, daemon=True)
-            thread.start()
-            yield listener.getsockname()[1]
-            thread.join(5)
-
-    return listening()
+        thread = threading.Thread(target=greet, daemon=True)
+        thread.start()
+        yield listener.getsockname()[1]
+        thread.join(5)
