@@ -48,7 +48,7 @@ def _examples(corpus: dict[str, Any], rng: random.Random) -> Iterator[dict[str, 
 
 def base_model(cache_dir: Path | None) -> Mixture:
     """The base model, from the cache when it was made by this very code from this very corpus, else made anew."""
-    cached = cache_dir / f"base-{_fingerprint()}.npz" if cache_dir else None
+    cached = cache_dir / cache_name() if cache_dir else None
     if cached is not None and cached.exists():
         try:
             return from_bytes(cached.read_bytes(), None)
@@ -63,11 +63,12 @@ def base_model(cache_dir: Path | None) -> Mixture:
     return from_bytes(data, None)
 
 
-def _fingerprint() -> str:
+def cache_name() -> str:
+    """The file name of the base model in a cache: another one whenever the code or the corpus changes."""
     digest = hashlib.sha256()
     for path in sorted([*_PACKAGE.glob("*.py"), _CORPUS]):
         digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+    return f"base-{digest.hexdigest()[:16]}.npz"
 
 
 def _school() -> bytes:
