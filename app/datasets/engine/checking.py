@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, BinaryIO
 
@@ -113,7 +114,7 @@ class _Check:
         chunks = content.chunks()
         number = 0
         for number, line in enumerate(split_lines(chunks, self._limits.line_bytes_max), 1):
-            if content.bytes > bytes_max:
+            if content.bytes > bytes_max or self._findings.errors > self._limits.errors_max:
                 break
             if isinstance(line, TooLong):
                 self._abandon_torn()
@@ -122,12 +123,22 @@ class _Check:
             else:
                 self._line(number, line)
         self._abandon_torn()
-        if self._blank is not None:
+        if self._findings.errors > self._limits.errors_max:
+            self._findings.add_file(
+                "too-many-defects", f"The lines from {number:,} on were not examined: the file has too many errors."
+            )
+        elif self._blank is not None:
             self._findings.add_range("trailing-blank-line", *self._blank)
         self._lines = number
         content.drain()
 
     def _line(self, number: int, line: bytes) -> None:
+        if (not line or line.isspace()) and self._torn is None:
+            first = number if self._blank is None else self._blank[0]
+            self._blank = (first, number)
+            if number - first > self._limits.errors_max:
+                self._flush_blank()
+            return
         try:
             row = orjson.loads(line)
         except orjson.JSONDecodeError as error:
@@ -148,10 +159,6 @@ class _Check:
     def _unparsed(self, number: int, line: bytes, error: orjson.JSONDecodeError) -> None:
         if self._torn is not None:
             self._feed_torn(number, line)
-            return
-        if not line or line.isspace():
-            first = number if self._blank is None else self._blank[0]
-            self._blank = (first, number)
             return
         self._flush_blank()
         defect = syntax.diagnose(line, self._limits.json_depth_max)
@@ -225,51 +232,52 @@ class _Check:
                 return
         messages: Any = row.get("messages")
         kind = "chat" if messages is not None and len(row) == 1 else kind_of(row)
-        is_chat = kind == "chat" and type(messages) is list and bool(messages)
-        if is_chat:
-            prompt = orjson.dumps({**row, "messages": messages[:-1]}, option=_SORTED)
-            answer = orjson.dumps(messages[-1], option=_SORTED)
-            compact = prompt + answer
-            if type(messages[-1]) is not dict or messages[-1].get("role") != "assistant":
-                prompt, answer = compact, b""
+        conversed = type(messages) is list and bool(messages)
+        if conversed:
+            parts = _Parts(
+                orjson.dumps(messages[:-1], option=_SORTED),
+                orjson.dumps(messages[-1], option=_SORTED),
+                orjson.dumps({key: row[key] for key in row if key != "messages"}, option=_SORTED)
+                if len(row) > 1
+                else b"",
+            )
         else:
-            compact = prompt = orjson.dumps(row, option=_SORTED)
-            answer = b""
-        self._silent_defects(number, line, row, compact, plain)
-        self._count_row(number, row, kind)
-        if is_chat or kind != "chat":
-            self._remember(number, prompt, answer)
-        if is_chat:
-            if self._rules is None:
-                self._rules = ChatRules(self._profile, self._findings)
-            self._rules.examine(number, row)
-        elif kind in {"chat", "unknown"}:
-            self._findings.add("no-messages", number, _keys(row), pointer="")
-
-    def _silent_defects(
-        self, number: int, line: bytes, row: dict[str, Any], compact: bytes, plain: list[str] | None
-    ) -> None:
-        """What orjson reads without a word; `compact` is the row as orjson writes it."""
-        if _may_repeat_a_key(line, compact):
+            parts = _Parts(orjson.dumps(row, option=_SORTED), b"", b"")
+        if _may_repeat_a_key(line, parts, keys_left_out=conversed):
             defect = syntax.diagnose(line, self._limits.json_depth_max)
             if defect is not None:
                 self._findings.add(defect.code, number, defect.detail)
         if texts.odd("".join(plain or (text for _, text in texts.strings(row)))):
             for code, detail, pointer in texts.oddities(row):
                 self._findings.add(code, number, detail, pointer=pointer)
-
-    def _remember(self, number: int, prompt: bytes, answer: bytes) -> None:
-        digest = hashlib.sha256(prompt)
-        of_prompt = digest.digest()[:FINGERPRINT_BYTES]
-        if answer:
-            digest.update(answer)
-            of_example = digest.digest()[:FINGERPRINT_BYTES]
+        self._count_row(number, row, kind)
+        if kind == "chat" and conversed:
+            last = messages[-1]
+            self._remember(number, parts, answered=type(last) is dict and last.get("role") == "assistant")
+            if self._rules is None:
+                self._rules = ChatRules(self._profile, self._findings)
+            self._rules.examine(number, row)
+        elif kind in {"chat", "unknown"}:
+            self._findings.add("no-messages", number, _keys(row), pointer="")
         else:
-            of_example = of_prompt
+            self._remember(number, parts, answered=False)
+
+    def _remember(self, number: int, parts: _Parts, *, answered: bool) -> None:
+        prompt = hashlib.sha256(parts.head)
+        conversation = prompt.copy()
+        conversation.update(parts.last)
+        print_ = conversation.digest()[:FINGERPRINT_BYTES]
+        example = print_
+        if parts.further:
+            prompt.update(parts.further)
+            whole = prompt.copy()
+            whole.update(parts.last)
+            example = whole.digest()[:FINGERPRINT_BYTES]
         if self._fingerprints_out is not None:
-            self._fingerprints_out.write(of_example)
+            self._fingerprints_out.write(print_)
         if len(self._fingerprints) < self._limits.examples_compared_max:
-            self._fingerprints.add(number, of_prompt, of_example)
+            asked = prompt.digest()[:FINGERPRINT_BYTES] if answered else example
+            self._fingerprints.add(number, asked, example)
         else:
             self._not_compared += 1
 
@@ -295,6 +303,8 @@ class _Check:
     def _format(self) -> tuple[str, str]:
         """What the file was taken for, and why; adds the findings that follow from it."""
         if not self._kinds:
+            if not self._findings.with_errors:
+                self._findings.add_file("empty-file", "The file holds nothing but empty lines.")
             return "unknown", "No line of it is a JSON object."
         kind, rows = self._kinds.most_common(1)[0]
         total = self._kinds.total()
@@ -350,13 +360,26 @@ class _Check:
         )
 
 
-def _may_repeat_a_key(line: bytes, compact: bytes) -> bool:
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """A row as orjson writes it, keys sorted, in the parts that are compared with other rows."""
+
+    head: bytes
+    """All messages but the last; the whole row where there are no messages."""
+    last: bytes
+    """The last message."""
+    further: bytes
+    """What stands beside the messages."""
+
+
+def _may_repeat_a_key(line: bytes, parts: _Parts, *, keys_left_out: bool) -> bool:
     """Whether `line` may hold a key twice; never False for one that does.
 
     orjson keeps the last of equal keys and says nothing. Written again, such a row has lost at least one
-    colon; only an escaped colon could hide that.
+    colon; only an escaped colon could hide that. `keys_left_out`: the key "messages" is not in the parts.
     """
-    if line.count(b":") != compact.count(b":"):
+    kept = parts.head.count(b":") + parts.last.count(b":") + parts.further.count(b":") + keys_left_out
+    if line.count(b":") != kept:
         return True
     return b"\\u003" in line and (b"\\u003a" in line or b"\\u003A" in line)
 

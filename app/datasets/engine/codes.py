@@ -67,6 +67,12 @@ _ALL = (
         "The file has too many examples to compare all of them.",
         "Split the file to have each part compared.",
     ),
+    Code(
+        "too-many-defects",
+        _E,
+        "The file has so many errors that the rest was not examined.",
+        "Cure the errors found so far, or write the file anew; then check it again.",
+    ),
     # The line
     Code("blank-line", _E, "A line between the examples is empty.", "Remove the empty lines.", True),
     Code("trailing-blank-line", _N, "The file ends in empty lines.", "Remove them if you like.", True),
@@ -293,7 +299,8 @@ def render_codes_markdown() -> str:
         (
             "# Findings of a dataset check",
             "",
-            "Generated from `app/datasets/engine/codes.py`. An error rejects the file; warnings and notes do not.",
+            "Generated from `app/datasets/engine/codes.py`; do not edit.",
+            "An error rejects the file; warnings and notes do not.",
             "“Fixable” findings can be removed by the service without inventing content.",
             "",
             "| code | severity | meaning | remedy | fixable |",

@@ -50,6 +50,7 @@ class Ranges:
 
 @dataclass(slots=True)
 class _Gathered:
+    is_error: bool
     message: str = ""
     remedy: str = ""
     pointer: str | None = None
@@ -62,9 +63,15 @@ class Findings:
 
     def __init__(self) -> None:
         self._gathered: dict[str, _Gathered] = {}
+        self.errors = 0
+        """Lines with an error, counted once for each kind of error they have."""
 
     def __contains__(self, code: str) -> bool:
         return code in self._gathered
+
+    @property
+    def with_errors(self) -> bool:
+        return any(gathered.is_error for gathered in self._gathered.values())
 
     def add(self, code: str, line: int, detail: str = "", *, pointer: str | None = None) -> None:
         """Notes `code` on one line; `detail` says what exactly, for the first few."""
@@ -73,15 +80,18 @@ class Findings:
     def add_range(self, code: str, first: int, last: int, detail: str = "", *, pointer: str | None = None) -> None:
         gathered = self._gathered.get(code)
         if gathered is None:
-            gathered = self._gathered[code] = _Gathered(pointer=pointer)
+            gathered = self._gathered[code] = _Gathered(CODES[code].severity is Severity.ERROR, pointer=pointer)
         if detail and len(gathered.examples) < EXAMPLES_MAX and first > gathered.ranges.last:
             where = f"line {first:,}" if first == last else f"lines {first:,}-{last:,}"
             gathered.examples.append(f"{where}: {detail}")
+        before = gathered.ranges.count
         gathered.ranges.add(first, last)
+        if gathered.is_error:
+            self.errors += gathered.ranges.count - before
 
     def add_file(self, code: str, message: str, *examples: str, remedy: str = "") -> None:
         """Notes a finding about the whole file, or gives the words for one already gathered by line."""
-        gathered = self._gathered.setdefault(code, _Gathered())
+        gathered = self._gathered.setdefault(code, _Gathered(CODES[code].severity is Severity.ERROR))
         gathered.message = message
         gathered.remedy = remedy
         gathered.examples.extend(examples[: EXAMPLES_MAX - len(gathered.examples)])

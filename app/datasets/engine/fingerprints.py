@@ -54,7 +54,8 @@ def leakage(training_fingerprints: BinaryIO, validation_fingerprints: BinaryIO) 
     """Validation examples that stand word for word in the training file.
 
     Args:
-        training_fingerprints, validation_fingerprints: what `check` wrote for files that it found ready,
+        training_fingerprints, validation_fingerprints: hashes of the conversations alone, so that an id or
+            a note beside them hides nothing: what `check` wrote for files that it found ready,
             where the n-th fingerprint is that of line n.
 
     Returns:

@@ -69,6 +69,9 @@ class Limits:
     """Bytes of one line; a longer one is counted and named, never held in memory. Ours."""
     json_depth_max: int = 64
     """Objects and arrays inside one another; deeper input is an attack or an accident. Ours."""
+    errors_max: int = 1_000_000
+    """Errors after which no further line is examined: such a file is not cured line by line, and saying why
+    a line is broken takes many times as long as reading a sound one (a million: 20 seconds). Ours."""
     images_per_example: int = 64
     """Images in one example."""
     examples_compared_max: int = 2_000_000

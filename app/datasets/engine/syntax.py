@@ -141,6 +141,8 @@ def _reason(error: json.JSONDecodeError, text: str) -> str:  # noqa: C901, PLR09
             return "the text that begins here is never closed; a quote is missing"
         case "Expecting ',' delimiter" if not here:
             return "the line ends too early; a bracket or brace is missing"
+        case "Expecting ',' delimiter" if before.isalnum() or before in "+-.":
+            return "what stands here belongs to no number or word that JSON has; or a comma is missing"
         case "Expecting ',' delimiter":
             return 'a comma is missing, or a quote inside the text is not written as \\"'
         case "Expecting ':' delimiter":

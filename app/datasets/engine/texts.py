@@ -14,9 +14,9 @@ _PLAIN = {"role", "content"}
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _ZERO_WIDTH = re.compile("[\u200b\u2060\ufeff]")
 """Not the joiners U+200C and U+200D, which emoji and several scripts need."""
-_PLACEHOLDER = re.compile(r"(\\[A-Za-z]+|[}^_])?(\{\{\s*(?=[\w.-]*[A-Za-z]{2})[A-Za-z_][\w.-]*\s*\}\})")
-"""The first group is what stands before double braces in LaTeX, where they are no placeholder; for
-the same reason a name has two letters in a row."""
+_PLACEHOLDER = re.compile(r"(\\[A-Za-z]+)?(?<![}^_])(\{\{\s*(?=[\w.-]*[A-Za-z]{2})[A-Za-z_][\w.-]*\s*\}\})")
+"""Double braces after a command (the first group), a brace, ^ or _ are LaTeX and no placeholder; for the
+same reason a name has two letters in a row."""
 
 _ORDINARY = bytes(byte for byte in range(256) if not _CONTROL.match(chr(byte)))
 
