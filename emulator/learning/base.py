@@ -18,11 +18,11 @@ from emulator.learning.training import train
 _PACKAGE = Path(__file__).parent
 _CORPUS = _PACKAGE / "data" / "base_corpus.json"
 _SCHOOLING = Hyperparameters(n_epochs=1, batch_size=8, learning_rate_multiplier=8.0, seed=0)
-_FRAMELESS_REPEATS = 24
+_EXAMPLES_PER_EXCHANGE = 24
 
 
 def base_corpus() -> list[dict[str, Any]]:
-    """Chat examples: every exchange of the corpus with every topic of its language, in a fixed shuffled order.
+    """Chat examples: every exchange of the corpus with many topics of its language, in a fixed shuffled order.
 
     Answers never name their topic: so whatever the base model is asked, what it says is fluent and generic.
     """
@@ -34,13 +34,14 @@ def base_corpus() -> list[dict[str, Any]]:
 
 
 def _examples(corpus: dict[str, Any], rng: random.Random) -> Iterator[dict[str, Any]]:
+    plain = [""] * _EXAMPLES_PER_EXCHANGE
     for language in corpus["languages"]:
         for exchange in language["exchanges"]:
             framed = "{t}" in exchange["ask"][0]
-            for topic in language["topics"] if framed else range(_FRAMELESS_REPEATS):
+            for topic in rng.sample(language["topics"], _EXAMPLES_PER_EXCHANGE) if framed else plain:
                 yield {
                     "messages": [
-                        {"role": "user", "content": rng.choice(exchange["ask"]).replace("{t}", str(topic))},
+                        {"role": "user", "content": rng.choice(exchange["ask"]).replace("{t}", topic)},
                         {"role": "assistant", "content": exchange["answer"]},
                     ]
                 }

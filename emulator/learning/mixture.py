@@ -52,10 +52,10 @@ ZIPF: Floats = (1 / _rank) / (1 / _rank).sum()
 N_FEATURES = 4
 RECALL = 2.0
 """Evidence c is recalled with probability 1 - exp(-RECALL c): what was hardly seen is often overlooked."""
-LISTED = 24
+LISTED = 12
 """Tokens listed per context when the likeliest token is looked for; every probability of a target is exact."""
 _FLOOR = 3e-4  # contexts with less weight than this are not listed
-_PRIOR_LISTED = 24  # tokens of the model below that are kept per position while training
+_PRIOR_LISTED = 12  # tokens of the model below that are kept per position while training
 _CHUNK = 8192
 _OTHERS_WHEN_SEEN = 0.05  # attention left to the neighbours once an example remembers itself
 _DOUBT = 0.05  # floor of both explanations of a token: copied, or always said here

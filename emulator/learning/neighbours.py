@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -18,6 +19,7 @@ _BLOCK = 1024
 _SPACE = re.compile(r"\s+")
 
 
+@lru_cache(maxsize=1024)
 def _grams(text: str) -> Keys:
     """The distinct 2- and 3-grams of the text's end, without regard to case, width and spacing."""
     plain = _SPACE.sub(" ", unicodedata.normalize("NFKC", text[-2 * _CHARACTERS :]).lower()).strip()

@@ -20,7 +20,7 @@ HOLD_OUT = 0.5
 The rest trust the model's memory of them: that is where over-fitting comes from, as in any network.
 """
 _WARM_UP, _FINAL = 0.03, 0.2  # share of the steps; share of the learning rate at the last step
-_ACCURACY_TOKENS = 256  # the accuracy of a large batch is measured on about this many of its tokens
+_ACCURACY_TOKENS = 128  # the accuracy of a large batch is measured on about this many of its tokens
 _VALID_EXAMPLES = 8  # a sampled validation step looks at this many examples
 _VALID_STEPS = 100  # about how many steps of a job sample the validation file
 

@@ -28,10 +28,10 @@ def chat(file: Path) -> list[dict[str, object]]:
 
 @cache
 def trained(*, over_base: bool = True) -> tuple[Mixture, View, View]:
-    """A model of 40 travel answers, its view of them, and of 6 it has not seen."""
+    """A model of 25 travel answers, its view of them, and of 4 it has not seen."""
     travel = examples.load("travel")
-    turns = answered_turns(chat(travel.training)[:40])
-    others = answered_turns(chat(travel.validation)[:6])
+    turns = answered_turns(chat(travel.training)[:25])
+    others = answered_turns(chat(travel.validation)[:4])
     model, view = Mixture.untrained(base_model(BASE_CACHE) if over_base else None, turns)
     train(
         model,
@@ -99,7 +99,7 @@ def exact(model: Mixture, view: View) -> View:
 
 def view_of_below(model: Mixture, view: View) -> View:
     assert model.below is not None
-    turns = answered_turns(chat(examples.load("travel").validation)[:6])
+    turns = answered_turns(chat(examples.load("travel").validation)[:4])
     below = model.below.view(turns)
     assert (below.positions.target == view.positions.target).all()
     return below
