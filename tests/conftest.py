@@ -2,6 +2,7 @@
 
 import ipaddress
 import itertools
+import logging
 import os
 import shutil
 import stat
@@ -41,6 +42,7 @@ from processes import free_port, running, serve  # noqa: E402
 from app.access.service import AccessService  # noqa: E402  only now is the environment clean
 from app.bootstrap import open_workbench  # noqa: E402
 from app.kit.db import make_engine  # noqa: E402
+from app.kit.logging import set_up_logging  # noqa: E402
 from app.main import create_app  # noqa: E402
 from app.settings import Settings  # noqa: E402
 from app.tables import Base  # noqa: E402
@@ -242,6 +244,16 @@ def emulator_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                     yield url.strip()
                     return
             pytest.fail(f"the emulator did not start: {log.read_text()[-2000:]}")
+
+
+# --- logs ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _logs() -> None:
+    """As in production, but into pytest's own record of a test only."""
+    set_up_logging(level="INFO")
+    logging.getLogger().handlers.clear()
 
 
 # --- the service -----------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from fastapi import Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from app.http.responses import answer
 from app.kit.errors import FieldError, Invalid
@@ -16,8 +16,6 @@ T = TypeVar("T")
 
 class ListOf(BaseModel, Generic[T]):
     """One page of a list."""
-
-    model_config = ConfigDict(title="List")
 
     object: Literal["list"] = "list"
     data: list[T] = Field(description="The page's items, in the order asked for.")

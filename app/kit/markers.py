@@ -1,7 +1,11 @@
 """A marker of one state of a row, for ETags. It knows no header."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 CheckMarker = Callable[[str], None]
 """Gets the current marker inside the transaction that is about to change the row; raises `Stale`."""
@@ -13,7 +17,7 @@ def marker(row_id: str, changed_at: datetime) -> str:
     Args:
         changed_at: the database's own time of the last change, microseconds included.
     """
-    return f"{row_id}-{int(changed_at.timestamp() * 1_000_000):x}"
+    return f"{row_id}-{(changed_at - _EPOCH) // _MICROSECOND:x}"
 
 
 def any_marker(_current: str) -> None:
