@@ -48,6 +48,7 @@ MISSING_SECONDS: Final = 60.0
 """Azure must answer 404 twice, so far apart, before a confirmed job counts as gone."""
 RESULTS_BYTES_MAX: Final = 64 * 1024 * 1024
 TOO_MANY_REQUESTS: Final = 429
+ENDED_AT_AZURE: Final = frozenset({"succeeded", "failed", "cancelled"})
 PAUSED_LOOK_SECONDS: Final = 15.0
 """How often a job of a paused project looks whether it may go on."""
 
@@ -360,24 +361,41 @@ class JobSteps:
         with self._connections.data(target, Traffic.READ) as azure:
             found = [remote for page in azure.list_jobs() for remote in page if is_ours(remote)]
         found.sort(key=lambda remote: (remote.created_at is None, remote.created_at, remote.remote_id))
-        alive = [remote for remote in found if remote.status not in ("cancelled", "failed")]
+        alive = [remote for remote in found if remote.status not in ENDED_AT_AZURE - {"succeeded"}]
         return alive or found[-1:]
 
     def _cancel_extra(self, held: Claim, job: Job, target: AzureTarget, matches: Sequence[RemoteJob]) -> None:
         """More than one remote job carries our op_key: keep the oldest, cancel the youngest, look again."""
-        extra = matches[-1]
-        log.error("job.duplicate_at_azure", id=job.id, kept=matches[0].remote_id, cancelled=extra.remote_id)
-        with self._connections.data(target, Traffic.STOP_MONEY) as azure:
-            azure.cancel_job(extra.remote_id)
+        kept = matches[0]
+        running = [remote for remote in matches[1:] if remote.status not in ENDED_AT_AZURE]
+        if not running:
+            log.error("job.duplicate_trained", id=job.id, remote_ids=[remote.remote_id for remote in matches])
+            with self._bench.begin() as work:
+                self._tell_duplicate(work, job, "job.duplicate_trained", kept, matches[1:])
+            self._adopt(held, job, kept)
+            return
+        extra = running[-1]
+        log.error("job.duplicate_at_azure", id=job.id, kept=kept.remote_id, cancelled=extra.remote_id)
+        try:
+            with self._connections.data(target, Traffic.STOP_MONEY) as azure:
+                azure.cancel_job(extra.remote_id)
+        except Refused as error:
+            log.warning("job.duplicate_not_cancelled", id=job.id, error=error.message)
         with self._bench.begin() as work:
-            work.announce(
-                "job.duplicate_cancelled",
-                project_id=job.project_id,
-                subject_id=job.id,
-                kept=matches[0].remote_id,
-                cancelled=extra.remote_id,
-            )
-            care.finish(work.session, held, check_in_seconds=0)
+            self._tell_duplicate(work, job, "job.duplicate_cancelled", kept, [extra])
+            care.finish(work.session, held, check_in_seconds=1.0)
+
+    @staticmethod
+    def _tell_duplicate(
+        work: UnitOfWork, job: Job, event_type: str, kept: RemoteJob, others: Sequence[RemoteJob]
+    ) -> None:
+        work.announce(
+            event_type,
+            project_id=job.project_id,
+            subject_id=job.id,
+            kept=kept.remote_id,
+            others=[remote.remote_id for remote in others],
+        )
 
     # ── following ───────────────────────────────────────────────────────────
 
