@@ -1,0 +1,51 @@
+"""HTTP for models and the catalogue of base models."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from app.http.access import ReadJobs
+from app.http.bench import Bench
+from app.http.paging import ListOf, answer_page, page_of
+from app.http.responses import answer
+from app.kit.pagination import Page
+from app.models.schemas import BaseModelList, BaseModelRead, ModelDetail, ModelRead
+from app.models.service import ModelService
+
+router = APIRouter(prefix="/v1", tags=["Models"])
+
+
+@router.get("/models", operation_id="listModels", summary="List models", response_model=ListOf[ModelRead])
+def list_models(
+    *,
+    request: Request,
+    bench: Bench,
+    caller: ReadJobs,
+    page: Annotated[Page, Depends(page_of("mdl"))],
+    job: Annotated[str | None, Query(max_length=40, description="Only models of the job with this id.")] = None,
+) -> Response:
+    """Final models and deployable checkpoints of the project's jobs."""
+    return answer_page(request, page, ModelService(bench).page(caller.project_id, page, job=job))
+
+
+@router.get("/models/{model}", operation_id="getModel", summary="Read a model", response_model=ModelDetail)
+def get_model(*, request: Request, bench: Bench, caller: ReadJobs, model: str) -> Response:
+    """By id or name, with its lineage: the job that made it and the data it saw."""
+    return answer(request, ModelService(bench).read(caller.project_id, model))
+
+
+@router.get("/base-models", operation_id="listBaseModels", summary="The catalogue", response_model=BaseModelList)
+def list_base_models(*, request: Request, bench: Bench, _caller: ReadJobs) -> Response:
+    """Every base model with what is known of it: methods, regions, limits, prices, retirement dates, sources."""
+    return answer(request, BaseModelList(data=ModelService(bench).base_models()))
+
+
+@router.get(
+    "/base-models/{base_model}",
+    operation_id="getBaseModel",
+    summary="Read a base model",
+    response_model=BaseModelRead,
+)
+def get_base_model(*, request: Request, bench: Bench, _caller: ReadJobs, base_model: str) -> Response:
+    """By id, alias or the name of a model tuned from it."""
+    return answer(request, ModelService(bench).base_model(base_model))

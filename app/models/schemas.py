@@ -1,0 +1,231 @@
+"""What crosses the wire about models and the catalogue of base models."""
+
+from datetime import date, datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.costs.schemas import Usd
+
+_MODEL: dict[str, Any] = {
+    "object": "model",
+    "id": "mdl_01kz8s1d3xe5atm9w4c7g0n2rk",
+    "name": "travel",
+    "remote_name": "gpt-4.1-mini-2025-04-14.ft-0a1b2c3d4e5f60718293a4b5c6d7e8f9-travel",
+    "base_model": "gpt-4.1-mini-2025-04-14",
+    "kind": "final",
+    "step": None,
+    "connection": "con_01kz8q0w5pfxrb7h2m4d9t6c1s",
+    "job": "job_01kz8q2v9re4n9t6e2x5cbd3ya",
+    "created_at": "2026-11-20T10:12:33.123456Z",
+}
+_SOURCE: dict[str, Any] = {
+    "version": "dsv_01kz8p9a6kf8mt3x7q2c5w0d4h",
+    "ref": "travel@3",
+    "sha256": "5f2b51ca2fdc5baa31ec02e002f69aec5f2b51ca2fdc5baa31ec02e002f69aec",
+    "content_sha256": "c86fb2f7ef0b6b2b8a0b50fd19c1d5d0c86fb2f7ef0b6b2b8a0b50fd19c1d5d0",
+    "examples": 60,
+    "tokens": 22000,
+    "lineage": {"source": "upload"},
+    "parents": [],
+}
+
+
+class ModelRead(BaseModel):
+    """A fine-tuned model as callers see it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_MODEL]})
+
+    object: Literal["model"] = "model"
+    id: str
+    name: str = Field(description="Ours, unique in the project; usable wherever the id is.")
+    remote_name: str = Field(description="Azure's name of it.")
+    base_model: str
+    kind: Literal["final", "checkpoint"]
+    step: int | None = Field(description="Training step of a checkpoint.")
+    connection: str = Field(description="The resource that holds it.")
+    job: str
+    created_at: datetime
+
+
+class DataSource(BaseModel):
+    """One dataset version that a model was trained or validated on."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_SOURCE]})
+
+    version: str
+    ref: str = Field(description="`name@number`.")
+    sha256: str = Field(description="Of the bytes as they were sent.")
+    content_sha256: str | None = Field(description="Of the content that went to Azure.")
+    examples: int | None
+    tokens: int | None
+    lineage: dict[str, Any] = Field(description="How the version came to be.")
+    parents: list["DataSource"] = Field(description="Versions it was made from.")
+
+
+class ModelLineage(BaseModel):
+    """Where a model comes from: the job that made it and the data it saw."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "job": "job_01kz8q2v9re4n9t6e2x5cbd3ya",
+                    "method": "supervised",
+                    "training_type": "GlobalStandard",
+                    "hyperparameters": {"n_epochs": 3},
+                    "seed": 7,
+                    "trained_tokens": 66000,
+                    "cost_usd": "0.3300",
+                    "finished_at": "2026-11-20T10:12:30Z",
+                    "metrics": {"full_valid_loss": 1.21},
+                    "training": _SOURCE,
+                    "validation": None,
+                }
+            ]
+        }
+    )
+
+    job: str
+    method: str
+    training_type: str
+    hyperparameters: dict[str, Any]
+    seed: int | None
+    trained_tokens: int | None
+    cost_usd: Usd | None
+    finished_at: datetime | None
+    metrics: dict[str, Any] = Field(description="Measured at this model's step, where Azure told.")
+    training: DataSource
+    validation: DataSource | None
+
+
+class ModelDetail(ModelRead):
+    """A model with where it comes from."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                _MODEL
+                | {
+                    "lineage": {
+                        "job": "job_01kz8q2v9re4n9t6e2x5cbd3ya",
+                        "method": "supervised",
+                        "training_type": "GlobalStandard",
+                        "hyperparameters": {"n_epochs": 3},
+                        "seed": 7,
+                        "trained_tokens": 66000,
+                        "cost_usd": "0.3300",
+                        "finished_at": "2026-11-20T10:12:30Z",
+                        "metrics": {},
+                        "training": _SOURCE,
+                        "validation": None,
+                    }
+                }
+            ]
+        }
+    )
+
+    lineage: ModelLineage
+
+
+class RetirementRead(BaseModel):
+    """The day something ends, by one source."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"kind": "base_inference", "on": "2026-10-14", "source": "Microsoft Learn, 2026-07-07"}]
+        }
+    )
+
+    kind: Literal["training", "base_inference", "tuned_inference"]
+    on: date
+    source: str
+
+
+class PriceRead(BaseModel):
+    """What something costs, and how sure that is."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "kind": "hosting",
+                    "tier": "Standard",
+                    "usd": "1.7000",
+                    "unit": "hour",
+                    "source": "Microsoft Learn, fine-tuning cost management, 2026-03-19",
+                    "valid_from": "2026-03-19",
+                    "confidence": "verified",
+                }
+            ]
+        }
+    )
+
+    kind: str = Field(description="`training`, `training_hours`, `input`, `output` or `hosting`.")
+    tier: str = Field(description="A training type for training, a deployment SKU for the rest.")
+    usd: Usd
+    unit: str
+    source: str
+    valid_from: date
+    confidence: Literal["verified", "unverified", "estimate"]
+
+
+class BaseModelRead(BaseModel):
+    """A base model of the catalogue, as dated facts."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "object": "base_model",
+                    "id": "gpt-4.1-mini-2025-04-14",
+                    "aliases": ["gpt-4.1-mini"],
+                    "family": "gpt-4.1",
+                    "methods": ["supervised", "dpo"],
+                    "training_types": {"Standard": True, "GlobalStandard": True, "developerTier": True},
+                    "deployment_skus": ["Standard", "GlobalStandard", "DeveloperTier"],
+                    "regions": {"Standard": ["northcentralus", "swedencentral"]},
+                    "tokens_per_example": 65536,
+                    "context_input_tokens": 128000,
+                    "context_output_tokens": 32768,
+                    "tokenizer": "o200k_base",
+                    "modality": ["text"],
+                    "preview": False,
+                    "note": "",
+                    "retirements": [],
+                    "prices": [],
+                    "source": "Microsoft Learn, fine-tune-supported-models, 2026-10-06",
+                    "as_of": "2026-10-06",
+                }
+            ]
+        }
+    )
+
+    object: Literal["base_model"] = "base_model"
+    id: str
+    aliases: list[str]
+    family: str
+    methods: list[str] = Field(description="How it can be trained.")
+    training_types: dict[str, bool]
+    deployment_skus: list[str] = Field(description="How it can be deployed; empty = not by this service.")
+    regions: dict[str, list[str]] = Field(description="Regions that train it; an absent training type = not known.")
+    tokens_per_example: int | None = Field(description="The longest training example; null = not published.")
+    context_input_tokens: int | None
+    context_output_tokens: int | None
+    tokenizer: str | None = Field(description="tiktoken's name of it; null = tiktoken does not have it.")
+    modality: list[str]
+    preview: bool
+    note: str
+    retirements: list[RetirementRead]
+    prices: list[PriceRead]
+    source: str
+    as_of: date
+
+
+class BaseModelList(BaseModel):
+    """The whole catalogue."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"object": "list", "data": []}]})
+
+    object: Literal["list"] = "list"
+    data: list[BaseModelRead]

@@ -1,0 +1,248 @@
+"""What one can do with models: register what a job left, find them, and see where they come from."""
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+import structlog
+
+from app.azure.catalogue.catalogue import BaseModel, Price
+from app.datasets.service import DatasetService
+from app.jobs.service import JobService
+from app.jobs.states import JobStatus
+from app.jobs.tables import Job
+from app.kit.errors import NotFound
+from app.kit.failpoints import failpoint
+from app.kit.ids import new_id
+from app.kit.pagination import Page, Slice
+from app.models import repository
+from app.models.schemas import (
+    BaseModelRead,
+    DataSource,
+    ModelDetail,
+    ModelLineage,
+    ModelRead,
+    PriceRead,
+    RetirementRead,
+)
+from app.models.tables import Model
+from app.workbench import Workbench
+
+log = structlog.get_logger("kitae.models")
+
+NAME_CHARACTERS: Final = 40
+"""Of a model's name without number and step, so that deployments named after it stay within Azure's 64."""
+ANCESTORS_MAX: Final = 32
+"""Generations of a dataset version that a lineage shows."""
+_DATE: Final = re.compile(r"-\d{4}-\d{2}-\d{2}$")
+_PRICED: Final = ("training", "training_hours", "input", "output", "hosting")
+
+
+class ModelService:
+    """The models of a project, and the catalogue."""
+
+    def __init__(self, bench: Workbench) -> None:
+        self._bench = bench
+
+    # ── a job left a model ──────────────────────────────────────────────────
+
+    def register(self, job_id: str) -> None:
+        """Make the job's final model and its deployable checkpoints known. Doing it twice changes nothing."""
+        with self._bench.begin() as work:
+            job = repository.job_unscoped(work.session, job_id)
+            if job is None or job.status != JobStatus.SUCCEEDED or job.fine_tuned_model is None:
+                log.warning("models.nothing_to_register", job=job_id)
+                return
+            name = _name_of(job)
+            wanted = [(job.fine_tuned_model, "final", None, name)] + [
+                (item.model_name, "checkpoint", item.step, f"{name}-step-{item.step}")
+                for item in repository.checkpoints(work.session, job_id)
+                if item.model_name != job.fine_tuned_model
+            ]
+            for remote_name, kind, step, candidate in wanted:
+                if repository.is_registered(work.session, job_id, remote_name):
+                    continue
+                model = Model(
+                    id=new_id("mdl"),
+                    project_id=job.project_id,
+                    connection_id=job.connection_id,
+                    job_id=job.id,
+                    remote_name=remote_name,
+                    base_model=job.base_model,
+                    kind=kind,
+                    step=step,
+                )
+                for numbered in _numbered(candidate):
+                    model.name = numbered
+                    if repository.add_if_new(work.session, model):
+                        work.announce(
+                            "model.registered",
+                            project_id=job.project_id,
+                            subject_id=model.id,
+                            name=model.name,
+                            job=job.id,
+                            kind=kind,
+                            remote_name=remote_name,
+                        )
+                        break
+                    if repository.is_registered(work.session, job_id, remote_name):
+                        break  # somebody registers the same job at the same time, and was first
+        failpoint("models.register.registered")
+
+    # ── reading ─────────────────────────────────────────────────────────────
+
+    def find(self, project_id: str, ref: str) -> Model | None:
+        """By id or name."""
+        with self._bench.read() as session:
+            return repository.find(session, project_id, ref)
+
+    def get(self, project_id: str, ref: str) -> Model:
+        """By id or name. Raises `NotFound`."""
+        model = self.find(project_id, ref)
+        if model is None:
+            raise NotFound(f"There is no model {ref!r} in this project.", code="model_not_found")
+        return model
+
+    def page(self, project_id: str, wanted: Page, *, job: str | None = None) -> Slice[ModelRead]:
+        with self._bench.read() as session:
+            found = repository.page(session, project_id, wanted, job_id=job)
+        return Slice([_read(model) for model in found.rows], found.has_more)
+
+    def read(self, project_id: str, ref: str) -> ModelDetail:
+        """The model with its lineage: model ← job ← dataset versions ← what those were made from."""
+        model = self.get(project_id, ref)
+        job = JobService(self._bench).job(project_id, model.job_id)
+        with self._bench.read() as session:
+            measured = {item.model_name: item.metrics for item in repository.checkpoints(session, job.id)}
+        validation = job.validation_version_id
+        lineage = ModelLineage(
+            job=job.id,
+            method=job.method,
+            training_type=job.training_type,
+            hyperparameters=job.hyperparameters,
+            seed=job.seed,
+            trained_tokens=job.trained_tokens,
+            cost_usd=job.cost_usd,
+            finished_at=job.finished_at,
+            metrics=measured.get(model.remote_name, {}),
+            training=self._source(project_id, job.training_version_id),
+            validation=self._source(project_id, validation) if validation else None,
+        )
+        return ModelDetail(**_fields(model), lineage=lineage)
+
+    def _source(self, project_id: str, version_id: str, generation: int = 0) -> DataSource:
+        datasets = DatasetService(self._bench)
+        shown = datasets.describe(datasets.version(project_id, version_id))
+        parent = shown.lineage.get("parent")
+        follow = isinstance(parent, str) and generation < ANCESTORS_MAX
+        return DataSource(
+            version=shown.id,
+            ref=f"{shown.dataset_name}@{shown.number}",
+            sha256=shown.sha256,
+            content_sha256=shown.content_sha256,
+            examples=shown.examples,
+            tokens=shown.tokens,
+            lineage=shown.lineage,
+            parents=[self._source(project_id, parent, generation + 1)] if follow and parent else [],
+        )
+
+    # ── the catalogue ───────────────────────────────────────────────────────
+
+    def base_models(self) -> list[BaseModelRead]:
+        return [self._base(base) for base in self._bench.catalogue.base_models()]
+
+    def base_model(self, name: str) -> BaseModelRead:
+        """By id, alias or the name of a model tuned from it. Raises `NotFound`."""
+        base = self._bench.catalogue.find(name)
+        if base is None:
+            raise NotFound(
+                f"There is no base model {name!r} in the catalogue.",
+                code="base_model_not_found",
+                hint="GET /v1/base-models lists what there is; an operator can add to the catalogue file.",
+            )
+        return self._base(base)
+
+    def _base(self, base: BaseModel) -> BaseModelRead:
+        return BaseModelRead(
+            id=base.id,
+            aliases=list(base.aliases),
+            family=base.family,
+            methods=list(base.methods),
+            training_types={str(name): offered for name, offered in base.training_types.items()},
+            deployment_skus=list(base.deployment_skus),
+            regions={str(name): list(regions) for name, regions in base.regions.items()},
+            tokens_per_example=base.tokens_per_example,
+            context_input_tokens=base.context_input_tokens,
+            context_output_tokens=base.context_output_tokens,
+            tokenizer=base.tokenizer,
+            modality=list(base.modality),
+            preview=base.preview,
+            note=base.note,
+            retirements=[
+                RetirementRead(kind=item.kind, on=item.on, source=item.source) for item in base.retirements
+            ],
+            prices=[_price(price) for price in self._prices(base)],
+            source=base.source,
+            as_of=base.as_of,
+        )
+
+    def _prices(self, base: BaseModel) -> Iterator[Price]:
+        """Every price that is known today, derived ones too."""
+        trained = [name for name, offered in base.training_types.items() if offered]
+        for kind in _PRICED:
+            tiers = trained if kind.startswith("training") else base.deployment_skus
+            for tier in tiers:
+                price = self._bench.catalogue.price(base.id, kind, tier)
+                if price is not None:
+                    yield price
+
+
+def short_name(base_model: str) -> str:
+    """A base model's id without its date: `gpt-4.1-mini`."""
+    return _DATE.sub("", base_model)
+
+
+def _name_of(job: Job) -> str:
+    """The suffix a person chose, else the base model and the end of the job's id."""
+    return (job.suffix or f"{short_name(job.base_model)}-{job.id[-6:]}")[:NAME_CHARACTERS].strip("-_.") or job.id[
+        -8:
+    ]
+
+
+def _numbered(name: str) -> Iterator[str]:
+    """The name, then `name-2`, `name-3`, …"""
+    yield name
+    number = 2
+    while True:
+        yield f"{name}-{number}"
+        number += 1
+
+
+def _fields(model: Model) -> dict[str, Any]:
+    return {
+        "id": model.id,
+        "name": model.name,
+        "remote_name": model.remote_name,
+        "base_model": model.base_model,
+        "kind": model.kind,
+        "step": model.step,
+        "connection": model.connection_id,
+        "job": model.job_id,
+        "created_at": model.created_at,
+    }
+
+
+def _read(model: Model) -> ModelRead:
+    return ModelRead(**_fields(model))
+
+
+def _price(price: Price) -> PriceRead:
+    return PriceRead(
+        kind=price.kind,
+        tier=price.tier,
+        usd=price.usd,
+        unit=price.unit,
+        source=price.source,
+        valid_from=price.valid_from,
+        confidence=price.confidence,
+    )
