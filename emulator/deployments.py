@@ -86,7 +86,7 @@ def _find(world: World, account: Account, name: str) -> Deployment:
 
 
 def deployment_body(deployment: Deployment) -> dict[str, Any]:
-    """A deployment as ARM shows it. Source: recording of azure-cli against ARM, 2025-10-28; GetDeployment example."""
+    """A deployment as ARM shows it. Source: azure-cli recorded against ARM, 2025-10-28; GetDeployment example."""
     capacity = deployment.capacity
     created_at = _time(deployment.created_at)
     properties: dict[str, Any] = {

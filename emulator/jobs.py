@@ -350,9 +350,7 @@ def cancel(world: World, job: Job, now_v: float, dialect: Dialect) -> None:
     if job.phase in TERMINAL:
         raise _wrong_state(job, "cancelled", dialect)
     if job.published:
-        recording = world.recordings[job.id]
-        if recording.finished_v is not None:
-            job.trained_tokens = world.billed_tokens(job)
+        job.trained_tokens = world.billed_tokens(job)
     world.say(job, now_v, "Job cancelled.")
     lives.end_job(world, job, "cancelled", now_v)
 

@@ -148,11 +148,16 @@ class Ledger:
         self.store.append("event", job.id, len(events), asdict(event))
 
     def billed_tokens(self, job: Job) -> int:
-        """Tokens charged so far: nothing for a failed job, the published share of the training otherwise."""
+        """Tokens charged so far: nothing for a failed job, and the published share for an unfinished one.
+
+        Source: Microsoft Learn, fine-tuning cost management, 2026-03-19: cancelled jobs pay up to their last work.
+        """
         recording = self.recordings[job.id]
-        if job.phase == "failed" or not recording.rows or recording.finished_v is None:
+        if job.phase == "failed" or not recording.total_steps:
             return 0
-        return round(recording.billed_tokens * job.published / len(recording.rows))
+        if job.trained_tokens is not None:
+            return job.trained_tokens
+        return round(recording.epoch_tokens * recording.n_epochs * job.published / recording.total_steps)
 
     def find_model(self, account: str, name: str) -> tuple[Job, Checkpoint] | None:
         """The job and checkpoint a tuned model's name, a checkpoint's name or a checkpoint's id stand for."""

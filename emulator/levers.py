@@ -28,6 +28,12 @@ def _seconds(value: object, name: str) -> float:
     return float(value)
 
 
+def _only(body: dict[str, Any], *known: str) -> None:
+    for name in body:
+        if name not in known:
+            raise _bad(f"unknown member '{name[:80]}'; known are {', '.join(known)}.")
+
+
 def _clock_body(world: World) -> dict[str, Any]:
     clock = world.clock
     return {
@@ -46,6 +52,7 @@ def get_clock(world: AnyWorld) -> Response:
 
 @router.put("/clock")
 def put_clock(world: AnyWorld, body: Body) -> Response:
+    _only(body, "mode", "speed")
     mode, speed = body.get("mode", world.clock.mode), body.get("speed", world.clock.speed)
     if mode not in {"instant", "real", "manual"}:
         raise _bad("'mode' must be instant, real or manual.")
@@ -57,6 +64,7 @@ def put_clock(world: AnyWorld, body: Body) -> Response:
 
 @router.post("/clock/advance")
 def advance_clock(world: AnyWorld, body: Body) -> Response:
+    _only(body, "seconds")
     learned = world.advance(_seconds(body.get("seconds"), "seconds"))
     return answer({**_clock_body(world), "learned": learned})
 

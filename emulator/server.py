@@ -39,7 +39,7 @@ def create_app(settings: Settings) -> FastAPI:
         yield
         world.close()
 
-    app = FastAPI(title="Azure OpenAI emulator", lifespan=life, openapi_url=None)
+    app = FastAPI(title="Azure OpenAI emulator", lifespan=life, openapi_url=None, redirect_slashes=False)
     app.state.world, app.state.faults, app.state.log = world, faults, log
     app.state.voice = chat.Voice(settings.cache.expanduser())
     for prefix in DATA_PLANES:

@@ -91,6 +91,7 @@ class Recording:
     finished_v: float | None = None
     problem: dict[str, str] | None = None
     n_epochs: int = 0
+    epoch_tokens: int = 0
     batch_size: int = 0
     total_steps: int = 0
     rows: list[Row] = field(default_factory=list)

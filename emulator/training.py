@@ -32,10 +32,11 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The files were read and the automatic hyperparameters chosen."""
+    """The files were read and automatic hyperparameters chosen; `epoch_tokens` is what one epoch is billed as."""
 
     n_epochs: int
     batch_size: int
+    epoch_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +66,9 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """Training ended by a fault of the emulator."""
+    """Training ended without a model: because of the file (`invalidPayload`) or by a fault of the emulator."""
 
+    code: str
     message: str
 
 
@@ -101,11 +103,7 @@ class Training:
         """End every process at once."""
         self._closing.set()
         for process in self._processes:
-            process.terminate()
-        for process in self._processes:
-            process.join(1)
-            if process.is_alive():
-                process.kill()
+            process.kill()
 
     def _start(self) -> tuple[Any, Connection]:
         context = multiprocessing.get_context("spawn")
@@ -130,7 +128,7 @@ class Training:
                 if self._closing.is_set():
                     return
                 self._processes.remove(process)
-                self._listener(task.id, [Broken("The training process ended unexpectedly.")])
+                self._listener(task.id, [Broken("internalFailure", "The training process ended unexpectedly.")])
                 process, connection = self._start()
 
     def _follow(self, task: Task, connection: Connection) -> None:
@@ -171,6 +169,7 @@ def serve(connection: Connection, cache: Path) -> None:
 
 def _train(learner: Any, task: Task, connection: Connection) -> None:
     from emulator.learning import Hyperparameters, StepRow, auto_batch_size, auto_epochs
+    from emulator.learning.conversations import file_tokens
 
     def should_stop() -> bool:
         return connection.poll(0) and connection.recv() == "stop"
@@ -196,7 +195,7 @@ def _train(learner: Any, task: Task, connection: Connection) -> None:
             learning_rate_multiplier=task.learning_rate_multiplier,
             seed=task.seed,
         )
-        connection.send(Prepared(hyperparameters.n_epochs, hyperparameters.batch_size))
+        connection.send(Prepared(hyperparameters.n_epochs, hyperparameters.batch_size, file_tokens(training)))
         billed_tokens = learner.fit(
             training,
             validation,
@@ -209,7 +208,9 @@ def _train(learner: Any, task: Task, connection: Connection) -> None:
         )
     except (EOFError, BrokenPipeError):
         raise
+    except ValueError as error:  # a sound file from which nothing can be learned
+        connection.send(Broken("invalidPayload", str(error)))
     except Exception as error:  # noqa: BLE001  the door of a process: one broken task must not end the others
-        connection.send(Broken(f"{type(error).__name__}: {error}"))
+        connection.send(Broken("internalFailure", f"{type(error).__name__}: {error}"))
     else:
         connection.send(Finished(billed_tokens))

@@ -28,6 +28,7 @@ class World(Ledger):
         self.training: Training | None = None
         self._unchecked: queue.Queue[Task] = queue.Queue()
         self._open_rows: dict[str, Row] = {}
+        self._closed = False
 
     # Starting and ending
 
@@ -45,6 +46,7 @@ class World(Ledger):
         if self.training:
             self.training.close()
         with self.lock:
+            self._closed = True
             self.write()
             self.store.close()
 
@@ -190,6 +192,8 @@ class World(Ledger):
                     problem = _file_problem(path, param, least)
             with self.lock:
                 recording = self.recordings.get(task.id)
+                if self._closed:
+                    return
                 if recording is None or self.jobs[task.id].phase in TERMINAL:  # given up meanwhile
                     continue
                 now_v = self.clock.now()
@@ -207,23 +211,20 @@ class World(Ledger):
         """Take in what the learner measured; a training done again after a restart repeats what is known."""
         with self.lock:
             recording = self.recordings.get(job_id)
-            if recording is None:
+            if recording is None or self._closed:
                 return
             now_v = self.clock.now()
             for message in messages:
                 self._record(job_id, recording, message, now_v)
-            job = self.jobs[job_id]
-            if job.phase == "cancelled" and job.published and recording.finished_v is not None:
-                job.trained_tokens = self.billed_tokens(job)
-                self.touch("job", job)
             self.save_recording(job_id)
             self.write()
             self.learned.notify_all()
 
     def _record(self, job_id: str, recording: Recording, message: Message, now_v: float) -> None:
         match message:
-            case Prepared(n_epochs, batch_size):
+            case Prepared(n_epochs, batch_size, epoch_tokens):
                 recording.n_epochs, recording.batch_size = n_epochs, batch_size
+                recording.epoch_tokens = epoch_tokens
             case Measured(values, total_steps):
                 recording.total_steps = total_steps
                 if recording.prepared_v is None:
@@ -241,10 +242,12 @@ class World(Ledger):
             case Finished(billed_tokens):
                 self._close_row(job_id, recording)
                 recording.billed_tokens, recording.finished_v = billed_tokens, now_v
-            case Broken(text):
+            case Broken(code, text):
                 self._close_row(job_id, recording)
-                text = f"The job failed due to an internal error. {text}"
-                recording.problem, recording.finished_v = {"code": "internalFailure", "message": text}, now_v
+                whose = (
+                    "The job failed due to an internal error." if code == "internalFailure" else "Training failed."
+                )
+                recording.problem, recording.finished_v = {"code": code, "message": f"{whose} {text}"}, now_v
 
     def _close_row(self, job_id: str, recording: Recording) -> None:
         """Record the last step once it is known whether it ended an epoch; so a checkpoint is never overlooked."""

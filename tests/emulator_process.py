@@ -72,9 +72,7 @@ class Emulator:
         return OpenAI(base_url=f"{self.url}/openai/v1/", api_key="local", max_retries=max_retries)
 
     def dated(self, version: str = PREVIEW, max_retries: int = 0) -> AzureOpenAI:
-        return AzureOpenAI(
-            azure_endpoint=self.url, api_version=version, api_key="local", max_retries=max_retries
-        )
+        return AzureOpenAI(azure_endpoint=self.url, api_version=version, api_key="local", max_retries=max_retries)
 
     def arm(self) -> CognitiveServicesManagementClient:
         return CognitiveServicesManagementClient(
@@ -87,7 +85,11 @@ class Emulator:
 
     def deploy(self, name: str, model: str, sku: str = "GlobalStandard", capacity: int = 10) -> Any:
         """Create a deployment with the management client and wait for it as people do."""
-        return self.arm().deployments.begin_create_or_update("rg", "acc", name, deployment(model, sku, capacity)).result()
+        return (
+            self.arm()
+            .deployments.begin_create_or_update("rg", "acc", name, deployment(model, sku, capacity))
+            .result()
+        )
 
     def kill(self) -> None:
         self.process.kill()
@@ -134,7 +136,9 @@ def emulator_process(state: Path | None = None, **settings: str) -> Iterator[Emu
             process.stdout.close()
 
 
-def jsonl(count: int = 12, answer: Callable[[int], str] = lambda n: f"Aye aye, {n} and {n} make {2 * n}, captain.") -> bytes:
+def jsonl(
+    count: int = 12, answer: Callable[[int], str] = lambda n: f"Aye aye, {n} and {n} make {2 * n}, captain."
+) -> bytes:
     """A small sound training file."""
     lines = [
         {

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-
 from emulator_process import Emulator, emulator_process, jsonl
 from openai import OpenAI
 from openai.types.fine_tuning import FineTuningJob

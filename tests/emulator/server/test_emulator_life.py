@@ -138,7 +138,9 @@ def test_the_last_three_epochs_are_checkpoints_and_the_last_one_is_the_model(emu
     emulator.deploy("by-name", names[2])
     emulator.deploy("by-id", checkpoints[1].id)
     for name in ("by-name", "by-id"):
-        answer = client.chat.completions.create(model=name, messages=[{"role": "user", "content": "What is 1 plus 1?"}])
+        answer = client.chat.completions.create(
+            model=name, messages=[{"role": "user", "content": "What is 1 plus 1?"}]
+        )
         assert answer.choices[0].message.content
 
 
@@ -149,7 +151,8 @@ def test_training_goes_on_from_a_tuned_model(emulator: Emulator, workshop):
     assert second.model == first.fine_tuned_model
     assert second.fine_tuned_model.startswith("gpt-4.1-mini-2025-04-14.ft-")
     losses = [
-        float(client.files.content(job.result_files[0]).text.splitlines()[1].split(",")[1]) for job in (first, second)
+        float(client.files.content(job.result_files[0]).text.splitlines()[1].split(",")[1])
+        for job in (first, second)
     ]
     assert losses[1] < losses[0] / 2
 
@@ -196,9 +199,14 @@ def test_a_large_file_goes_up_in_parts_on_dated_urls_only(emulator: Emulator, wo
 
 def test_a_paused_deployment_answers_423_until_it_is_resumed(emulator: Emulator):
     emulator.deploy("base", "gpt-4.1-mini")
-    path = "/subscriptions/sub/resourceGroups/rg/providers/Microsoft.CognitiveServices/accounts/acc/deployments/base"
+    path = (
+        "/subscriptions/sub/resourceGroups/rg/providers/Microsoft.CognitiveServices/accounts/acc/deployments/base"
+    )
     ask = {"model": "base", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 5}
-    assert emulator.http.post(f"{path}/pause?api-version=2025-10-01-preview").json()["properties"]["deploymentState"] == "Paused"
+    assert (
+        emulator.http.post(f"{path}/pause?api-version=2025-10-01-preview").json()["properties"]["deploymentState"]
+        == "Paused"
+    )
     assert emulator.http.post("/openai/v1/chat/completions", json=ask).status_code == 423
     emulator.http.post(f"{path}/resume?api-version=2025-10-01-preview")
     assert emulator.http.post("/openai/v1/chat/completions", json=ask).status_code == 200
