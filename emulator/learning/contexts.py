@@ -27,11 +27,11 @@ from emulator.learning.arrays import Flags, Floats, Ints, Keys, Singles, find, h
 from emulator.learning.conversations import Turn
 from emulator.learning.neighbours import Neighbours
 from emulator.learning.pointer import Sources
-from emulator.learning.tokens import N_TOKENS, decode, spacing, without_space
+from emulator.learning.tokens import decode, spacing, without_space
 
-COPY = N_TOKENS - 2
-"""Stands for "a token of the prompt". Neither this id nor the next belongs to a token of ordinary text."""
-START = N_TOKENS - 3
+COPY = 200_017
+"""Stands for "a token of the prompt". o200k_base leaves the ids 200,000 to 200,017 unused."""
+START = 200_016
 """Stands before the first token of an answer or a prompt."""
 SHIFT = 18
 """Bits of a token id: 2**18 > N_TOKENS."""

@@ -167,14 +167,16 @@ def test_a_file_over_the_cap_is_sampled_and_the_caller_is_told(base_cache: Path)
     rows: list[StepRow] = []
     small.fit(
         travel(),
-        None,
+        travel(),
         Hyperparameters(1, 1, 1.0, 0),
         on_step=lambda row, _total: rows.append(row),
         on_epoch=lambda *_: None,
         on_warning=warnings.append,
     )
-    assert len(warnings) == 1
-    assert "500 per epoch" in warnings[0]
+    training, validation = warnings
+    assert training.startswith("The training file has 1,")
+    assert "takes 500 of them" in training
+    assert validation.startswith("The validation file has 1,")
     assert 5 < len(rows) < 15
 
 
