@@ -13,6 +13,13 @@ from starlette.types import ASGIApp
 
 from app.access import endpoints as access_endpoints
 from app.access.service import AccessService
+from app.connections import endpoints as connections_endpoints
+from app.costs import endpoints as costs_endpoints
+from app.datasets import endpoints as datasets_endpoints
+from app.datasets.measures import MEASURES as DATASETS_MEASURES
+from app.deployments import endpoints as deployments_endpoints
+from app.deployments.measures import MEASURES as DEPLOYMENTS_MEASURES
+from app.deployments.service import DeploymentService
 from app.events import endpoints as events_endpoints
 from app.http import docs, health
 from app.http.access import KeyRing
@@ -24,17 +31,27 @@ from app.http.problems import install_problem_handlers
 from app.http.request_id import RequestIds
 from app.http.security import SecurityHeaders
 from app.http.server import Stopping
+from app.jobs import endpoints as jobs_endpoints
+from app.jobs.measures import MEASURES as JOBS_MEASURES
 from app.kit.measures import Measure
+from app.models import endpoints as models_endpoints
 from app.settings import Settings
 from app.workbench import Workbench
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     access_endpoints.router,
+    costs_endpoints.router,
     events_endpoints.router,
+    connections_endpoints.router,
+    datasets_endpoints.router,
+    jobs_endpoints.router,
+    models_endpoints.router,
+    deployments_endpoints.router,
+    deployments_endpoints.chat_router,
 )
 """Every room's door, in the order of a model's life."""
 
-MEASURES: Final[tuple[Measure, ...]] = ()
+MEASURES: Final[tuple[Measure, ...]] = (*DATASETS_MEASURES, *JOBS_MEASURES, *DEPLOYMENTS_MEASURES)
 """What the rooms count for Prometheus."""
 
 DESCRIPTION: Final = """\
@@ -108,6 +125,7 @@ def create_app(
     app.state.stopping = Stopping()
     app.state.key_ring = KeyRing(AccessService(bench).check, seconds=settings.key_cache_seconds)
     app.state.metrics = registry
+    app.state.running_hosting = DeploymentService(bench).running_hosting_usd
     app.state.probes = dict(probes or {})
     registry.register(DatabaseCollector(bench.sessions, measures))
     install_problem_handlers(app)

@@ -219,7 +219,7 @@ def list_checkpoints(*, request: Request, bench: Bench, caller: ReadJobs, job: s
     return answer(request, CheckpointList(data=data))
 
 
-@router.get("/{job}/metrics", operation_id="getMetrics", summary="The curve so far", response_model=Metrics)
+@router.get("/{job}/metrics", operation_id="getJobMetrics", summary="The curve so far", response_model=Metrics)
 def get_metrics(*, request: Request, bench: Bench, caller: ReadJobs, job: str) -> Response:
     """One list per measured name, aligned with `steps`; null where nothing was measured."""
     return answer(request, JobService(bench).metrics(caller.project_id, job))

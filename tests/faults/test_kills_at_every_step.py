@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from app.deployments.service import ComparisonService, DeploymentService
-from app.deployments.steps import ComparisonSteps, DeploymentSteps
 from conftest import ROOT, make_project
 from lives import Emulator, Life, quick, until
 
 from app.bootstrap import open_workbench
+from app.deployments.comparisons import ComparisonService
 from app.deployments.schemas import ComparisonCreate, DeploymentCreate
+from app.deployments.service import DeploymentService
+from app.deployments.steps import ComparisonSteps, DeploymentSteps
 from app.jobs.states import JobStatus
 from app.kit.failpoints import ENVIRONMENT_VARIABLE, NAMES
 from app.kit.pagination import Page

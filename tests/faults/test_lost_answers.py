@@ -227,9 +227,11 @@ def test_a_job_deleted_in_the_portal_fails_and_is_not_made_again(
             return True if life.read(job_id).remote_id else None
 
         until(queued)
-        azure.post("/portal", {"action": "delete_job", "id": life.read(job_id).remote_id})
     finally:
         azure.put("/clock", {"mode": "instant"})
+    remote_id = life.read(job_id).remote_id
+    until(lambda: True if azure.state()["jobs"][0]["phase"] == "succeeded" else None)
+    azure.post("/portal", {"action": "delete_job", "id": remote_id})
 
     job = life.drive(job_id, until_status=ENDS)
 

@@ -1,0 +1,35 @@
+"""What the jobs room counts for Prometheus, by SQL at scrape time."""
+
+from typing import Final
+
+from app.kit.measures import Measure
+
+MEASURES: Final = (
+    Measure(
+        name="kitae_jobs",
+        meaning="Fine-tuning jobs by status.",
+        labels=("status",),
+        sql="SELECT status, count(*) FROM jobs GROUP BY status",
+    ),
+    Measure(
+        name="kitae_jobs_parked",
+        meaning="Jobs that wait for a person.",
+        labels=(),
+        sql="SELECT count(*) FROM jobs WHERE parked_reason IS NOT NULL",
+    ),
+    Measure(
+        name="kitae_jobs_unresolved",
+        meaning="Jobs whose creation at Azure has not been confirmed or ruled out yet.",
+        labels=(),
+        sql="SELECT count(*) FROM jobs WHERE status = 'submitting' AND send_state = 'sent'",
+    ),
+    Measure(
+        name="kitae_jobs_uncared",
+        meaning="Unfinished jobs that nobody will look at again; anything but 0 is a defect.",
+        labels=(),
+        sql=(
+            "SELECT count(*) FROM jobs WHERE next_check_at IS NULL AND parked_reason IS NULL "
+            "AND status NOT IN ('succeeded', 'failed', 'cancelled')"
+        ),
+    ),
+)
