@@ -17,8 +17,8 @@ from app.azure.credentials import (
     FixedToken,
     TokenProviders,
 )
-from app.azure.data_plane import OpenAIDataPlane
-from app.azure.port import ApiStyle, AuthKind, AzureTarget
+from app.azure.data_plane import CHAT_TIMEOUT_SECONDS, OpenAIDataPlane
+from app.azure.port import READ_TIMEOUT_SECONDS, ApiStyle, AuthKind, AzureTarget
 from app.kit.safe_http import Guard
 
 AZURE_HOSTS: Final = frozenset(
@@ -55,6 +55,8 @@ class AzureClients:
         guard: Guard,
         *,
         make_credential: Callable[[], Credential] | None = None,
+        timeout_seconds: float = READ_TIMEOUT_SECONDS,
+        chat_timeout_seconds: float = CHAT_TIMEOUT_SECONDS,
         max_resources: int = MAX_RESOURCES,
     ) -> None:
         """Opens nothing yet.
@@ -62,10 +64,14 @@ class AzureClients:
         Args:
             guard: which addresses may be reached, usually from `azure_guard`.
             make_credential: how Entra credentials are made; None = azure-identity's default chain.
+            timeout_seconds: for each wait on the network in any call but chat, and for a whole answer.
+            chat_timeout_seconds: the same for chat.
             max_resources: how many resources' clients are kept.
         """
         self._guard = guard
         self._tokens = TokenProviders(make_credential)
+        self._timeout_seconds = timeout_seconds
+        self._chat_timeout_seconds = chat_timeout_seconds
         self._data_planes = _Kept[OpenAIDataPlane](max_resources)
         self._control_planes = _Kept[ArmControlPlane](max_resources)
 
@@ -87,7 +93,13 @@ class AzureClients:
         if target.auth is AuthKind.ENTRA:
             default = V1_SCOPE if target.api_style is ApiStyle.V1 else DATED_SCOPE
             tokens = self._tokens.for_scope(target.entra_scope or default)
-        return OpenAIDataPlane(target, guard=self._guard, tokens=tokens)
+        return OpenAIDataPlane(
+            target,
+            guard=self._guard,
+            tokens=tokens,
+            timeout_seconds=self._timeout_seconds,
+            chat_timeout_seconds=self._chat_timeout_seconds,
+        )
 
     def _new_control_plane(self, target: AzureTarget) -> ArmControlPlane:
         tokens: BearerTokens
@@ -95,7 +107,7 @@ class AzureClients:
             tokens = FixedToken(target.arm_token)
         else:
             tokens = self._tokens.for_scope(f"{target.arm_endpoint.rstrip('/')}/.default")
-        return ArmControlPlane(target, guard=self._guard, tokens=tokens)
+        return ArmControlPlane(target, guard=self._guard, tokens=tokens, timeout_seconds=self._timeout_seconds)
 
 
 class _Closable(Protocol):

@@ -273,7 +273,8 @@ class DataPlane(Protocol):
     """Files, jobs, models and chat of one resource.
 
     Every method may raise `AzureError`. Methods that create raise `OutcomeUnknown` where others raise
-    `Unavailable`, and never retry by themselves.
+    `Unavailable`, and never retry by themselves. They raise `Unavailable` only when nothing can have been
+    made: no connection came about, or a part of a large file was lost before the parts were put together.
     """
 
     def upload_file(self, *, filename: str, content: BinaryIO, purpose: str) -> RemoteFile: ...

@@ -132,18 +132,15 @@ class _Blocked(httpcore2.ConnectError):
 def is_public(address: str) -> bool:
     """True when an IP address (text, without brackets) belongs to the public internet.
 
-    Addresses that carry an IPv4 address inside them (mapped, compatible, 6to4, Teredo, NAT64) are refused
-    altogether or judged by what they carry, whichever is stricter.
+    An IPv4-mapped address is judged by the IPv4 address in it. The other forms that carry one (compatible,
+    6to4, Teredo, NAT64) are refused whatever they carry: no public service is reached by them.
 
     Raises:
         ValueError: not an IP address.
     """
     ip = ipaddress.ip_address(address)
-    carried = _carried(ip)
     if ip.version == 6 and ip.ipv4_mapped is not None:
         return _is_public_v4(ip.ipv4_mapped)
-    if any(not _is_public_v4(inner) for inner in carried):
-        return False
     if isinstance(ip, ipaddress.IPv4Address):
         return _is_public_v4(ip)
     if ip.scope_id is not None or ip not in _V6_PUBLIC or ip in _6TO4:

@@ -360,6 +360,7 @@ def test_a_list_that_cannot_be_trusted_to_be_whole_is_unavailable(wire: Wire, pa
     wire.will(Says(200, page))
     with pytest.raises(Unavailable):
         list(plane(wire).list_jobs())
+    assert len(wire.asked) <= 2
 
 
 def test_events_stop_at_the_first_known_one_and_come_oldest_first(wire: Wire):
