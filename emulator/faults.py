@@ -58,16 +58,17 @@ _DO = (
     "list_lag_seconds",
     "fate",
 )
-_FATES = (
-    "extra_queue_seconds",
-    "stall_at_step",
-    "fail_at_step",
-    "data_refused",
-    "model_refused",
-    "provision_fails",
-    "extra_warm_up_seconds",
-    "file_error",
-)
+_FATES: dict[str, type] = {
+    "extra_queue_seconds": float,
+    "stall_at_step": int,
+    "fail_at_step": int,
+    "data_refused": list,
+    "model_refused": list,
+    "provision_fails": bool,
+    "extra_warm_up_seconds": float,
+    "file_error": str,
+}
+"""What may be in store for a job, a deployment or a file, and the kind of its value."""
 
 
 def operation_of(method: str, path: str) -> str:
@@ -167,6 +168,17 @@ def _amount(part: dict[str, Any], name: str, least: float, most: float, where: s
         raise BadRule(f"{where}: '{name}' must be a number between {least:g} and {most:g}")
 
 
+def _check_fate(fate: dict[str, Any], where: str) -> None:
+    for name, value in fate.items():
+        kind = _FATES[name]
+        if kind in {int, float}:
+            _amount(fate, name, 0, 1e9, where)
+            if kind is int and not isinstance(value, int):
+                raise BadRule(f"{where}: 'fate.{name}' must be a whole number")
+        elif not isinstance(value, kind):
+            raise BadRule(f"{where}: 'fate.{name}' must be a {kind.__name__}")
+
+
 def _read(rule: object, where: str) -> Rule:
     if not isinstance(rule, dict) or set(rule) - {"match", "when", "do"} or not rule.get("do"):
         raise BadRule(f"{where}: must be an object with 'do' and perhaps 'match' and 'when'")
@@ -197,5 +209,5 @@ def _read(rule: object, where: str) -> Rule:
         for name, value in headers.items()
     ):
         raise BadRule(f"{where}: 'headers' must map names to printable ASCII strings")
-    _part(do, "fate", _FATES, where)
+    _check_fate(_part(do, "fate", tuple(_FATES), where), where)
     return Rule(match, when, do, draw=random.Random(str(when.get("seed", 0))))

@@ -103,7 +103,7 @@ def _hold_due(job: Job, recording: Recording, pace: Pace) -> float | None:
 def _training_due(job: Job, recording: Recording, pace: Pace) -> float | None:
     if job.published < len(recording.rows):
         stall = job.fate.get("stall_at_step")
-        if stall is not None and job.published >= int(stall):
+        if stall is not None and job.published >= stall:
             return None
         arrival_v = recording.rows[job.published].arrival_v
         return max(job.last_step_v + pace.step_of(recording.total_steps), arrival_v)

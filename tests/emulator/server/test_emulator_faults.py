@@ -139,6 +139,9 @@ def test_chance_is_repeatable_by_its_seed(emulator: Emulator):
         ([{"match": {"path": "("}, "do": {"status": 500}}], "no regular expression"),
         ([{"do": {"status": 500, "headers": {"a": "b\r\nc"}}}], "printable"),
         ([{"do": {"fate": {"explode": 1}}}], "'fate.explode' is unknown"),
+        ([{"do": {"fate": {"extra_queue_seconds": "long"}}}], "'extra_queue_seconds' must be a number"),
+        ([{"do": {"fate": {"fail_at_step": 1.5}}}], "'fate.fail_at_step' must be a whole number"),
+        ([{"do": {"fate": {"data_refused": "violence"}}}], "'fate.data_refused' must be a list"),
     ],
 )
 def test_a_rule_that_cannot_be_read_is_refused(emulator: Emulator, rules: object, words: str):
