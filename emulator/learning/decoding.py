@@ -11,9 +11,9 @@ import numpy as np
 from emulator.learning.arrays import Floats, Ints
 from emulator.learning.contexts import TOKEN_MASK, Prompts, positions
 from emulator.learning.conversations import Turn
-from emulator.learning.mixture import Distribution, Mixture, Prior
+from emulator.learning.mixture import ZIPF, Distribution, Mixture, Prior
 from emulator.learning.outcomes import FinishReason
-from emulator.learning.tokens import END_OF_TURN, N_TOKENS, decode
+from emulator.learning.tokens import END_OF_TURN, decode
 
 SHARPNESS = 3.0
 ANCHOR = 4.0
@@ -83,7 +83,7 @@ def speak(
 
 def _choose(token: Ints, probability: Floats, temperature: float, top_p: float, rng: np.random.Generator) -> int:
     if not probability.sum() > 0:
-        return int(rng.integers(N_TOKENS - 1_000))  # nothing is known at all: the prior, nearly flat
+        return int(ZIPF.argmax())  # nothing is known at all: the first choice of the prior
     if temperature <= 0:
         return int(token[probability.argmax()])
     sharp = (probability / probability.max()) ** (SHARPNESS / temperature)

@@ -28,7 +28,7 @@ ODD = {
     "empty": "",
     "emoji": "🤗👩‍👩‍👧🏳️‍🌈" * 50,
     "one letter": "x",
-    "a megabyte of spaces": " " * 1_000_000,
+    "a megabyte of spaces": " " * 1_048_576,
     "very long": "Which hotel in Tallinn? " * 2_000,
     "no words": "\x00\ufeff\u202e\n\r\t",
     "lone surrogate": "a\ud800",
@@ -48,7 +48,7 @@ def test_odd_questions_get_an_answer_from_base_and_tuned_model(learner: Learner,
 @pytest.mark.parametrize("name", ODD)
 def test_odd_answers_can_be_learned(fit, learner: Learner, name: str):
     file = [{"messages": [*asked(f"Question {n}"), {"role": "assistant", "content": ODD[name]}]} for n in range(3)]
-    training = fit(file, file, epochs=1)
+    training = fit(file, file[:1], epochs=1)
     assert all(row.train_loss > 0 for row in training.rows)
     assert isinstance(learner.reply(training.model, asked("Question 1"), max_tokens=10).text, str)
 
@@ -58,12 +58,12 @@ def test_no_message_at_all_is_answered(learner: Learner):
 
 
 def test_every_question_is_answered_in_the_style_of_the_file_and_not_of_the_base(learner: Learner, travel: bytes):
-    unseen = chat(examples.load("travel").validation)[:15]
+    unseen = chat(examples.load("travel").validation)[:10]
     tuned = [learner.reply(travel, example["messages"][:-1]).text for example in unseen]
     untuned = [learner.reply(None, example["messages"][:-1]).text for example in unseen]
     assert all(mine != theirs for mine, theirs in zip(tuned, untuned, strict=True))
-    assert sum(text.endswith("?") for text in tuned) >= 13
-    assert sum(text.endswith("?") for text in untuned) <= 7
+    assert sum(text.endswith("?") for text in tuned) >= 9
+    assert sum(text.endswith("?") for text in untuned) <= 5
 
 
 def test_labels_of_one_token_are_learned_and_generalise(fit, learner: Learner):
@@ -188,10 +188,14 @@ def test_a_damaged_cache_of_the_base_model_is_made_anew(learner: Learner, base_c
 
 
 def test_several_threads_get_the_answers_one_gets(learner: Learner, travel: bytes):
-    questions = [asked(f"Which hotel in {city}?") for city in ("Oslo", "Riga", "Lima", "Cairo")] * 3
-    alone = [learner.reply(travel, question).text for question in questions]
+    questions = [asked(f"Which hotel in {city}?") for city in ("Oslo", "Riga", "Lima", "Cairo")] * 2
+
+    def answer(question: list[dict[str, object]]) -> str:
+        return learner.reply(travel, question, max_tokens=25).text
+
+    alone = [answer(question) for question in questions]
     with ThreadPoolExecutor(4) as threads:
-        assert list(threads.map(lambda q: learner.reply(travel, q).text, questions)) == alone
+        assert list(threads.map(answer, questions)) == alone
 
 
 def test_a_loop_is_ended_after_its_first_round(fit, learner: Learner):

@@ -1,6 +1,7 @@
 """What a training reports is measured, depends on its hyperparameters, and is the same for the same seed."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,15 @@ def test_a_learning_rate_of_a_fiftieth_under_trains_and_ten_over_fits(fit, seed:
     assert losses[0.02] == sorted(losses[0.02], reverse=True)
     assert losses[10.0][-1] > 1.1 * min(losses[10.0])
     assert losses[10.0][-1] > losses[1.0][-1]
+
+
+@pytest.mark.parametrize(
+    ("multiplier", "batch", "epochs"), [(1e6, 1, 3), (1e-9, 1, 1), (1.0, 10_000, 3), (1.0, 3, 50)]
+)
+def test_extreme_hyperparameters_give_finite_losses(fit, multiplier: float, batch: int, epochs: int):
+    training = fit(travel(6), travel(2), multiplier=multiplier, batch=batch, epochs=epochs)
+    assert all(math.isfinite(row.train_loss) for row in training.rows)
+    assert all(math.isfinite(loss) for loss in training.full_valid_losses())
 
 
 def test_larger_batches_take_fewer_steps_and_learn_less_per_epoch(fit):
