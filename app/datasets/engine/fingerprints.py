@@ -19,7 +19,7 @@ FINGERPRINT_BYTES = 16
 
 
 class Fingerprints:
-    """The hashes of one file's examples; 36 bytes for each, and about 80 more while they are compared."""
+    """The hashes of one file's examples; 40 bytes for each, and about 80 more while they are compared."""
 
     def __init__(self) -> None:
         self._prompts = bytearray()

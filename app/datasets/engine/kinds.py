@@ -195,6 +195,9 @@ def _table(start: bytes) -> Recognised | None:
     cells = first.split(separator)
     if len(cells) < 2 or not all(_HEADER_CELL.match(cell.strip()) for cell in cells):
         return None
+    second = start.split(b"\n", 2)[1:2]
+    if second and second[0].strip() and separator.encode() not in second[0]:
+        return None
     names = {cell.strip().strip('"') for cell in cells}
     if "step" in names and names & _RESULT_COLUMNS:
         return Recognised(

@@ -75,7 +75,7 @@ class Limits:
     images_per_example: int = 64
     """Images in one example."""
     examples_compared_max: int = 2_000_000
-    """Examples that take part in the search for duplicates; each costs 32 bytes of memory. Ours."""
+    """Examples that take part in the search for duplicates; each costs 40 bytes of memory. Ours."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from app.datasets.engine import Limits, Profile, Report, check
+from app.datasets.engine.texts import strings
 
 PROFILE = Profile("estimate")
 
@@ -251,6 +252,12 @@ def test_a_table_is_named_with_its_columns() -> None:
     assert "Question, Answer" in report.findings[0].message
 
 
+def test_prose_with_a_comma_is_no_table() -> None:
+    report = report_on(b"Hello, world\nThis is prose.\n")
+    assert report.format == "unknown"
+    assert [finding.code for finding in report.findings] == ["json-error"]
+
+
 def test_one_row_of_another_kind_among_chat_examples_is_named_by_its_line() -> None:
     report = report_on(SOUND + b'{"prompt": "a", "completion": "b"}\n')
     assert (report.format, report.examples) == ("chat", 12)
@@ -275,9 +282,9 @@ def test_a_line_longer_than_the_limit_is_counted_and_named() -> None:
 def test_the_report_is_json_that_a_database_can_store() -> None:
     nasty = b'{"messages": [{"role": "user", "content": "a\\u0000b"}, {"role": "\\u0000", "content": ""}], "k\\u0000": 1}'
     report = report_on(SOUND + nasty + b"\n" + b'{"\\u0000": 1}\n{"a": "\\ud800"}\n')
-    text = json.dumps(report.to_json(), ensure_ascii=False)
-    text.encode()  # fails on a lone surrogate
-    assert "\\u0000" not in text
+    body = report.to_json()
+    json.dumps(body, ensure_ascii=False).encode()  # fails on a lone surrogate
+    assert all("\0" not in text for _, text in strings(body))
 
 
 def test_a_report_stays_small_however_many_lines_are_bad() -> None:
