@@ -90,13 +90,16 @@ class AzureClients:
 
     def _new_data_plane(self, target: AzureTarget) -> OpenAIDataPlane:
         tokens: BearerTokens | None = None
+        dated_tokens: BearerTokens | None = None
         if target.auth is AuthKind.ENTRA:
             default = V1_SCOPE if target.api_style is ApiStyle.V1 else DATED_SCOPE
             tokens = self._tokens.for_scope(target.entra_scope or default)
+            dated_tokens = self._tokens.for_scope(target.entra_scope or DATED_SCOPE)
         return OpenAIDataPlane(
             target,
             guard=self._guard,
             tokens=tokens,
+            dated_tokens=dated_tokens,
             timeout_seconds=self._timeout_seconds,
             chat_timeout_seconds=self._chat_timeout_seconds,
         )

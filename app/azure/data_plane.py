@@ -88,6 +88,7 @@ class OpenAIDataPlane:
         *,
         guard: Guard,
         tokens: BearerTokens | None,
+        dated_tokens: BearerTokens | None = None,
         timeout_seconds: float = READ_TIMEOUT_SECONDS,
         chat_timeout_seconds: float = CHAT_TIMEOUT_SECONDS,
         part_bytes: int = PART_BYTES,
@@ -99,6 +100,8 @@ class OpenAIDataPlane:
             target: the resource; its api key is used when `tokens` is None.
             guard: which addresses may be reached.
             tokens: Entra tokens, or None for the api key.
+            dated_tokens: Entra tokens for what a `v1` resource does through the dated form, whose scope is
+                another one; None = `tokens`.
             timeout_seconds: for every call but chat.
             chat_timeout_seconds: for chat.
             part_bytes: size of one part of a large file.
@@ -124,6 +127,7 @@ class OpenAIDataPlane:
         self._api_version = target.api_version
         self._key = target.api_key if tokens is None else None
         self._tokens = tokens
+        self._dated_tokens = dated_tokens or tokens
         self._timeout_seconds = timeout_seconds
         self._chat_timeout_seconds = chat_timeout_seconds
         self._part_bytes = part_bytes
@@ -309,7 +313,7 @@ class OpenAIDataPlane:
             azure_endpoint=self._endpoint,
             api_version=api_version,
             api_key=self._key,
-            azure_ad_token_provider=self._tokens,
+            azure_ad_token_provider=self._dated_tokens,
             max_retries=0,
             timeout=self._timeout_seconds,
             http_client=http_client,
@@ -377,10 +381,11 @@ class OpenAIDataPlane:
         return self._delivered(CallKind.READ, what, self._stream_sdk, request)
 
     def _delivered(self, kind: CallKind, what: str, sdk: openai.OpenAI, request: "_Request") -> httpx2.Response:
+        tokens = self._dated_tokens if sdk is self._uploads_sdk else self._tokens
         answer = request.once(sdk)
-        if isinstance(answer, httpx2.Response) and answer.status_code == 401 and self._tokens is not None:
+        if isinstance(answer, httpx2.Response) and answer.status_code == 401 and tokens is not None:
             used = answer.request.headers.get("authorization", "").removeprefix("Bearer ")
-            if self._tokens.renew(used):
+            if tokens.renew(used):
                 answer = request.once(sdk)
         if not isinstance(answer, httpx2.Response):
             raise error_from_silence(kind=kind, what=what, cause=answer.cause)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+import httpx2
 import pytest
 
 from app.azure.adapter import AzureClients, azure_guard
@@ -27,6 +28,7 @@ from app.azure.port import (
     NewRemoteDeployment,
     NewRemoteJob,
     NotThere,
+    OutcomeUnknown,
     Refused,
     RemoteDeployment,
     RemoteFile,
@@ -95,6 +97,8 @@ def resource(request: pytest.FixtureRequest) -> Iterator[Resource]:
                 resource_group=env("RESOURCE_GROUP"),
                 account=env("ACCOUNT"),
                 region=env("REGION"),
+                arm_endpoint=str(env("ARM_ENDPOINT", "https://management.azure.com")),
+                arm_token=env("ARM_TOKEN"),
             ),
             azure=AzureClients(azure_guard(filter(None, (env("ALLOWED_ORIGIN"),)))),
             model=str(env("MODEL", "gpt-4.1-nano-2025-04-14")),
@@ -380,3 +384,39 @@ def test_a_wrong_deployment_and_a_wrong_model_are_told_apart(resource: Resource)
     with pytest.raises(Refused) as refused:
         resource.data.create_job(made)
     assert refused.value.remote
+
+
+@pytest.mark.fault
+@pytest.mark.skipif(REAL, reason="only the emulator can be told to fail")
+@pytest.mark.parametrize(
+    ("fault", "made"),
+    [
+        ({"drop_before": True}, 0),
+        ({"drop_after": True}, 1),
+        ({"garbage": True}, 1),
+        ({"truncate_bytes": 40}, 1),
+        ({"status": 500}, 0),
+        ({"status": 409, "code": "conflict"}, 0),
+    ],
+    ids=str,
+)
+def test_a_job_whose_answer_was_lost_is_in_the_list_exactly_when_it_was_made(
+    resource: Resource, mark: str, emulator_url: str, fault: dict[str, object], made: int
+):
+    training = uploaded(resource, f"{mark}.jsonl", examples(10))
+    rule = {"match": {"operation": "jobs.create"}, "when": {"first_n": 1}, "do": fault}
+    with httpx2.Client(base_url=emulator_url, trust_env=False) as levers:
+        levers.put("/_emulator/faults", json=[rule]).raise_for_status()
+        try:
+            with pytest.raises(OutcomeUnknown):
+                resource.data.create_job(new_job(resource, mark, training.remote_id, None))
+            assert [shown["seen"] for shown in levers.get("/_emulator/faults").json()] == [1], "sent once"
+        finally:
+            levers.delete("/_emulator/faults").raise_for_status()
+    ours = [
+        job
+        for page in resource.data.list_jobs()
+        for job in page
+        if (job.training_file, job.suffix, job.seed) == (training.remote_id, mark, 4711)
+    ]
+    assert len(ours) == made

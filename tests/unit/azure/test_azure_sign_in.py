@@ -1,6 +1,7 @@
 """Tokens: kept, renewed once, shared; and clients kept per resource."""
 
 import gc
+import io
 import threading
 import weakref
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from scripted_wire import Says, Wire, scripted_wire
 
 from app.azure.adapter import AzureClients, azure_guard
 from app.azure.credentials import FORCED_RENEWAL_SECONDS, TokenProvider, TokenProviders
+from app.azure.data_plane import OpenAIDataPlane
 from app.azure.port import ApiStyle, AuthKind, AzureTarget, Unauthorised
 
 SCOPE = "https://ai.azure.com/.default"
@@ -179,3 +181,41 @@ def test_a_key_that_changed_gets_clients_of_its_own(wire: Wire):
 def test_a_connection_without_a_key_says_so(wire: Wire):
     with pytest.raises(Unauthorised, match="no api key"):
         AzureClients(azure_guard()).data_plane(entra(wire, ApiStyle.V1, auth=AuthKind.API_KEY))
+
+
+def test_a_large_file_of_a_v1_resource_is_signed_for_the_dated_form(wire: Wire):
+    issuer = Issuer(now=4e9)
+    tokens = TokenProviders(issuer.credential)
+    wire.will(
+        Says(200, {"id": "upload-1"}),
+        Says(401, b""),
+        Says(200, {"id": "part-1"}),
+        Says(200, {"id": "upload-1", "file": {"id": "file-1", "status": "pending"}}),
+    )
+    plane = OpenAIDataPlane(
+        entra(wire, ApiStyle.V1),
+        guard=azure_guard([wire.origin]),
+        tokens=tokens.for_scope(SCOPE),
+        dated_tokens=tokens.for_scope("https://cognitiveservices.azure.com/.default"),
+        parts_from_bytes=1,
+    )
+    assert plane.upload_file(filename="a", content=io.BytesIO(b"{}"), purpose="fine-tune").remote_id == "file-1"
+    assert set(issuer.scopes) == {"https://cognitiveservices.azure.com/.default"}
+    sent = [asked.body.split(b"
+
+")[1].split(b"
+")[0] for asked in wire.asked[1:3]]
+    assert sent == [b"{}", b"{}"], "the part is sent whole again"
+
+
+def test_without_a_token_nothing_is_sent(wire: Wire):
+    def broken() -> Issuer:
+        raise RuntimeError("no identity here")
+
+    azure = AzureClients(azure_guard([wire.origin]), make_credential=broken)
+    for style in ApiStyle:
+        with pytest.raises(Unauthorised):
+            azure.data_plane(entra(wire, style)).list_models()
+    with pytest.raises(Unauthorised):
+        azure.control_plane(entra(wire, ApiStyle.V1)).list_models()
+    assert wire.asked == []
