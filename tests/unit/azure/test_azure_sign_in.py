@@ -201,10 +201,7 @@ def test_a_large_file_of_a_v1_resource_is_signed_for_the_dated_form(wire: Wire):
     )
     assert plane.upload_file(filename="a", content=io.BytesIO(b"{}"), purpose="fine-tune").remote_id == "file-1"
     assert set(issuer.scopes) == {"https://cognitiveservices.azure.com/.default"}
-    sent = [asked.body.split(b"
-
-")[1].split(b"
-")[0] for asked in wire.asked[1:3]]
+    sent = [asked.body.split(b"\r\n\r\n")[1].split(b"\r\n")[0] for asked in wire.asked[1:3]]
     assert sent == [b"{}", b"{}"], "the part is sent whole again"
 
 
