@@ -4,6 +4,7 @@ Imports stand inside `main` because every training process imports this module a
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -23,4 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # everything is written and stopped; tearing down the learner would only take time

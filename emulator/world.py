@@ -6,7 +6,8 @@ time; so an answer depends on the recordings, the schedule and the clock only. I
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import astuple
 from pathlib import Path
@@ -125,8 +126,9 @@ class World(Ledger):
             file_due = schedule.file_due(file, pace)
             if file_due is not None:
                 yield file_due, 0, file
+        running = Counter((job.account, job.is_developer) for job in self.jobs.values() if job.phase in ON_MACHINE)
         for job in self.jobs.values():
-            job_due = self._job_due(job, pace)
+            job_due = self._job_due(job, pace, running)
             if job_due is not None:
                 yield job_due, job.order, job
         for deployment in self.deployments.values():
@@ -166,16 +168,14 @@ class World(Ledger):
             seed=job.seed,
         )
 
-    def _job_due(self, job: Job, pace: Pace) -> float | None:
+    def _job_due(self, job: Job, pace: Pace, running: Mapping[tuple[str, bool], int]) -> float | None:
+        """As `schedule.job_due`; but a queued job must also find a free place, and takes it once one is freed."""
         due = schedule.job_due(job, self.recordings[job.id], pace)
         if due is None or job.phase != "queued":
             return due
+        kind = (job.account, job.is_developer)
         places = self.limits.running_developer_jobs if job.is_developer else self.limits.running_jobs
-        same = (other for other in self.jobs.values() if other.account == job.account)
-        taken = sum(other.phase in ON_MACHINE for other in same if other.is_developer == job.is_developer)
-        if taken >= places:
-            return None
-        return max(due, self.place_freed_v.get((job.account, job.is_developer), due))
+        return None if running[kind] >= places else max(due, self.place_freed_v.get(kind, due))
 
     # What the learner says
 
