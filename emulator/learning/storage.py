@@ -53,7 +53,7 @@ def to_bytes(model: Mixture, base: Mixture | None) -> bytes:
 
 
 def from_bytes(data: bytes, base: Mixture | None) -> Mixture:
-    """The model again, over ``base``.
+    """The model again, over ``base``: a later emulator's base model shifts its probabilities a little.
 
     Raises:
         ValueError: the bytes are no model, or one of another format.
