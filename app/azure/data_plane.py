@@ -569,15 +569,22 @@ class OpenAIDataPlane:
         A refused request costs nothing. What was learnt is kept for the life of this client.
         """
         refused = set(self._refused_parameters.get(deployment, ()))
+        learnt: set[str] = set()
         while True:
             fitted = _without(body, refused)
             try:
                 return send(fitted)
             except Refused as exc:
                 parameter = _refused_parameter(exc, fitted)
-                if parameter is None:
+                if parameter is None or parameter in learnt:
                     raise
-            refused.add(parameter)
+                learnt.add(parameter)
+                if parameter == "max_completion_tokens" and "max_tokens" in learnt:
+                    raise  # it takes a limit by neither name, and an answer without limit was not asked for
+            if parameter == "max_completion_tokens" and "max_tokens" in refused:
+                refused.discard("max_tokens")  # remembered of another model that had this deployment's name
+            else:
+                refused.add(parameter)
             if len(self._refused_parameters) >= MAX_REMEMBERED_DEPLOYMENTS:
                 self._refused_parameters.clear()
             self._refused_parameters[deployment] = frozenset(refused)

@@ -431,6 +431,37 @@ def test_a_parameter_that_a_model_refuses_is_renamed_or_left_out_and_remembered(
     assert len(wire.asked) == 4
 
 
+def refusal_of(parameter: str) -> Says:
+    words = f"Unsupported parameter: '{parameter}' is not supported with this model."
+    return Says(400, {"error": {"code": "unsupported_parameter", "param": parameter, "message": words}})
+
+
+def test_a_deployment_that_came_back_with_another_model_is_asked_with_a_limit_again(wire: Wire):
+    data_plane = plane(wire)
+    wire.will(refusal_of("max_tokens"), Says(200, ANSWER))
+    data_plane.chat(deployment="d", messages=[], max_tokens=5)
+    wire.will(refusal_of("max_completion_tokens"), Says(200, ANSWER))
+    data_plane.chat(deployment="d", messages=[], max_tokens=5)
+    assert [asked.json() for asked in wire.asked[-2:]] == [
+        {"model": "d", "messages": [], "max_completion_tokens": 5},
+        {"model": "d", "messages": [], "max_tokens": 5},
+    ]
+
+
+def test_a_model_that_takes_no_limit_by_any_name_is_not_asked_without_one(wire: Wire):
+    wire.will(refusal_of("max_tokens"), refusal_of("max_completion_tokens"))
+    with pytest.raises(Refused):
+        plane(wire).chat(deployment="d", messages=[], max_tokens=5)
+    assert len(wire.asked) == 2
+
+
+def test_a_model_that_refuses_for_ever_is_not_asked_for_ever(wire: Wire):
+    wire.will(refusal_of("temperature"))
+    with pytest.raises(Refused):
+        plane(wire).chat(deployment="d", messages=[], temperature=1)
+    assert len(wire.asked) == 2
+
+
 def test_another_refusal_of_chat_is_told_at_once(wire: Wire):
     wire.will(
         Says(
