@@ -9,6 +9,7 @@ from app.access.service import AccessService, project_marker
 from app.http.access import Administrator, AnyKey, OperatorOnly, key_ring
 from app.http.bench import Bench
 from app.http.etags import Precondition, etag_of
+from app.http.openapi import problems
 from app.http.paging import ListOf, answer_page, page_of
 from app.http.responses import answer
 from app.kit.pagination import Page
@@ -22,6 +23,7 @@ router = APIRouter(prefix="/v1", tags=["Access"])
     summary="Make a project",
     status_code=201,
     response_model=ProjectRead,
+    responses=problems(409),
 )
 def create_project(request: Request, bench: Bench, _operator: OperatorOnly, new: ProjectCreate) -> Response:
     """Only with an operator's key."""
@@ -48,6 +50,7 @@ def get_project(request: Request, bench: Bench, holder: AnyKey, project: str) ->
     operation_id="updateProject",
     summary="Rename, pause or resume a project",
     response_model=ProjectRead,
+    responses=problems(409),
 )
 def update_project(
     request: Request,
@@ -87,6 +90,7 @@ def archive_project(
     summary="Make an API key",
     status_code=201,
     response_model=ApiKeyCreated,
+    responses=problems(404, 409),
 )
 def create_api_key(request: Request, bench: Bench, holder: Administrator, new: ApiKeyCreate) -> Response:
     """The answer holds the secret, which is shown only this once. A key cannot give more rights than it has."""

@@ -13,6 +13,8 @@ from app.kit.wire import Label, Name, RequestModel
 _PROJECT_ID = "prj_01kz8q0p3xe1f8y6m2v4t9s7ab"
 _KEY_ID = "key_01kz8q1c5ye0rtdm6q4nb8w2hj"
 
+Scope = Annotated[str, Field(json_schema_extra={"enum": sorted(GRANTABLE)})]
+
 
 class ProjectCreate(RequestModel):
     """A new project."""
@@ -78,7 +80,7 @@ class ApiKeyCreate(RequestModel):
     )
 
     name: Label
-    scopes: Annotated[list[str], Field(min_length=1, max_length=20)] = Field(
+    scopes: Annotated[list[Scope], Field(min_length=1, max_length=20)] = Field(
         description="Rights such as `jobs:read`, `datasets:*` or `*`; `…:write` includes reading."
     )
     project: Annotated[str, Field(max_length=64)] | None = Field(

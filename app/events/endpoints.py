@@ -15,7 +15,7 @@ from app.events.log import START, Event, newest_place, place_of, read_after, rea
 from app.events.schemas import EventRead
 from app.http.access import ReadEvents, authenticate
 from app.http.bench import Bench
-from app.http.openapi import STREAM_RESPONSES
+from app.http.openapi import STREAM_RESPONSES, problems
 from app.http.paging import ListOf, answer_page, page_of
 from app.http.problems import Unauthenticated
 from app.http.responses import to_json
@@ -68,7 +68,7 @@ def wants_stream(request: Request) -> bool:
     operation_id="listEvents",
     summary="Read or follow the event log",
     response_model=ListOf[EventRead],
-    responses=STREAM_RESPONSES,
+    responses={**STREAM_RESPONSES, **problems(404)},
 )
 async def list_events(
     *,

@@ -6,10 +6,9 @@ from typing import Any, Final
 
 import orjson
 from fastapi import FastAPI
-from fastapi.routing import APIRoute
 
 from app.http.idempotency import HEADER, IdempotentRoute
-from app.http.problems import KINDS, MEDIA_TYPE, Problem
+from app.http.problems import KINDS, MEDIA_TYPE, Problem, api_routes
 
 _PROBLEM: Final = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 _KIND: Final = {kind.status: kind for kind in KINDS}
@@ -82,16 +81,6 @@ def _idempotent_operations(app: FastAPI) -> set[str | None]:
         for route in api_routes(app.router.routes)
         if isinstance(route, IdempotentRoute) and "POST" in (route.methods or ())
     }
-
-
-def api_routes(routes: Any) -> Iterator[APIRoute]:
-    """Every API route, those of included routers too."""
-    for route in routes:
-        if isinstance(route, APIRoute):
-            yield route
-        inner = getattr(route, "original_router", None)
-        if inner is not None:
-            yield from api_routes(inner.routes)
 
 
 def _add_errors(operation: dict[str, Any], path: str) -> None:

@@ -34,11 +34,16 @@ def page_of(prefix: str) -> Callable[..., Page]:
 
     A cursor that is no id of this kind answers 422; one whose row is gone still marks its place.
     """
+    form = {"pattern": f"^{prefix}_[0-7][0-9a-hjkmnp-tv-z]{{25}}$"}
 
     def page(
         limit: Annotated[int, Query(ge=1, le=200, description="Most items in the answer.")] = 20,
-        after: Annotated[str | None, Query(description="Only items behind this id.", max_length=40)] = None,
-        before: Annotated[str | None, Query(description="Only items in front of this id.", max_length=40)] = None,
+        after: Annotated[
+            str | None, Query(description="Only items behind this id.", max_length=40, json_schema_extra=form)
+        ] = None,
+        before: Annotated[
+            str | None, Query(description="Only items in front of this id.", max_length=40, json_schema_extra=form)
+        ] = None,
         order: Annotated[Literal["asc", "desc"], Query(description="`desc` = newest first.")] = "desc",
     ) -> Page:
         errors = [

@@ -1,6 +1,6 @@
 """RFC 9457 problem documents for everything that can go wrong at the HTTP door. It knows no room."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -8,6 +8,7 @@ import orjson
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.exc import DataError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -266,19 +267,41 @@ _HTTP_CODES: Final = {
 def _of_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  for the type checker; registered for this class
     detail, hint = str(error.detail), ""
+    headers = dict(error.headers or {})
     if error.status_code == 404:
         detail, hint = f"There is nothing at {request.url.path}.", "Every path is listed in /docs."
     elif error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "")
+        allowed = ", ".join(sorted(methods_at(request)))
         detail, hint = f"{request.url.path} does not take {request.method}.", f"It takes: {allowed}."
+        headers["Allow"] = allowed
     return _answer(
         request,
         error.status_code,
         _HTTP_CODES.get(error.status_code, "http_error"),
         detail,
         hint=hint,
-        headers=error.headers,
+        headers=headers,
     )
+
+
+def methods_at(request: Request) -> set[str]:
+    """Every method that some route at the request's path takes; the router itself names the first route's only."""
+    return {
+        method
+        for route in api_routes(request.app.router.routes)
+        if route.path_regex.match(request.scope["path"])
+        for method in route.methods or ()
+    }
+
+
+def api_routes(routes: Any) -> Iterator[APIRoute]:
+    """Every API route, those of included routers too."""
+    for route in routes:
+        if isinstance(route, APIRoute):
+            yield route
+        inner = getattr(route, "original_router", None)
+        if inner is not None:
+            yield from api_routes(inner.routes)
 
 
 def _of_validation_error(request: Request, error: Exception) -> Response:

@@ -147,6 +147,13 @@ def test_an_unknown_path_and_a_wrong_method_are_problems_too(web):
     assert wrong.headers["allow"] == "GET"
 
 
+def test_a_wrong_method_is_told_every_right_one(web):
+    assert web.put("/v1/projects").headers["allow"] == "GET, POST"
+    assert web.put("/v1/projects/x").headers["allow"] == "DELETE, GET, PATCH"
+    assert web.post("/healthz").headers["allow"] == "GET"
+    assert web.post("/docs").headers["allow"] == "GET"
+
+
 def test_each_wrong_member_is_named_by_a_json_pointer(web):
     body = {"name": "-", "lines": [{"count": 1}, {"count": 0, "odd~/one": 1}], "unknown": 1}
     problem = _problem(web.post("/t/body", json=body), 422, "invalid_request")

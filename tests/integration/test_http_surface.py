@@ -1,19 +1,26 @@
 """What holds for every route there is, read from the OpenAPI document itself."""
 
 import re
+import socket
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import orjson
 import pytest
 from fastapi import APIRouter, Request
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from psycopg import sql
 from sqlalchemy import text
+from sqlalchemy.engine import make_url
 from starlette.testclient import TestClient
 
+from app.access.secrets import new_secret
 from app.http.docs import STATIC
+from app.http.health import _newest_migration
 from app.kit.measures import Measure
 from app.main import ROUTERS, create_app
+from app.settings import Settings
 
 _OPEN = {"/healthz", "/readyz", "/metrics"}
 """For machines that watch; they tell nothing of anybody's data."""
@@ -23,8 +30,6 @@ _METHODS = ("get", "put", "post", "patch", "delete")
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
     """The document needs neither a database nor settings."""
-    from app.bootstrap import Settings
-
     built: dict[str, Any] = create_app(Settings(_env_file=None), _NoBench()).openapi()  # type: ignore[arg-type]
     return built
 
@@ -91,13 +96,16 @@ def test_every_body_is_typed_and_has_an_example(document):
             or (items and resolve(items).get("examples"))
         )
 
+    bare = []
     for path, method, operation in _operations(document):
         bodies = [operation["requestBody"]] if "requestBody" in operation else []
         bodies += [answer for status, answer in operation["responses"].items() if status[0] == "2"]
         for body in bodies:
             for name, media in body.get("content", {}).items():
                 assert media.get("schema"), (method, path, name)
-                assert has_example(media), (method, path, name)
+                if name == "application/json" and not has_example(media):
+                    bare.append((method, path, media["schema"]))
+    assert bare == []
 
 
 def test_lists_in_generated_clients_have_speaking_names(document):
@@ -242,23 +250,14 @@ def test_the_process_is_alive_without_a_database(settings, postgres, bench):
     assert ready.status_code == 503
     assert ready.headers["retry-after"]
     assert {check["name"]: check["ok"] for check in ready.json()["checks"]}["database"] is False
-    refused = web.get("/v1/events", headers={"Authorization": "Bearer " + _well_formed()})
+    refused = web.get("/v1/events", headers={"Authorization": "Bearer " + new_secret().secret})
     assert refused.status_code == 503
     assert refused.json()["code"] == "database_unavailable"
     assert refused.headers["retry-after"]
     assert "kitae_database_up 0.0" in web.get("/metrics").text
 
 
-def _well_formed() -> str:
-    from app.access.secrets import new_secret
-
-    return new_secret().secret
-
-
 def _take_the_database_away(settings, postgres, bench) -> None:
-    from psycopg import sql
-    from sqlalchemy.engine import make_url
-
     name = make_url(settings.database_url.get_secret_value()).database
     bench.sessions.kw["bind"].dispose()
     postgres.run(sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS false").format(sql.Identifier(name)))
@@ -282,9 +281,7 @@ def test_readiness_knows_an_old_schema(client, bench):
         work.session.execute(text("CREATE TABLE IF NOT EXISTS alembic_version (version_num varchar(32))"))
         work.session.execute(text("DELETE FROM alembic_version"))
         work.session.execute(text("INSERT INTO alembic_version VALUES ('older')"))
-    from app.http.health import MIGRATIONS
-
-    wanted = 503 if (MIGRATIONS / "env.py").exists() else 200
+    wanted = 200 if _newest_migration() is None else 503
     assert client.get("/readyz").status_code == wanted
 
 
@@ -317,9 +314,6 @@ def test_requests_are_counted_by_route_and_not_by_path(client):
 
 
 def test_a_request_to_a_socket_that_is_no_http_is_answered_and_forgotten(live_url):
-    import socket
-    from urllib.parse import urlsplit
-
     where = urlsplit(live_url)
     for junk in (
         b"\x00\x01\x02\r\n\r\n",
