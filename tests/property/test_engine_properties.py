@@ -70,7 +70,7 @@ lines = (
 files = st.lists(lines, max_size=8).map(b"\n".join) | st.binary(max_size=200)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(files, st.integers(1, 64))
 @example(b"\xff\xfe\0\0", 1)
 @example(b"\xef\xbb", 1)
