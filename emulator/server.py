@@ -69,10 +69,17 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
     return refuse(form_of(request.url.path), Refusal(400, "invalidPayload", f"The request is not valid: {error}"))
 
 
+async def _on_fault(request: Request, _error: Exception) -> Response:
+    """A fault of the emulator itself; the server logs it."""
+    message = "The emulator failed on this request. Its log says why."
+    return refuse(form_of(request.url.path), Refusal(500, "internalFailure", message))
+
+
 _HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {
     Refusal: _on_refusal,
     HTTPException: _on_http,
     RequestValidationError: _on_invalid,
+    Exception: _on_fault,
 }
 
 

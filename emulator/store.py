@@ -24,9 +24,18 @@ class Store:
         self.directory = Path(tempfile.mkdtemp(prefix="emulator-")) if directory is None else directory
         self.blobs = self.directory / "blobs"
         self.blobs.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(self.directory / "emulator.sqlite", check_same_thread=False)
+        self._db = sqlite3.connect(self.directory / "emulator.sqlite", check_same_thread=False, timeout=1)
+        try:
+            self._open()
+        except sqlite3.OperationalError as error:
+            raise RuntimeError(
+                f"{self.directory} cannot be used: {error}. Is another emulator using it?"
+            ) from error
+
+    def _open(self) -> None:
         self._db.executescript(
             """
+            pragma locking_mode = exclusive;
             pragma journal_mode = wal;
             pragma synchronous = off;
             create table if not exists document (kind text, key text, body text, primary key (kind, key));

@@ -46,6 +46,18 @@ def test_clear_forgets_documents_and_bytes(tmp_path: Path):
     store.close()
 
 
+def test_a_directory_serves_one_store_at_a_time(tmp_path: Path):
+    first = Store(tmp_path)
+    first.put("job", "a", 1)
+    first.commit()
+    with pytest.raises(RuntimeError, match="another emulator"):
+        Store(tmp_path)
+    first.close()
+    again = Store(tmp_path)
+    assert dict(again.all("job")) == {"a": 1}
+    again.close()
+
+
 def test_a_temporary_store_leaves_nothing():
     store = Store(None)
     directory = store.directory
