@@ -1,0 +1,316 @@
+"""`kitae datasets …`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from app.cli import words
+from app.cli.exits import Exit, Told
+from app.cli.options import Json, Wait, pair
+
+if TYPE_CHECKING:
+    from app.datasets.schemas import FindingRead, VersionRead
+
+group = typer.Typer(no_args_is_help=True, help="Datasets and their versions; `check` works offline.")
+
+Version = Annotated[str, typer.Argument(help="A version: travel@3, or travel for its newest ready one.")]
+File = Annotated[
+    Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="Chat examples, JSON Lines.")
+]
+TrainingType = Annotated[str, typer.Option(help="Standard, GlobalStandard, DataZoneStandard or developerTier.")]
+Model = Annotated[str | None, typer.Option(help="Base model whose limits and tokenizer the check uses.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    app.add_typer(group, name="datasets")
+
+
+@group.command()
+def create(
+    name: str,
+    *,
+    description: Annotated[str, typer.Option(help="What it is, in a line or two.")] = "",
+    label: Annotated[list[str] | None, typer.Option(help="name=value, up to 16.")] = None,
+    json_: Json = False,
+) -> None:
+    """Name a dataset; `upload` gives it content."""
+    from app.cli.door import connect
+    from app.datasets.schemas import DatasetCreate
+
+    labels = dict(pair(text, "label") for text in label or [])
+    with connect() as client:
+        made = client.datasets.create(DatasetCreate(name=name, description=description, labels=labels))
+    if json_:
+        words.put_json(made)
+    else:
+        words.done(f"{made.name} is named ({made.id}).")
+
+
+@group.command("list")
+def list_datasets(*, json_: Json = False) -> None:
+    """List datasets, newest first."""
+    from app.cli.door import connect
+
+    with connect() as client:
+        found = list(client.datasets.list())
+    if json_:
+        words.put_json(found)
+        return
+    words.table(
+        ["NAME", "VERSIONS", "METHOD", "CREATED", "ID"],
+        [(item.name, item.version_count, item.method, words.moment(item.created_at), item.id) for item in found],
+        right=["VERSIONS"],
+    )
+
+
+@group.command()
+def show(ref: Version, *, json_: Json = False) -> None:
+    """Show a version with its tokens, or, when `ref` has none yet, the dataset."""
+    from app.cli.door import connect
+    from app.cli.reports import token_facts
+    from app.client import ApiProblem
+
+    with connect() as client:
+        try:
+            version = client.datasets.version(ref)
+        except ApiProblem as problem:
+            if "@" in ref or problem.code != "version_not_found":
+                raise
+            words.put_json(client.datasets.get(ref))
+            return
+        stats = client.datasets.stats(f"{version.dataset}@{version.number}") if version.checked_at else None
+    if json_:
+        words.put_json({"version": version, "stats": stats})
+        return
+    _show(version)
+    if stats is not None:
+        words.facts(token_facts(stats.tokens))
+
+
+def _show(version: "VersionRead") -> None:
+    counts = ", ".join(f"{count} {severity}s" for severity, count in version.findings.items() if count)
+    words.facts(
+        [
+            ("version", f"{version.dataset_name}@{version.number}"),
+            ("id", version.id),
+            ("status", version.status),
+            ("file", version.original_name),
+            ("size", words.megabytes(version.bytes)),
+            ("sha256", version.sha256),
+            ("checked for", version.base_model),
+            ("findings", counts or "none"),
+            ("made from", version.lineage.get("parent")),
+            ("parked", version.parked_reason),
+            ("created", words.moment(version.created_at)),
+            ("examples", version.examples),
+        ]
+    )
+
+
+@group.command()
+def upload(
+    name: str,
+    file: File,
+    *,
+    model: Model = None,
+    create_: Annotated[bool, typer.Option("--create", help="Name the dataset first if there is none.")] = False,
+    wait: Wait = True,
+    json_: Json = False,
+) -> None:
+    """Upload a file as a new version and wait for its check; exit code 4 when it is rejected."""
+    from app.cli.door import connect
+
+    with connect() as client:
+        if create_:
+            from app.cli.work import ensure_dataset
+
+            ensure_dataset(client, name)
+        from app.cli.work import upload as send
+
+        version = send(client, name, file, model=model, wait=wait)
+        found = client.datasets.findings(f"{version.dataset}@{version.number}") if version.checked_at else []
+    if json_:
+        words.put_json({"version": version, "findings": found})
+    else:
+        words.put(f"{version.dataset_name}@{version.number}")
+    _tell_outcome(version, found)
+
+
+def _tell_outcome(version: "VersionRead", found: "list[FindingRead]") -> None:
+    from app.cli import reports
+
+    if version.status == "checking":
+        words.note(f"{version.dataset_name}@{version.number} is being checked.")
+        return
+    reports.findings(found)
+    reports.verdict(version, subject=f"{version.dataset_name}@{version.number}")
+    if version.status == "rejected":
+        raise typer.Exit(Exit.BAD_OUTCOME)
+
+
+@group.command()
+def check(
+    file: File,
+    *,
+    model: Annotated[str, typer.Option(help="Base model whose limits and tokenizer are used.")] = "gpt-4.1-mini",
+    validation: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Validation file, checked too and compared.")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Check a file on this machine, without a service or a key; exit code 4 when Azure would reject it."""
+    from app.cli.offline import check_files
+
+    rejected = check_files(file, validation=validation, model=model, as_json=json_)
+    if rejected:
+        raise typer.Exit(Exit.BAD_OUTCOME)
+
+
+@group.command()
+def findings(
+    ref: Version,
+    *,
+    severity: Annotated[str | None, typer.Option(help="error, warning or note.")] = None,
+    code: Annotated[str | None, typer.Option(help="Only this kind, e.g. over-long-example.")] = None,
+    json_: Json = False,
+) -> None:
+    """What the check of a version found, with lines and remedies."""
+    from app.cli import reports
+    from app.cli.door import connect
+
+    with connect() as client:
+        found = client.datasets.findings(ref, severity=severity, code=code)
+    if json_:
+        words.put_json(found)
+        return
+    reports.findings(found, examples=5, to=words.data_console())
+    if not found:
+        words.done("No findings.")
+
+
+@group.command()
+def preview(ref: Version, *, rows: Annotated[int, typer.Option(min=1, max=3)] = 3) -> None:
+    """The first rows as JSON lines, long texts cut."""
+    import json
+
+    from app.cli.door import connect
+
+    with connect() as client:
+        shown = client.datasets.preview(ref, rows=rows).rows
+    for row in shown:
+        words.put(json.dumps(row, ensure_ascii=False))
+
+
+@group.command()
+def content(
+    ref: Version,
+    *,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write instead of stdout.")] = None,
+) -> None:
+    """Download a version: byte by byte what goes to Azure."""
+    import sys
+
+    from app.cli.door import connect
+
+    with connect() as client:
+        data = client.datasets.content(ref)
+    if output is not None:
+        output.write_bytes(data)
+        words.done(f"{output}: {words.megabytes(len(data))}")
+    else:
+        sys.stdout.buffer.write(data)
+
+
+@group.command()
+def drop(
+    ref: Version,
+    *,
+    code: Annotated[str | None, typer.Option(help="All lines of this finding, e.g. over-long-example.")] = None,
+    line: Annotated[list[str] | None, typer.Option(help="A line, or a range such as 3-9; may be repeated.")] = None,
+    wait: Wait = True,
+    json_: Json = False,
+) -> None:
+    """Make a new version without some lines."""
+    from app.cli.door import connect
+    from app.cli.waiting import checked
+
+    ranges = [_range(text) for text in line or []]
+    if code is None and not ranges:
+        raise Told("Nothing to drop.", hint="Name a finding with --code, or lines with --line.", code=Exit.USAGE)
+    with connect() as client:
+        version = client.datasets.drop(ref, code=code, lines=ranges)
+        if wait:
+            version = checked(client, version)
+        found = client.datasets.findings(f"{version.dataset}@{version.number}") if version.checked_at else []
+    if json_:
+        words.put_json({"version": version, "findings": found})
+    else:
+        words.put(f"{version.dataset_name}@{version.number}")
+    _tell_outcome(version, found)
+
+
+def _range(text: str) -> tuple[int, int]:
+    first, _, last = text.partition("-")
+    if not first.isdigit() or (last and not last.isdigit()):
+        raise typer.BadParameter(f"{text!r} is no line and no range such as 3-9")
+    return int(first), int(last or first)
+
+
+@group.command()
+def compare(training: Version, validation: Version, *, json_: Json = False) -> None:
+    """Find examples that stand in both versions; exit code 4 when there are some."""
+    from app.cli import reports
+    from app.cli.door import connect
+
+    with connect() as client:
+        found = client.datasets.compare(training, validation)
+    if json_:
+        words.put_json(found)
+    elif found.finding is None:
+        words.done("They share no example.")
+    else:
+        reports.findings([found.finding], to=words.data_console())
+    if found.finding is not None:
+        raise typer.Exit(Exit.BAD_OUTCOME)
+
+
+@group.command()
+def estimate(
+    ref: Version,
+    *,
+    model: Annotated[str | None, typer.Option(help="Base model; left out: the one it was checked for.")] = None,
+    training_type: Annotated[
+        str, typer.Option(help="Standard, GlobalStandard or developerTier.")
+    ] = "GlobalStandard",
+    epochs: Annotated[int | None, typer.Option(min=1, max=50)] = None,
+    json_: Json = False,
+) -> None:
+    """What training on a version may cost."""
+    from app.cli import reports
+    from app.cli.door import connect
+    from app.datasets.schemas import EstimateRequest
+
+    wanted = EstimateRequest.model_validate(
+        {"training_type": training_type}
+        | ({"model": model} if model else {})
+        | ({"n_epochs": epochs} if epochs else {})
+    )
+    with connect() as client:
+        found = client.datasets.estimate(ref, wanted)
+    if json_:
+        words.put_json(found)
+        return
+    words.put(reports.cost(found))
+    for warning in found.warnings:
+        words.warn(warning)
+
+
+@group.command()
+def archive(name: str) -> None:
+    """Hide a dataset; its versions stay, because jobs and models point at them."""
+    from app.cli.door import connect
+
+    with connect() as client:
+        client.datasets.archive(name)
+    words.done(f"{name} is archived.")

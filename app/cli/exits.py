@@ -1,0 +1,34 @@
+"""Exit codes of `kitae`, as scripts see them."""
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """What the process says at its end."""
+
+    OK = 0
+    """Done as asked."""
+    PROBLEM = 1
+    """The service refused, or something went wrong; stderr says what and what to do."""
+    USAGE = 2
+    """The command line itself was wrong."""
+    UNREACHABLE = 3
+    """No service answers at the URL."""
+    BAD_OUTCOME = 4
+    """All went as it should, and the outcome is bad: a rejected dataset, a failed job, a failed check."""
+    INTERRUPTED = 130
+    """Ctrl-C."""
+
+
+class Told(Exception):
+    """End with this exit code after telling why.
+
+    Attributes:
+        hint: what to do about it.
+    """
+
+    def __init__(self, reason: str, *, hint: str = "", code: Exit = Exit.PROBLEM) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.hint = hint
+        self.code = code

@@ -1,0 +1,386 @@
+"""`kitae jobs …`: plan, train, watch, judge."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from app.cli import words
+from app.cli.exits import Exit
+from app.cli.options import Json, Limit, Wait, pair
+
+if TYPE_CHECKING:
+    from app.jobs.schemas import JobCreate, JobRead
+
+group = typer.Typer(no_args_is_help=True, help="Fine-tuning jobs.")
+
+Job = Annotated[str, typer.Argument(help="A job's id.")]
+
+Training = Annotated[str, typer.Argument(help="Dataset version to train on: travel@3, or travel.")]
+Connection = Annotated[str, typer.Option("--connection", "-c", help="Azure OpenAI resource, by name or id.")]
+BaseModel = Annotated[str, typer.Option("--model", "-m", help="Base model.")]
+Validation = Annotated[str | None, typer.Option("--validation", "-v", help="Dataset version to validate on.")]
+Goal = Annotated[
+    str | None, typer.Option(help="balanced, fast, quality, low_overfit or reproducible: chooses for you.")
+]
+Epochs = Annotated[int | None, typer.Option(min=1, max=50)]
+BatchSize = Annotated[int | None, typer.Option(min=1, max=256)]
+Rate = Annotated[float | None, typer.Option(help="Learning rate multiplier, above 0 up to 10.")]
+TrainingType = Annotated[
+    str | None, typer.Option(help="Standard, GlobalStandard, DataZoneStandard or developerTier.")
+]
+Suffix = Annotated[str | None, typer.Option(help="Becomes part of the model's name at Azure.")]
+Seed = Annotated[int | None, typer.Option(min=0)]
+MaxCost = Annotated[float | None, typer.Option(help="Refuse if it is expected to cost more, in USD.")]
+Metadata = Annotated[list[str] | None, typer.Option(help="name=value, up to 8; goes to Azure too.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    app.add_typer(group, name="jobs")
+
+
+def _wanted(
+    *,
+    training: str,
+    connection: str,
+    model: str,
+    hyperparameters: dict[str, Any],
+    metadata: list[str] | None,
+    **optional: Any,
+) -> "JobCreate":
+    """Only what was given: the service chooses the rest."""
+    from app.jobs.schemas import JobCreate
+
+    body: dict[str, Any] = {"training": training, "connection": connection, "model": model}
+    body |= {name: value for name, value in optional.items() if value is not None}
+    chosen = {name: value for name, value in hyperparameters.items() if value is not None}
+    if chosen:
+        body["hyperparameters"] = chosen
+    if metadata:
+        body["metadata"] = dict(pair(text, "metadata") for text in metadata)
+    return JobCreate.model_validate(body)
+
+
+@group.command()
+def plan(  # noqa: PLR0913  each is a choice about the training
+    training: Training,
+    *,
+    connection: Connection = "emulator",
+    model: BaseModel = "gpt-4.1-mini",
+    validation: Validation = None,
+    goal: Goal = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    learning_rate: Rate = None,
+    training_type: TrainingType = None,
+    suffix: Suffix = None,
+    seed: Seed = None,
+    max_cost: MaxCost = None,
+    metadata: Metadata = None,
+    json_: Json = False,
+) -> None:
+    """Show what a job would be, with every check and its cost; exit code 4 when it would be refused."""
+    from app.cli import reports
+    from app.cli.door import connect
+
+    wanted = _wanted(
+        training=training,
+        connection=connection,
+        model=model,
+        validation=validation,
+        goal=goal,
+        hyperparameters={"n_epochs": epochs, "batch_size": batch_size, "learning_rate_multiplier": learning_rate},
+        training_type=training_type,
+        suffix=suffix,
+        seed=seed,
+        max_cost_usd=max_cost,
+        metadata=metadata,
+    )
+    with connect() as client:
+        planned = client.jobs.plan(wanted)
+    if json_:
+        words.put_json(planned)
+    else:
+        reports.plan(planned, to=words.data_console())
+    if not planned.ok:
+        raise typer.Exit(Exit.BAD_OUTCOME)
+
+
+@group.command()
+def create(  # noqa: PLR0913  as for plan
+    training: Training,
+    *,
+    connection: Connection = "emulator",
+    model: BaseModel = "gpt-4.1-mini",
+    validation: Validation = None,
+    goal: Goal = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    learning_rate: Rate = None,
+    training_type: TrainingType = None,
+    suffix: Suffix = None,
+    seed: Seed = None,
+    max_cost: MaxCost = None,
+    metadata: Metadata = None,
+    wait: Wait = False,
+    json_: Json = False,
+) -> None:
+    """Train a model. Spends money; `plan` tells how much. With --wait, exit code 4 when it does not succeed."""
+    from app.cli import reports
+    from app.cli.door import connect
+    from app.cli.waiting import trained
+
+    wanted = _wanted(
+        training=training,
+        connection=connection,
+        model=model,
+        validation=validation,
+        goal=goal,
+        hyperparameters={"n_epochs": epochs, "batch_size": batch_size, "learning_rate_multiplier": learning_rate},
+        training_type=training_type,
+        suffix=suffix,
+        seed=seed,
+        max_cost_usd=max_cost,
+        metadata=metadata,
+    )
+    with connect() as client:
+        job = client.jobs.create(wanted)
+        if wait:
+            words.note(f"{job.id} is on its way; `kitae jobs watch {job.id}` takes it up again after Ctrl-C.")
+            job = trained(client, job)
+    if json_:
+        words.put_json(job)
+    else:
+        words.put(job.id)
+    if wait:
+        reports.job_end(job)
+        _exit_for(job)
+
+
+def _exit_for(job: "JobRead") -> None:
+    if job.status != "succeeded":
+        raise typer.Exit(Exit.BAD_OUTCOME)
+
+
+@group.command("list")
+def list_jobs(
+    *,
+    status: Annotated[str | None, typer.Option(help="Only jobs in this status.")] = None,
+    connection: Annotated[str | None, typer.Option(help="Only jobs of this connection.")] = None,
+    limit: Limit = 20,
+    json_: Json = False,
+) -> None:
+    """List jobs, newest first."""
+    from app.cli.door import connect
+
+    with connect() as client:
+        found = list(client.jobs.list(status=status, connection=connection, limit=limit))
+    if json_:
+        words.put_json(found)
+        return
+    words.table(
+        ["ID", "STATUS", "MODEL", "SUFFIX", "COST USD", "CREATED"],
+        [
+            (
+                job.id,
+                f"{job.status} (parked)" if job.parked_reason else job.status,
+                job.base_model,
+                job.suffix,
+                job.cost_usd if job.cost_usd is not None else job.expected_cost_usd,
+                words.moment(job.created_at),
+            )
+            for job in found
+        ],
+        right=["COST USD"],
+    )
+
+
+@group.command()
+def show(job: Job, *, json_: Json = False) -> None:
+    """Show a job."""
+    from app.cli.door import connect
+
+    with connect() as client:
+        found = client.jobs.get(job)
+    if json_:
+        words.put_json(found)
+        return
+    chosen = ", ".join(f"{name} {value}" for name, value in found.hyperparameters.items() if value is not None)
+    words.facts(
+        [
+            ("id", found.id),
+            ("status", found.status),
+            ("at Azure", f"{found.remote_id} ({found.remote_status})" if found.remote_id else None),
+            ("base model", found.base_model),
+            ("training", found.training),
+            ("validation", found.validation),
+            ("hyperparameters", chosen or "chosen by Azure"),
+            ("model", found.fine_tuned_model),
+            ("trained tokens", found.trained_tokens),
+            ("expected", f"${found.expected_cost_usd}" if found.expected_cost_usd is not None else None),
+            ("cost", f"${found.cost_usd}" if found.cost_usd is not None else None),
+            ("created", words.moment(found.created_at)),
+            ("finished", words.moment(found.finished_at)),
+            ("error", (found.error or {}).get("message")),
+            ("parked", found.parked_reason),
+        ]
+    )
+
+
+@group.command()
+def watch(job: Job, *, json_: Json = False) -> None:
+    """Follow a job until it has ended; exit code 4 when it does not succeed."""
+    from app.cli import reports
+    from app.cli.door import connect
+    from app.cli.waiting import trained
+
+    with connect() as client:
+        found = trained(client, client.jobs.get(job))
+    if json_:
+        words.put_json(found)
+    reports.job_end(found)
+    _exit_for(found)
+
+
+@group.command()
+def events(
+    job: Job,
+    *,
+    remote: Annotated[bool, typer.Option("--remote", help="Azure's own job events instead of our log.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
+    limit: Limit = 50,
+    json_: Json = False,
+) -> None:
+    """What happened to a job, oldest first."""
+    from app.cli.door import connect
+    from app.cli.events import put_event
+
+    with connect() as client:
+        if remote:
+            for told in reversed(list(client.jobs.remote_events(job, limit=limit))):
+                if json_:
+                    words.put_json(told)
+                else:
+                    words.put(f"{words.moment(told.created_at)}  {told.level:<5}  {told.message}")
+            return
+        if follow:
+            for event in client.events.follow(job=job):
+                put_event(event, as_json=json_)
+            return
+        for event in reversed(list(client.jobs.events(job, limit=limit))):
+            put_event(event, as_json=json_)
+
+
+@group.command()
+def checkpoints(job: Job, *, json_: Json = False) -> None:
+    """Deployable states of a training, oldest first."""
+    from app.cli.door import connect
+
+    with connect() as client:
+        found = client.jobs.checkpoints(job)
+    if json_:
+        words.put_json(found)
+        return
+    rows = [
+        (item.step, item.metrics.get("full_valid_loss", item.metrics.get("valid_loss")), item.model_name)
+        for item in found
+    ]
+    words.table(["STEP", "VALIDATION LOSS", "MODEL"], rows, right=["STEP", "VALIDATION LOSS"])
+
+
+@group.command()
+def metrics(
+    job: Job,
+    *,
+    csv: Annotated[bool, typer.Option("--csv", help="Azure's results file, byte by byte.")] = False,
+    json_: Json = False,
+) -> None:
+    """The measured series of a training."""
+    import sys
+
+    from app.cli.door import connect
+
+    with connect() as client:
+        if csv:
+            sys.stdout.buffer.write(client.jobs.results_csv(job))
+            return
+        found = client.jobs.metrics(job)
+    if json_:
+        words.put_json(found)
+        return
+    names = list(found.series)
+    rows = [
+        (step, *(_number(found.series[name][index]) for name in names)) for index, step in enumerate(found.steps)
+    ]
+    words.table(["STEP", *names], rows, right=["STEP", *names])
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+@group.command()
+def analysis(job: Job, *, json_: Json = False) -> None:
+    """What the curve says, and what to do next."""
+    from app.cli import reports
+    from app.cli.door import connect
+
+    with connect() as client:
+        found = client.jobs.analysis(job)
+    if json_:
+        words.put_json(found)
+    else:
+        reports.analysis(found.analysis, to=words.data_console())
+
+
+@group.command()
+def chart(
+    job: Job,
+    *,
+    svg: Annotated[Path | None, typer.Option(help="Write the picture as SVG to this file instead.")] = None,
+) -> None:
+    """The loss curve, drawn in the terminal."""
+    from app.cli import reports
+    from app.cli.door import connect
+
+    with connect() as client:
+        if svg is not None:
+            svg.write_bytes(client.jobs.chart_svg(job))
+            words.done(f"{svg}")
+            return
+        reports.curve(client.jobs.metrics(job), to=words.data_console())
+
+
+@group.command()
+def cancel(job: Job, *, json_: Json = False) -> None:
+    """Ask for a job to end. Possible at any moment."""
+    _act(job, "cancel", json_=json_)
+
+
+@group.command()
+def pause(job: Job, *, json_: Json = False) -> None:
+    """Ask for a running training to pause."""
+    _act(job, "pause", json_=json_)
+
+
+@group.command()
+def resume(job: Job, *, json_: Json = False) -> None:
+    """Ask for a paused training to go on."""
+    _act(job, "resume", json_=json_)
+
+
+@group.command()
+def retry(job: Job, *, json_: Json = False) -> None:
+    """Look again at a parked job. Nothing is sent to Azure twice."""
+    _act(job, "retry", json_=json_)
+
+
+def _act(job: str, verb: Literal["cancel", "pause", "resume", "retry"], *, json_: bool) -> None:
+    from app.cli.door import connect
+
+    with connect() as client:
+        found = client.jobs.act(job, verb)
+    if json_:
+        words.put_json(found)
+    else:
+        words.done(f"{verb} asked for; {found.id} is {found.status}.")

@@ -1,0 +1,17 @@
+"""Options that many commands share, and what several of them do alike."""
+
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Data as JSON on stdout.")]
+Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="Most rows.")]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is done.")]
+
+
+def pair(text: str, what: str) -> tuple[str, str]:
+    """`name=value` as two texts."""
+    name, found, value = text.partition("=")
+    if not found or not name:
+        raise typer.BadParameter(f"{text!r} is no {what}; write name=value")
+    return name, value

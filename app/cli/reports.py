@@ -1,0 +1,167 @@
+"""Checks, plans, analyses and curves as a person reads them. Words only; it asks nobody for anything."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from app.cli import words
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rich.console import Console
+
+    from app.costs.schemas import CostEstimate
+    from app.datasets.schemas import FindingRead, VersionRead
+    from app.jobs.schemas import JobPlan, JobRead, Metrics
+
+MARKS: Final = {"error": ("✗", "red"), "warning": ("!", "yellow"), "note": ("·", "dim"), "ok": ("✓", "green")}
+INDENT: Final = "    "
+SIDE_BY_SIDE_COLUMNS: Final = 40
+"""Narrower columns of prose are no longer easy to read."""
+
+
+def findings(found: Sequence[FindingRead], *, examples: int = 2, to: Console | None = None) -> None:
+    """Each with its lines, what it is, and what to do. `to` the data's console where this is what was asked for."""
+    from rich.text import Text
+
+    console = to or words.word_console()
+    for item in found:
+        mark, style = MARKS[item.severity]
+        where = words.lines_in_words(item.lines, more=item.more_ranges)
+        title = Text.assemble((f"{mark} ", style), (item.code, f"bold {style}"), f"  {where}")
+        title.rstrip()
+        console.print(title, soft_wrap=True)
+        words.say(f"{INDENT}{item.message}", to=console)
+        for example in item.examples[:examples]:
+            words.say(f"{INDENT}  {example}", style="dim", to=console)
+        if item.remedy:
+            words.say(f"{INDENT}→ {item.remedy}", to=console)
+
+
+def verdict(version: VersionRead, *, subject: str) -> None:
+    """One line: what became of the check."""
+    if version.status == "rejected":
+        words.error(f"{subject} was rejected: Azure would refuse it.")
+        return
+    size = words.megabytes(version.bytes)
+    words.done(f"{subject} is ready: {version.examples or 0:,} examples, {version.tokens or 0:,} tokens, {size}")
+
+
+def token_facts(tokens: Mapping[str, Any]) -> list[tuple[str, object]]:
+    """How many tokens, and how they are spread."""
+    by_role = ", ".join(f"{role} {count:,}" for role, count in (tokens.get("by_role") or {}).items())
+    spread = (
+        f"{tokens['per_example_min']:,} shortest · {tokens['per_example_p50']:,} median · "
+        f"{tokens['per_example_p95']:,} 95th percentile · {tokens['per_example_max']:,} longest"
+    )
+    return [
+        ("tokens", f"{tokens['total']:,} ({tokens['trained']:,} of them answers that are learned)"),
+        ("an example", spread),
+        ("by role", by_role),
+        ("counted with", tokens["tokenizer"]),
+        ("estimated", "; ".join(tokens.get("estimated") or ())),
+    ]
+
+
+def plan(planned: JobPlan, *, to: Console | None = None) -> None:
+    """Every check, then the cost."""
+    console = to or words.word_console()
+    for item in planned.checks:
+        mark, style = MARKS[item.verdict]
+        words.marked(mark, style, item.detail, to=console)
+        if item.remedy and item.verdict != "ok":
+            words.say(f"{INDENT}→ {item.remedy}", to=console)
+    if planned.estimate is not None:
+        words.say(f"  cost: {cost(planned.estimate)}", to=console)
+
+
+def cost(estimate: CostEstimate) -> str:
+    """A range of money with where it comes from."""
+    if estimate.expected_usd is None:
+        return "not known: there is no price for this training in the catalogue"
+    spread = (
+        "" if estimate.low_usd == estimate.high_usd else f" (${estimate.low_usd:.4f} to ${estimate.high_usd:.4f})"
+    )
+    per = f"${estimate.price_usd_per_million_tokens:.2f} per million tokens"
+    return (
+        f"${estimate.expected_usd:.4f}{spread} expected; {estimate.tokens:,} tokens × {estimate.epochs_expected} "
+        f"epochs at {per}, {estimate.price_source}"
+    )
+
+
+def analysis(told: Mapping[str, Any], *, to: Console | None = None) -> None:
+    """The verdict, what it rests on, what to do next."""
+    from rich.text import Text
+
+    console = to or words.word_console()
+    style = {"converging": "green", "too_short": "dim"}.get(told["verdict"], "yellow")
+    word = told["verdict"].replace("_", "-")
+    headline = Text.assemble((word, f"bold {style}"), ": ", words.clean(told["headline"]))
+    console.print(headline, soft_wrap=True)
+    for item in told["evidence"]:
+        words.say(f"  · {item['text']}", to=console)
+    if told["best_reason"]:
+        words.say(f"  ▲ {told['best_reason']}", to=console)
+    for item in told["advice"]:
+        words.say(f"  → {item['action']} {item['why']}".rstrip(), to=console)
+
+
+def curve(metrics: Metrics, *, to: Console | None = None, width: int | None = None, height: int = 14) -> None:
+    """The loss, drawn in the terminal."""
+    from app.jobs.analysis import chart_terminal, results_from_events
+
+    console = to or words.word_console()
+    rows = [
+        {"step": step, **{name: values[index] for name, values in metrics.series.items()}}
+        for index, step in enumerate(metrics.steps)
+    ]
+    colour = console.is_terminal and not console.no_color
+    columns = min(width or (console.width if console.is_terminal else 72), 100)
+    console.file.write(
+        chart_terminal(results_from_events(rows), width=columns, height=height, colour=colour) + "\n"
+    )
+
+
+def newest(metrics: Metrics, name: str) -> float | None:
+    """The last value that was measured."""
+    return next((value for value in reversed(metrics.series.get(name, [])) if value is not None), None)
+
+
+def first(metrics: Metrics, name: str) -> float | None:
+    return next((value for value in metrics.series.get(name, []) if value is not None), None)
+
+
+def job_end(job: JobRead) -> None:
+    """What became of a job."""
+    if job.status == "succeeded":
+        words.done(f"{job.id} succeeded: {job.fine_tuned_model}")
+        return
+    reason = (job.error or {}).get("message") or job.parked_reason or ""
+    words.error(f"{job.id} is {job.status}" + (f": {reason}" if reason else ""))
+    hint = (job.error or {}).get("hint") or (job.last_error or {}).get("hint")
+    if hint:
+        words.say(f"hint: {hint}", style="cyan")
+
+
+def side_by_side(
+    names: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], *, to: Console | None = None
+) -> None:
+    """Each question with its answers in columns; below one another where there is no room for columns."""
+    from rich.table import Table
+    from rich.text import Text
+
+    console = to or words.word_console()
+    wide = console.is_terminal and console.width >= SIDE_BY_SIDE_COLUMNS * len(names)
+    for question, answers in rows:
+        console.print()
+        console.print(Text.assemble(("? ", "bold"), (words.clean(question), "bold")), soft_wrap=not wide)
+        if wide:
+            grid = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), expand=True, header_style="dim")
+            for name in names:
+                grid.add_column(Text(words.clean(name)), ratio=1, overflow="fold")
+            grid.add_row(*[Text(words.clean(answer)) for answer in answers])
+            console.print(grid)
+            continue
+        for name, answer in zip(names, answers, strict=True):
+            console.print(Text.assemble((f"  {words.clean(name)}: ", "dim"), words.clean(answer)), soft_wrap=True)

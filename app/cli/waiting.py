@@ -1,0 +1,102 @@
+"""Waits for long work and shows it: checks, trainings with their loss, deployments that warm up."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from app.cli import words
+
+if TYPE_CHECKING:
+    from app.client import Client
+    from app.datasets.schemas import VersionRead
+    from app.deployments.schemas import ComparisonDetail, DeploymentRead
+    from app.jobs.schemas import JobRead
+
+LOOK_SECONDS: Final = 0.4
+"""Between two looks at something that is under way; a look is one row by its key."""
+SLOW_LOOK_SECONDS: Final = 2.0
+"""After a minute nothing is about to end in the next moment."""
+PATIENT_AFTER_SECONDS: Final = 60.0
+
+JOB_ENDS: Final = frozenset({"succeeded", "failed", "cancelled"})
+DEPLOYMENT_ENDS: Final = frozenset({"ready", "failed", "deleted", "expired", "removed_by_azure"})
+
+
+class Pauses:
+    """Short at first, longer for what takes long."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    def wait(self) -> None:
+        patient = time.monotonic() - self._began > PATIENT_AFTER_SECONDS
+        time.sleep(SLOW_LOOK_SECONDS if patient else LOOK_SECONDS)
+
+
+def checked(client: Client, version: VersionRead) -> VersionRead:
+    """The version once its check has ended, or is parked."""
+    pauses = Pauses()
+    ref = f"{version.dataset}@{version.number}"
+    with words.progress(
+        f"checking {version.dataset_name}@{version.number}", total=version.bytes, unit="bytes"
+    ) as draw:
+        while version.status == "checking" and version.parked_reason is None:
+            draw(version.checked_bytes, "")
+            pauses.wait()
+            version = client.datasets.version(ref)
+    return version
+
+
+def trained(client: Client, job: JobRead) -> JobRead:
+    """The job once it has ended, is paused or is parked; meanwhile its status and its newest loss."""
+    from app.cli.reports import newest
+
+    pauses = Pauses()
+    with words.progress(f"training {job.id}") as draw:
+        while job.status not in JOB_ENDS and job.status != "paused" and job.parked_reason is None:
+            told = job.status
+            if job.status in {"running", "collecting"}:
+                metrics = client.jobs.metrics(job.id)
+                loss, valid = newest(metrics, "train_loss"), newest(metrics, "valid_loss")
+                told += f" · step {metrics.steps[-1]}" if metrics.steps else ""
+                told += f" · loss {loss:.3f}" if loss is not None else ""
+                told += f" · validation {valid:.3f}" if valid is not None else ""
+            draw(None, told)
+            pauses.wait()
+            job = client.jobs.get(job.id)
+    return job
+
+
+def deployed(client: Client, deployment: DeploymentRead) -> DeploymentRead:
+    """The deployment once it answers, or never will."""
+    pauses = Pauses()
+    with words.progress(f"deploying {deployment.name}") as draw:
+        while deployment.status not in DEPLOYMENT_ENDS and deployment.parked_reason is None:
+            draw(None, deployment.status)
+            pauses.wait()
+            deployment = client.deployments.get(deployment.id)
+    return deployment
+
+
+def deleted(client: Client, deployment: DeploymentRead) -> DeploymentRead:
+    """The deployment once Azure no longer has it."""
+    pauses = Pauses()
+    with words.progress(f"deleting {deployment.name}") as draw:
+        while deployment.status not in DEPLOYMENT_ENDS - {"ready"} and deployment.parked_reason is None:
+            draw(None, deployment.status)
+            pauses.wait()
+            deployment = client.deployments.get(deployment.id)
+    return deployment
+
+
+def compared(client: Client, comparison: ComparisonDetail) -> ComparisonDetail:
+    """The comparison once every candidate has answered, or was given up."""
+    pauses = Pauses()
+    total = comparison.prompts * max(1, len(comparison.candidates))
+    with words.progress("asking", total=total) as draw:
+        while comparison.status == "running" and comparison.parked_reason is None:
+            draw(comparison.answers_recorded, f"{comparison.answers_recorded} of {total} answers")
+            pauses.wait()
+            comparison = client.comparisons.get(comparison.id)
+    return comparison

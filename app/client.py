@@ -1,0 +1,669 @@
+"""The client of Kitae's HTTP API: typed, synchronous, usable as a library; the command line is built on it.
+
+It knows nothing of the service's inside: only the schemas that cross the wire.
+"""
+
+import time
+import urllib.parse
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Final, Literal, Self, TypeVar
+
+import httpx2
+import orjson
+from pydantic import BaseModel, SecretStr, ValidationError
+
+from app.access.schemas import ApiKeyCreate, ApiKeyCreated, ApiKeyRead, ProjectCreate, ProjectPatch, ProjectRead
+from app.connections.schemas import (
+    ConnectionCheck,
+    ConnectionCreate,
+    ConnectionPatch,
+    ConnectionRead,
+    Quota,
+    RemoteModels,
+)
+from app.costs.schemas import BudgetPut, BudgetRead, CostEstimate, CostSummary
+from app.datasets.schemas import (
+    CompareRequest,
+    Comparison,
+    DatasetCreate,
+    DatasetRead,
+    DropOperation,
+    EstimateRequest,
+    FindingList,
+    FindingRead,
+    Preview,
+    Stats,
+    Transform,
+    VersionRead,
+)
+from app.deployments.schemas import (
+    ChatRead,
+    ChatRequest,
+    ComparisonCreate,
+    ComparisonDetail,
+    ComparisonRead,
+    DeploymentCreate,
+    DeploymentPatch,
+    DeploymentRead,
+)
+from app.events.schemas import EventRead
+from app.jobs.schemas import (
+    AnalysisRead,
+    CheckpointList,
+    CheckpointRead,
+    JobCreate,
+    JobEventRead,
+    JobPlan,
+    JobRead,
+    Metrics,
+)
+from app.kit.wire import RequestModel
+from app.models.schemas import BaseModelList, BaseModelRead, ModelDetail, ModelRead
+
+PAGE_ITEMS: Final = 100
+"""Items asked for at once when a whole list is walked; the API answers at most 200."""
+UPLOAD_CHUNK_BYTES: Final = 256 * 1024
+ATTEMPTS: Final = 4
+"""Tries of a request that may be repeated safely."""
+PATIENCE_SECONDS: Final = 30.0
+"""A longer Retry-After is the caller's to wait for, not ours."""
+JSON: Final = "application/json"
+EVENT_STREAM: Final = "text/event-stream"
+
+M = TypeVar("M", bound=BaseModel)
+Progress = Callable[[int, int], None]
+"""Called with (bytes sent, bytes in all)."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldProblem:
+    """One thing that is wrong in a request, and where."""
+
+    code: str
+    detail: str
+    place: str
+    """JSON pointer into the body, or the name of a parameter or header; "" when it is about the whole."""
+
+
+class ApiProblem(Exception):
+    """The service refused; it said why (RFC 9457).
+
+    Attributes:
+        status: HTTP status.
+        code: stable word to match on.
+        detail: what happened, for people.
+        hint: what to do about it, or "".
+        errors: field by field, where that makes sense.
+        remote: Azure's answer verbatim, where it was Azure that refused.
+    """
+
+    def __init__(
+        self, document: Mapping[str, Any], *, status: int, retry_after_seconds: float | None = None
+    ) -> None:
+        self.status = status
+        self.code = str(document["code"])
+        self.detail = str(document["detail"])
+        super().__init__(self.detail)
+        self.hint = str(document.get("hint") or "")
+        self.errors = [_field_problem(item) for item in document.get("errors") or []]
+        self.request_id = str(document.get("request_id") or "")
+        self.remote: Any = document.get("remote")
+        self.retry_after_seconds = retry_after_seconds
+
+
+class Unreachable(Exception):
+    """No answer came from the service, or none that it could have given."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(f"Kitae does not answer at {url}: {reason}")
+        self.url = url
+
+
+class Client:
+    """Kitae over HTTP.
+
+    Requests that cannot do anything twice (reads, deletes, uploads, and POSTs with an Idempotency-Key, which every
+    POST that spends gets) are repeated when the connection breaks or the service asks to come back shortly.
+
+    Raises:
+        ApiProblem: from every method, when the service refuses.
+        Unreachable: from every method, when no answer comes.
+    """
+
+    def __init__(self, base_url: str, key: str, *, timeout_seconds: float = 60.0) -> None:
+        self.base_url = base_url.rstrip("/")
+        self._http = httpx2.Client(
+            base_url=self.base_url,
+            headers={"Authorization": f"Bearer {key}", "Accept": JSON, "User-Agent": "kitae-client"},
+            timeout=httpx2.Timeout(timeout_seconds, connect=5.0),
+            trust_env=not _is_local(self.base_url),
+        )
+        self.projects = Projects(self)
+        self.keys = Keys(self)
+        self.connections = Connections(self)
+        self.datasets = Datasets(self)
+        self.jobs = Jobs(self)
+        self.models = Models(self)
+        self.deployments = Deployments(self)
+        self.comparisons = Comparisons(self)
+        self.costs = Costs(self)
+        self.events = Events(self)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ── requests; also for routes that have no method here ──────────────────
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: BaseModel | Mapping[str, Any] | None = None,
+        params: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+    ) -> httpx2.Response:
+        """One request and its answer, repeated where that is safe."""
+        headers = {}
+        if body is not None:
+            headers["Content-Type"] = JSON
+        if idempotency_key is not None:
+            headers["Idempotency-Key"] = idempotency_key
+        content = orjson.dumps(_plain(body)) if body is not None else None
+        given = {name: value for name, value in (params or {}).items() if value is not None}
+        repeatable = method != "POST" or idempotency_key is not None
+
+        def once() -> httpx2.Response:
+            return self._http.request(method, path, content=content, params=given, headers=headers)
+
+        return self._until_answered(once, repeatable=repeatable)
+
+    def one(self, as_: type[M], method: str, path: str, **request: Any) -> M:
+        """One request whose answer is one thing."""
+        return self.parse(as_, self.send(method, path, **request))
+
+    def pages(
+        self, as_: type[M], path: str, *, limit: int | None = None, **params: str | int | None
+    ) -> Iterator[M]:
+        """All items of a list, page by page; at most `limit`."""
+        after: str | None = None
+        left = limit
+        while left is None or left > 0:
+            size = PAGE_ITEMS if left is None else min(PAGE_ITEMS, left)
+            answer = self.send("GET", path, params={**params, "limit": size, "after": after})
+            page = orjson.loads(answer.content)
+            for item in page["data"]:
+                yield as_.model_validate(item)
+            after = page["last_id"]
+            if not page["has_more"] or after is None:
+                return
+            if left is not None:
+                left -= size
+
+    @contextmanager
+    def streaming(
+        self, method: str, path: str, *, body: BaseModel | None = None, last_event_id: str | None = None
+    ) -> Iterator[Iterator[httpx2.ServerSentEvent]]:
+        """A stream of Server-Sent Events; a silence of a minute, three pings of the service, breaks it."""
+        headers = {"Accept": EVENT_STREAM}
+        if last_event_id is not None:
+            headers["Last-Event-ID"] = last_event_id
+        if body is not None:
+            headers["Content-Type"] = JSON
+        content = orjson.dumps(_plain(body)) if body is not None else None
+        patience = httpx2.Timeout(60.0, connect=5.0)
+        with self._http.stream(method, path, content=content, headers=headers, timeout=patience) as answer:
+            if not answer.is_success:
+                answer.read()
+                raise self._problem(answer)
+            yield iter(httpx2.EventSource(answer))
+
+    def parse(self, as_: type[M], answer: httpx2.Response) -> M:
+        """Raises `Unreachable` when the answer is none that Kitae gives: something else listens there."""
+        try:
+            return as_.model_validate_json(answer.content)
+        except ValidationError as error:
+            raise Unreachable(
+                self.base_url, f"the answer is not Kitae's ({error.error_count()} mismatches)"
+            ) from error
+
+    def _until_answered(self, once: Callable[[], httpx2.Response], *, repeatable: bool) -> httpx2.Response:
+        for attempt in range(1, ATTEMPTS + 1):
+            last = attempt == ATTEMPTS or not repeatable
+            try:
+                answer = once()
+            except httpx2.ConnectError as error:
+                raise Unreachable(self.base_url, str(error)) from error
+            except httpx2.TransportError as error:
+                if last:
+                    raise Unreachable(self.base_url, str(error) or type(error).__name__) from error
+                time.sleep(0.2 * 2**attempt)
+                continue
+            if answer.is_success:
+                return answer
+            problem = self._problem(answer)
+            wait = problem.retry_after_seconds
+            again = answer.status_code in {429, 503} or problem.code == "idempotency_in_progress"
+            if last or not again or wait is None or wait > PATIENCE_SECONDS:
+                raise problem
+            time.sleep(wait)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _problem(self, answer: httpx2.Response) -> ApiProblem:
+        text = answer.headers.get("Retry-After", "")
+        wait = float(text) if text.isdigit() else None
+        try:
+            return ApiProblem(orjson.loads(answer.content), status=answer.status_code, retry_after_seconds=wait)
+        except (ValueError, KeyError, TypeError) as error:
+            reason = f"HTTP {answer.status_code} without a problem document; is this Kitae?"
+            raise Unreachable(self.base_url, reason) from error
+
+
+class Room:
+    """Part of the API that belongs together."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+
+class Projects(Room):
+    """`/v1/projects`."""
+
+    def create(self, name: str) -> ProjectRead:
+        """Only with an operator's key."""
+        return self._client.one(ProjectRead, "POST", "/v1/projects", body=ProjectCreate(name=name))
+
+    def list(self) -> Iterator[ProjectRead]:
+        return self._client.pages(ProjectRead, "/v1/projects")
+
+    def get(self, project: str) -> ProjectRead:
+        return self._client.one(ProjectRead, "GET", f"/v1/projects/{_part(project)}")
+
+    def change(self, project: str, change: ProjectPatch) -> ProjectRead:
+        return self._client.one(ProjectRead, "PATCH", f"/v1/projects/{_part(project)}", body=change)
+
+    def archive(self, project: str) -> None:
+        self._client.send("DELETE", f"/v1/projects/{_part(project)}")
+
+
+class Keys(Room):
+    """`/v1/api-keys`."""
+
+    def create(self, new: ApiKeyCreate) -> ApiKeyCreated:
+        """The answer's `secret` is shown only here."""
+        return self._client.one(ApiKeyCreated, "POST", "/v1/api-keys", body=new)
+
+    def list(self) -> Iterator[ApiKeyRead]:
+        return self._client.pages(ApiKeyRead, "/v1/api-keys")
+
+    def revoke(self, key_id: str) -> None:
+        self._client.send("DELETE", f"/v1/api-keys/{_part(key_id)}")
+
+
+class Connections(Room):
+    """`/v1/connections`: Azure OpenAI resources."""
+
+    def create(self, new: ConnectionCreate) -> ConnectionRead:
+        return self._client.one(ConnectionRead, "POST", "/v1/connections", body=new)
+
+    def list(self) -> Iterator[ConnectionRead]:
+        return self._client.pages(ConnectionRead, "/v1/connections")
+
+    def get(self, connection: str) -> ConnectionRead:
+        return self._client.one(ConnectionRead, "GET", f"/v1/connections/{_part(connection)}")
+
+    def change(self, connection: str, change: ConnectionPatch) -> ConnectionRead:
+        return self._client.one(ConnectionRead, "PATCH", f"/v1/connections/{_part(connection)}", body=change)
+
+    def archive(self, connection: str) -> None:
+        self._client.send("DELETE", f"/v1/connections/{_part(connection)}")
+
+    def check(self, connection: str) -> ConnectionCheck:
+        """What the resource lets us do; nothing is made there."""
+        return self._client.one(ConnectionCheck, "POST", f"/v1/connections/{_part(connection)}/check")
+
+    def quota(self, connection: str) -> Quota:
+        return self._client.one(Quota, "GET", f"/v1/connections/{_part(connection)}/quota")
+
+    def remote_models(self, connection: str) -> RemoteModels:
+        """Azure's own list, live and verbatim."""
+        return self._client.one(RemoteModels, "GET", f"/v1/connections/{_part(connection)}/models")
+
+
+class Datasets(Room):
+    """`/v1/datasets`. A version is named `travel@3`, or `travel` for its newest ready one (else its newest)."""
+
+    def create(self, new: DatasetCreate) -> DatasetRead:
+        return self._client.one(DatasetRead, "POST", "/v1/datasets", body=new)
+
+    def list(self) -> Iterator[DatasetRead]:
+        return self._client.pages(DatasetRead, "/v1/datasets")
+
+    def get(self, dataset: str) -> DatasetRead:
+        return self._client.one(DatasetRead, "GET", f"/v1/datasets/{_part(dataset)}")
+
+    def archive(self, dataset: str) -> None:
+        self._client.send("DELETE", f"/v1/datasets/{_part(dataset)}")
+
+    def upload(
+        self, dataset: str, file: Path, *, model: str | None = None, on_progress: Progress | None = None
+    ) -> VersionRead:
+        """Stream a file; the answer is a version that is being checked. The same bytes again answer the same one.
+
+        Args:
+            model: base model whose limits and tokenizer the check uses.
+        """
+        params = {"filename": _safe_name(file.name)} | ({"model": model} if model else {})
+        total = file.stat().st_size
+
+        def once() -> httpx2.Response:
+            with file.open("rb") as content:
+                return self._client._http.request(  # noqa: SLF001  one module
+                    "PUT",
+                    f"/v1/datasets/{_part(dataset)}/content",
+                    params=params,
+                    content=_chunks(content, total, on_progress),
+                    headers={"Content-Type": "application/jsonl", "Content-Length": str(total)},
+                )
+
+        answer = self._client._until_answered(once, repeatable=True)  # noqa: SLF001  one module
+        return self._client.parse(VersionRead, answer)
+
+    def versions(self, dataset: str, *, limit: int | None = None) -> Iterator[VersionRead]:
+        """Newest first."""
+        return self._client.pages(VersionRead, f"/v1/datasets/{_part(dataset)}/versions", limit=limit)
+
+    def version(self, ref: str) -> VersionRead:
+        """Raises `ApiProblem` (`version_not_found`), as the service would."""
+        dataset, _, number = ref.partition("@")
+        if number:
+            return self._client.one(VersionRead, "GET", _version_path(dataset, number))
+        newest: VersionRead | None = None
+        for version in self.versions(dataset):
+            if version.status == "ready":
+                return version
+            newest = newest or version
+        return newest or self._client.one(VersionRead, "GET", _version_path(dataset, "1"))
+
+    def findings(self, ref: str, *, severity: str | None = None, code: str | None = None) -> "list_[FindingRead]":
+        params = {"severity": severity, "code": code}
+        return self._client.one(FindingList, "GET", self._path(ref) + "/findings", params=params).data
+
+    def preview(self, ref: str, *, rows: int = 3) -> Preview:
+        return self._client.one(Preview, "GET", self._path(ref) + "/preview", params={"rows": rows})
+
+    def stats(self, ref: str) -> Stats:
+        return self._client.one(Stats, "GET", self._path(ref) + "/stats")
+
+    def content(self, ref: str) -> bytes:
+        """The cleaned content, whole, in memory."""
+        return self._client.send("GET", self._path(ref) + "/content").content
+
+    def drop(
+        self, ref: str, *, code: str | None = None, lines: "list_[tuple[int, int]] | None" = None
+    ) -> VersionRead:
+        """A new version without these lines (ranges from 1), or without all lines of a finding."""
+        operation = DropOperation(type="drop", code=code, lines=lines or [])
+        return self._client.one(
+            VersionRead, "POST", self._path(ref) + "/transform", body=Transform(operations=[operation])
+        )
+
+    def estimate(self, ref: str, wanted: EstimateRequest) -> CostEstimate:
+        return self._client.one(CostEstimate, "POST", self._path(ref) + "/estimate", body=wanted)
+
+    def compare(self, training: str, validation: str) -> Comparison:
+        """What two versions share."""
+        wanted = CompareRequest(training=training, validation=validation)
+        return self._client.one(Comparison, "POST", "/v1/datasets/compare", body=wanted)
+
+    def _path(self, ref: str) -> str:
+        dataset, _, number = ref.partition("@")
+        if not number:
+            found = self.version(ref)
+            dataset, number = found.dataset, str(found.number)
+        return _version_path(dataset, number)
+
+
+class Jobs(Room):
+    """`/v1/jobs`: fine-tuning jobs."""
+
+    def plan(self, wanted: JobCreate) -> JobPlan:
+        """What would be sent, every check, the cost. Makes nothing."""
+        body = wanted.model_copy(update={"dry_run": True})
+        return self._client.one(JobPlan, "POST", "/v1/jobs", body=body, idempotency_key=new_key())
+
+    def create(self, wanted: JobCreate, *, idempotency_key: str | None = None) -> JobRead:
+        """Spends money."""
+        return self._client.one(
+            JobRead, "POST", "/v1/jobs", body=wanted, idempotency_key=idempotency_key or new_key()
+        )
+
+    def list(
+        self, *, status: str | None = None, connection: str | None = None, limit: int | None = None
+    ) -> Iterator[JobRead]:
+        """Newest first."""
+        return self._client.pages(JobRead, "/v1/jobs", limit=limit, status=status, connection=connection)
+
+    def get(self, job: str) -> JobRead:
+        return self._client.one(JobRead, "GET", f"/v1/jobs/{_part(job)}")
+
+    def act(self, job: str, verb: Literal["cancel", "pause", "resume", "retry"]) -> JobRead:
+        return self._client.one(JobRead, "POST", f"/v1/jobs/{_part(job)}/{verb}", idempotency_key=new_key())
+
+    def events(self, job: str, *, limit: int | None = None) -> Iterator[EventRead]:
+        """Our log of the job, newest first."""
+        return self._client.pages(EventRead, f"/v1/jobs/{_part(job)}/events", limit=limit)
+
+    def remote_events(self, job: str, *, limit: int | None = None) -> Iterator[JobEventRead]:
+        """Azure's own job events, newest first."""
+        return self._client.pages(JobEventRead, f"/v1/jobs/{_part(job)}/remote-events", limit=limit)
+
+    def checkpoints(self, job: str) -> "list_[CheckpointRead]":
+        return self._client.one(CheckpointList, "GET", f"/v1/jobs/{_part(job)}/checkpoints").data
+
+    def metrics(self, job: str) -> Metrics:
+        return self._client.one(Metrics, "GET", f"/v1/jobs/{_part(job)}/metrics")
+
+    def results_csv(self, job: str) -> bytes:
+        return self._client.send("GET", f"/v1/jobs/{_part(job)}/results.csv").content
+
+    def analysis(self, job: str) -> AnalysisRead:
+        return self._client.one(AnalysisRead, "GET", f"/v1/jobs/{_part(job)}/analysis")
+
+    def chart_svg(self, job: str) -> bytes:
+        return self._client.send("GET", f"/v1/jobs/{_part(job)}/chart.svg").content
+
+
+class Models(Room):
+    """`/v1/models` and `/v1/base-models`."""
+
+    def list(self, *, job: str | None = None, limit: int | None = None) -> Iterator[ModelRead]:
+        """Final models and deployable checkpoints, newest first."""
+        return self._client.pages(ModelRead, "/v1/models", limit=limit, job=job)
+
+    def get(self, model: str) -> ModelDetail:
+        """With its lineage."""
+        return self._client.one(ModelDetail, "GET", f"/v1/models/{_part(model)}")
+
+    def base_models(self) -> "list_[BaseModelRead]":
+        return self._client.one(BaseModelList, "GET", "/v1/base-models").data
+
+    def base_model(self, name: str) -> BaseModelRead:
+        """By id or alias."""
+        return self._client.one(BaseModelRead, "GET", f"/v1/base-models/{_part(name)}")
+
+
+class Deployments(Room):
+    """`/v1/deployments`: models made callable for a time."""
+
+    def create(self, new: DeploymentCreate, *, idempotency_key: str | None = None) -> DeploymentRead:
+        """Spends money while it stands."""
+        return self._client.one(
+            DeploymentRead, "POST", "/v1/deployments", body=new, idempotency_key=idempotency_key or new_key()
+        )
+
+    def list(self, *, limit: int | None = None, **filters: str | None) -> Iterator[DeploymentRead]:
+        """Newest first."""
+        return self._client.pages(DeploymentRead, "/v1/deployments", limit=limit, **filters)
+
+    def get(self, deployment: str) -> DeploymentRead:
+        return self._client.one(DeploymentRead, "GET", f"/v1/deployments/{_part(deployment)}")
+
+    def change(self, deployment: str, change: DeploymentPatch) -> DeploymentRead:
+        return self._client.one(DeploymentRead, "PATCH", f"/v1/deployments/{_part(deployment)}", body=change)
+
+    def delete(self, deployment: str) -> DeploymentRead:
+        """It is `deleted` once Azure no longer has it."""
+        self._client.send("DELETE", f"/v1/deployments/{_part(deployment)}")
+        return self.get(deployment)
+
+    def chat(self, deployment: str, question: ChatRequest) -> ChatRead:
+        """One answer, whole."""
+        return self._client.one(
+            ChatRead,
+            "POST",
+            f"/v1/deployments/{_part(deployment)}/chat",
+            body=question.model_copy(update={"stream": False}),
+        )
+
+    def chat_stream(self, deployment: str, question: ChatRequest) -> Iterator[str]:
+        """The answer's pieces of text, as they come."""
+        body = question.model_copy(update={"stream": True})
+        path = f"/v1/deployments/{_part(deployment)}/chat"
+        with self._client.streaming("POST", path, body=body) as messages:
+            for message in messages:
+                if message.data and message.data != "[DONE]":
+                    chunk = orjson.loads(message.data)
+                    yield from (choice.get("delta", {}).get("content") or "" for choice in chunk.get("choices", []))
+
+
+class Comparisons(Room):
+    """`/v1/comparisons`: the same prompts put to several deployments."""
+
+    def create(self, new: ComparisonCreate) -> ComparisonDetail:
+        answer = self._client.send("POST", "/v1/comparisons", body=new, idempotency_key=new_key())
+        return self.get(self._client.parse(ComparisonRead, answer).id)
+
+    def list(self, *, limit: int | None = None) -> Iterator[ComparisonRead]:
+        return self._client.pages(ComparisonRead, "/v1/comparisons", limit=limit)
+
+    def get(self, comparison: str) -> ComparisonDetail:
+        """With every answer that there is."""
+        return self._client.one(ComparisonDetail, "GET", f"/v1/comparisons/{_part(comparison)}")
+
+
+class Costs(Room):
+    """`/v1/costs` and `/v1/budgets`."""
+
+    def summary(self, *, group_by: str | None = None) -> CostSummary:
+        return self._client.one(CostSummary, "GET", "/v1/costs", params={"group_by": group_by})
+
+    def budget(self) -> BudgetRead:
+        return self._client.one(BudgetRead, "GET", "/v1/budgets")
+
+    def set_budget(self, caps: BudgetPut) -> BudgetRead:
+        return self._client.one(BudgetRead, "PUT", "/v1/budgets", body=caps)
+
+
+class Events(Room):
+    """`/v1/events`: the log of what happened."""
+
+    def list(self, *, limit: int | None = None, **filters: str | None) -> Iterator[EventRead]:
+        """Newest first."""
+        return self._client.pages(EventRead, "/v1/events", limit=limit, **filters)
+
+    def follow(self, *, job: str | None = None, after: str | None = None) -> Iterator[EventRead]:
+        """Events as they happen, none twice and none left out, over broken connections too. Never ends by itself.
+
+        Args:
+            job: only this job's, from its first one on; without it, the project's, from now on.
+            after: go on behind this event.
+        """
+        path = f"/v1/jobs/{_part(job)}/events" if job else "/v1/events"
+        while True:
+            try:
+                with self._client.streaming("GET", path, last_event_id=after) as events:
+                    for message in events:
+                        if message.data:
+                            event = EventRead.model_validate_json(message.data)
+                            after = event.id
+                            yield event
+            except httpx2.ConnectError as error:
+                raise Unreachable(self._client.base_url, str(error)) from error
+            except httpx2.TransportError:
+                pass  # a cut stream is taken up again behind the last event
+            time.sleep(0.5)
+
+
+list_ = list
+"""The built-in, for annotations inside classes that have a method of this name."""
+
+
+def new_key() -> str:
+    """A fresh Idempotency-Key: keep it, and the same request sent again is the same deed."""
+    return str(uuid.uuid4())
+
+
+def _field_problem(item: Mapping[str, Any]) -> FieldProblem:
+    place = item.get("pointer") or item.get("parameter") or item.get("header") or ""
+    return FieldProblem(code=str(item.get("code", "")), detail=str(item.get("detail", "")), place=str(place))
+
+
+def _plain(body: BaseModel | Mapping[str, Any]) -> Any:
+    """A request as JSON values: only what was set, secrets opened, amounts as text."""
+    if isinstance(body, RequestModel):
+        return _json(body.model_dump(exclude_unset=True))
+    return _json(body.model_dump() if isinstance(body, BaseModel) else body)
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json(item) for item in value]
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def _part(text: str) -> str:
+    """Text as one segment of a path."""
+    return urllib.parse.quote(text, safe="@") or "-"
+
+
+def _version_path(dataset: str, number: str) -> str:
+    return f"/v1/datasets/{_part(dataset)}/versions/{_part(number)}"
+
+
+def _safe_name(name: str) -> str:
+    """A file's name without what the service refuses in it."""
+    return "".join(character for character in name if character.isprintable())[:200]
+
+
+def _chunks(file: BinaryIO, total: int, on_progress: Progress | None) -> Iterator[bytes]:
+    sent = 0
+    while chunk := file.read(UPLOAD_CHUNK_BYTES):
+        yield chunk
+        sent += len(chunk)
+        if on_progress is not None:
+            on_progress(sent, total)
+
+
+def _is_local(url: str) -> bool:
+    """Proxies from the environment must not stand between a person and their own machine."""
+    return httpx2.URL(url).host in {"127.0.0.1", "localhost", "::1"}
