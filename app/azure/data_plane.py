@@ -5,13 +5,14 @@ It decides nothing about when to ask again: every call is sent once, and what it
 answers (`pending`, nulls, absent fields, two back ends) do not fit them.
 """
 
+import io
 import re
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar, cast
 from urllib.parse import quote
 
 import httpx2
@@ -42,6 +43,9 @@ from app.azure.port import (
     Unavailable,
 )
 from app.kit.safe_http import CONNECT_TIMEOUT_SECONDS, Guard, guarded_client
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 CHAT_TIMEOUT_SECONDS: Final = 120.0
 """For one chat answer, and between two pieces of a streamed one; a cold deployment needs its time."""
@@ -498,13 +502,14 @@ class OpenAIDataPlane:
         opened = self._send(CallKind.READ, what, "POST", "/uploads", body=start)
         upload = f"/uploads/{_id(self._read(CallKind.READ, what, opened, payloads.required_id))}"
         part_ids = []
-        while part := content.read(self._part_bytes):
+        for start_byte in range(0, size, self._part_bytes):
+            window = _Window(content, start_byte, min(self._part_bytes, size - start_byte))
             sent = self._send(
                 CallKind.READ,
                 what,
                 "POST",
                 f"{upload}/parts",
-                files=[("data", (filename, part, "application/octet-stream"))],
+                files=[("data", (filename, io.BufferedReader(window), "application/octet-stream"))],
             )
             part_ids.append(self._read(CallKind.READ, what, sent, payloads.required_id))
         done = self._send(
@@ -621,6 +626,36 @@ class OpenAIDataPlane:
             hint="Ask again.",
             remote={"text": said},
         )
+
+
+class _Window(io.RawIOBase):
+    """One stretch of a file as a file, so that a part of 64 MB is never held in memory."""
+
+    def __init__(self, content: BinaryIO, first_byte: int, size: int) -> None:
+        super().__init__()
+        self._content = content
+        self._first_byte = first_byte
+        self._size = size
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        self._at = min(max(0, start + offset), self._size)
+        return self._at
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        view = memoryview(buffer)
+        self._content.seek(self._first_byte + self._at)
+        piece = self._content.read(min(len(view), self._size - self._at))
+        view[: len(piece)] = piece
+        self._at += len(piece)
+        return len(piece)
 
 
 class _Silence:
