@@ -30,6 +30,7 @@ def child(
     user: str | None = None,
     read_stdout: bool = False,
     directory: Path | None = None,
+    stop_seconds: float = STOP_SECONDS,
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """Run a process until the context ends. Start it from the main thread: its life is tied to that thread's.
 
@@ -65,18 +66,23 @@ def child(
     try:
         yield process
     finally:
-        stop(process, stop_with)
+        stop(process, stop_with, seconds=stop_seconds)
         if process.stdout is not None:
             process.stdout.close()
 
 
-def stop(process: "subprocess.Popen[bytes]", with_signal: signal.Signals = signal.SIGTERM) -> None:
+def stop(
+    process: "subprocess.Popen[bytes]",
+    with_signal: signal.Signals = signal.SIGTERM,
+    *,
+    seconds: float = STOP_SECONDS,
+) -> None:
     """Ask it to end, wait, and kill it if it does not."""
     if process.poll() is not None:
         return
     process.send_signal(with_signal)
     try:
-        process.wait(STOP_SECONDS)
+        process.wait(seconds)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

@@ -392,7 +392,7 @@ class Demonstration:
     ) -> None:
         words.heading(f"{len(asked)} questions, base and tuned")
         words.say(told, style="dim")
-        rows = []
+        rows: list[tuple[str, list[str]]] = []
         cost = 0.0
         for system in dict.fromkeys(question.system for question in asked):
             spoken = {"system": system} if system else {}

@@ -10,7 +10,7 @@ from app.cli.exits import Exit, Told
 from app.cli.options import Json, Limit, Wait
 
 if TYPE_CHECKING:
-    from app.deployments.schemas import ComparisonDetail, DeploymentRead
+    from app.deployments.schemas import AnswerRead, ComparisonDetail, ComparisonRow, DeploymentRead
 
 group = typer.Typer(no_args_is_help=True, help="Models made callable, for a time.")
 
@@ -254,7 +254,7 @@ def _show_side_by_side(found: "ComparisonDetail") -> None:
     from app.cli.reports import side_by_side
 
     names = [candidate.name for candidate in found.candidates]
-    rows = [(row.prompt, [answer_text(answer) if answer else "" for answer in row.answers]) for row in found.rows]
+    rows = [(row.prompt, row_texts(row)) for row in found.rows]
     side_by_side(names, rows, to=words.data_console())
     for candidate in found.candidates:
         mean = (
@@ -264,8 +264,12 @@ def _show_side_by_side(found: "ComparisonDetail") -> None:
         words.note(f"{candidate.name}: {candidate.completion_tokens:,} tokens answered{mean}{cost}")
 
 
-def answer_text(answer: Any) -> str:
-    """An answer, or why there is none."""
-    if answer.text is not None:
-        return str(answer.text)
-    return f"[{(answer.error or {}).get('message', 'no answer')}]"
+def row_texts(row: "ComparisonRow") -> list[str]:
+    """Each candidate's answer, or why there is none."""
+    return [
+        answer.text if answer and answer.text is not None else f"[{_why_none(answer)}]" for answer in row.answers
+    ]
+
+
+def _why_none(answer: "AnswerRead | None") -> str:
+    return str((answer.error or {}).get("message", "no answer")) if answer else "not asked"
