@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from sqlalchemy import case, func, or_, select, update
+from sqlalchemy import Numeric, case, cast, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -186,7 +186,7 @@ def running_usd(session: Session, project_id: str) -> Decimal:
     seconds = Deployment.hosted_seconds + func.extract(
         "epoch", func.clock_timestamp() - Deployment.hosting_started_at
     )
-    minutes = func.ceil(seconds / 60.0)
+    minutes = cast(func.ceil(seconds / 60.0), Numeric)
     return Decimal(
         session.scalar(
             select(func.coalesce(func.sum(Deployment.hourly_usd * minutes / 60), 0)).where(

@@ -379,7 +379,7 @@ class DeploymentService:
     def running_hosting_usd(self, project_id: str) -> Decimal:
         """Hosting that has accrued on deployments that still run; not yet settled."""
         with self._bench.read() as session:
-            return repository.running_usd(session, project_id).quantize(_CENT_PARTS)
+            return repository.running_usd(session, project_id).quantize(_CENT_PARTS, ROUND_UP)
 
     # ── chat ────────────────────────────────────────────────────────────────
 
