@@ -91,6 +91,16 @@ class Postgres:
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute(statement)
 
+    def forbid(self, url: str) -> None:
+        """Take one database away: no new connection, and the open ones end."""
+        name = make_url(url).database or ""
+        self.run(sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS false").format(sql.Identifier(name)))
+        self.run(
+            sql.SQL("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {}").format(
+                sql.Literal(name)
+            )
+        )
+
     @contextmanager
     def database(self) -> Iterator[str]:
         """URL of a fresh copy of the template, dropped at the end."""
@@ -106,7 +116,7 @@ class Postgres:
 
 def _build_schema(url: str) -> None:
     """The tables as an installation gets them: by the migrations, once there are any."""
-    if (ROOT / "migrations" / "env.py").exists():
+    if any((ROOT / "migrations" / "versions").glob("[0-9]*.py")):
         from alembic import command
         from alembic.config import Config
 

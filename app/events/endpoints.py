@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 import anyio
+import structlog
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.sse import format_sse_event
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
@@ -24,6 +27,8 @@ from app.kit.errors import FieldError, Invalid
 from app.kit.ids import is_id
 from app.kit.pagination import Page, slice_of
 from app.workbench import Workbench
+
+log = structlog.get_logger("kitae.events")
 
 router = APIRouter(prefix="/v1/events", tags=["Events"])
 
@@ -143,7 +148,8 @@ async def stream(
 ) -> Response:
     """An open answer that brings events as they happen, none twice and none left out.
 
-    Ends when the process is told to stop, when the key stops working, or when the caller leaves. No database
+    Ends when the process is told to stop, when the key stops working, when the database is away, or when the caller
+    leaves. No database
     connection is held while it waits.
 
     Args:
@@ -193,16 +199,21 @@ async def _follow(request: Request, bench: Workbench, place: Place, wanted: _Wan
     yield format_sse_event(retry=RETRY_MILLISECONDS, comment="connected")
     silent_since = checked_at = time.monotonic()
     while not told_to_stop:
-        events, place, more = await run_in_threadpool(_look, bench, tail, place, wanted)
+        try:
+            events, place, more = await run_in_threadpool(_look, bench, tail, place, wanted)
+            now = time.monotonic()
+            if now - checked_at >= wanted.ping_seconds:
+                checked_at = now
+                await authenticate(request)
+        except Unauthenticated:
+            break
+        except (OperationalError, PoolTimeout) as error:
+            log.warning("events.stream_lost_the_database", error=str(error)[:300])
+            break
         chunk = b"".join(_as_sse(event) for event in events if wanted.event_type in {None, event.type})
-        now = time.monotonic()
         if chunk or now - silent_since >= wanted.ping_seconds:
             silent_since = now
             yield chunk or _PING
-        if now - checked_at >= wanted.ping_seconds:
-            checked_at = now
-            if not await _key_still_works(request):
-                break
         if not more:
             await anyio.sleep(LOOK_SECONDS)
     yield format_sse_event(comment="the stream has ended; connect again with Last-Event-ID", retry=1_000)
@@ -227,14 +238,6 @@ def _tail_of(request: Request) -> _Tail:
         state.events_tail = _Tail()
     tail: _Tail = state.events_tail
     return tail
-
-
-async def _key_still_works(request: Request) -> bool:
-    try:
-        await authenticate(request)
-    except Unauthenticated:
-        return False
-    return True
 
 
 def _as_sse(event: Event) -> bytes:

@@ -246,6 +246,16 @@ def test_a_silent_stream_pings_and_ends_when_its_key_is_revoked(settings, bench,
         assert "ended" in blocks[-1][""]
 
 
+def test_a_stream_that_loses_the_database_ends_so_that_its_reader_comes_again(
+    live_url, settings, bench, postgres, project
+):
+    with _open(live_url, project.headers) as reader:
+        _write(bench, project.id, 1)
+        assert reader.numbers(1) == [1]
+        postgres.forbid(settings.database_url.get_secret_value())
+        assert "Last-Event-ID" in list(reader.blocks())[-1][""]
+
+
 def test_an_idle_stream_holds_no_database_connection(live_url, bench, project):
     with _open(live_url, project.headers) as reader:
         _write(bench, project.id, 1)

@@ -1,7 +1,10 @@
 """What holds for every route there is, read from the OpenAPI document itself."""
 
+import io
+import logging
 import re
 import socket
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,14 +13,13 @@ import orjson
 import pytest
 from fastapi import APIRouter, Request
 from openapi_spec_validator import OpenAPIV31SpecValidator
-from psycopg import sql
 from sqlalchemy import text
-from sqlalchemy.engine import make_url
 from starlette.testclient import TestClient
 
 from app.access.secrets import new_secret
 from app.http.docs import STATIC
 from app.http.health import _newest_migration
+from app.kit.logging import set_up_logging
 from app.kit.measures import Measure
 from app.main import ROUTERS, create_app
 from app.settings import Settings
@@ -178,6 +180,66 @@ def test_a_harmless_request_id_is_kept_and_any_other_replaced(client):
         assert answered.startswith("req_")
 
 
+@pytest.fixture
+def log_lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    """What the service has written to its log since the last call, every line parsed as JSON."""
+    written = io.StringIO()
+
+    def lines() -> list[dict[str, Any]]:
+        text = written.getvalue()
+        written.seek(0)
+        written.truncate()
+        return [orjson.loads(line) for line in text.splitlines()]
+
+    set_up_logging()
+    (handler,) = logging.getLogger().handlers
+    assert isinstance(handler, logging.StreamHandler)
+    handler.setStream(written)
+    yield lines
+    logging.getLogger().handlers.remove(handler)
+
+
+def test_each_request_leaves_one_line_that_says_whose_it_was(client, project, log_lines):
+    trace, span = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+    log_lines()
+    client.get("/v1/projects/first", headers={"X-Request-Id": "mine", "traceparent": f"00-{trace}-{span}-01"})
+    (line,) = log_lines()
+    assert line["event"] == "http.request"
+    assert (line["method"], line["route"], line["status"]) == ("GET", "/v1/projects/{project}", 200)
+    assert (line["request_id"], line["trace_id"], line["parent_span_id"]) == ("mine", trace, span)
+    assert line["project_id"] == project.id
+    client.get("/healthz")
+    assert log_lines() == []
+    client.get("/v1/projects/first", headers={"traceparent": "00-nonsense"})
+    assert "trace_id" not in log_lines()[0]
+
+
+def test_nothing_a_caller_sends_breaks_a_log_line_or_leaves_a_key_in_it(client, project, log_lines):
+    log_lines()
+    client.get("/v1/projects/a%0d%0a%7b%22event%22:1%7d%1b%5b31m")
+    client.get(f"/v1/projects?key={project.secret}", headers={"User-Agent": f"x {project.secret}"})
+    client.get(f"/v1/projects/{project.secret}")
+    client.post("/v1/api-keys", json={"name": "k", "scopes": ["*"]})
+    lines = log_lines()
+    assert [line["event"] for line in lines] == ["http.request"] * 4
+    assert project.secret not in str(lines)
+
+
+def test_an_error_inside_is_logged_with_its_request(settings, bench, log_lines):
+    router = APIRouter()
+
+    @router.get("/t/crash")
+    def crash() -> None:
+        raise ZeroDivisionError("by hand")
+
+    app = create_app(settings, bench, routers=(*ROUTERS, router))
+    log_lines()
+    TestClient(app, raise_server_exceptions=False).get("/t/crash", headers={"X-Request-Id": "mine"})
+    lines = log_lines()
+    assert {line["request_id"] for line in lines} == {"mine"}
+    assert "ZeroDivisionError: by hand" in next(line for line in lines if line["level"] == "error")["exception"]
+
+
 def test_hostile_headers_reach_no_code_that_trusts_them(live_url, project):
     hostile = {
         "traceparent": "00-" + "0" * 32 + "-" + "0" * 16 + "-01",
@@ -244,7 +306,7 @@ def test_the_process_is_alive_without_a_database(settings, postgres, bench):
     app = create_app(settings, bench)
     web = TestClient(app, raise_server_exceptions=False)
     assert web.get("/readyz").json()["status"] == "ready"
-    _take_the_database_away(settings, postgres, bench)
+    postgres.forbid(settings.database_url.get_secret_value())
     assert web.get("/healthz").json() == {"status": "ok"}
     ready = web.get("/readyz")
     assert ready.status_code == 503
@@ -255,12 +317,6 @@ def test_the_process_is_alive_without_a_database(settings, postgres, bench):
     assert refused.json()["code"] == "database_unavailable"
     assert refused.headers["retry-after"]
     assert "kitae_database_up 0.0" in web.get("/metrics").text
-
-
-def _take_the_database_away(settings, postgres, bench) -> None:
-    name = make_url(settings.database_url.get_secret_value()).database
-    bench.sessions.kw["bind"].dispose()
-    postgres.run(sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS false").format(sql.Identifier(name)))
 
 
 def test_readiness_asks_whatever_it_is_told_to_ask(settings, bench):
