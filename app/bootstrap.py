@@ -75,7 +75,7 @@ def open_workbench(
     """A workbench for the life of one process; closes its connections at the end."""
     engine = open_engine(settings, pool_size=pool_size)
     guard = azure_guard(settings.allowed_origins)
-    clients = azure or AzureClients(guard)
+    clients = azure or AzureClients(guard, timeout_seconds=settings.request_timeout_seconds)
     try:
         yield Workbench(
             sessions=sessionmaker(engine, class_=Session, expire_on_commit=False),

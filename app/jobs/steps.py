@@ -268,15 +268,16 @@ class JobSteps:
     def _adopt(self, held: Claim, job: Job, remote: RemoteJob) -> None:
         """Azure has the job: keep its id and follow it."""
         wanted = BY_REMOTE_WORD.get(remote.status, JobStatus.QUEUED)
-        if wanted not in IN_FLIGHT:
-            wanted = JobStatus.QUEUED  # the next look reads its end in order
+        over = wanted not in IN_FLIGHT
+        if over:
+            wanted = JobStatus.QUEUED  # the next look, at once, reads its end in order
         with self._bench.begin() as work:
             self._move(
                 work,
                 held,
                 job,
                 wanted,
-                check_in_seconds=0 if job.cancel_requested_at else self._fallback(wanted),
+                check_in_seconds=0 if over or job.cancel_requested_at else self._fallback(wanted),
                 send_state=SendState.CONFIRMED,
                 remote_id=remote.remote_id,
                 remote_status=remote.status,
@@ -718,7 +719,8 @@ class ConnectionWatch:
                         continue
                     missing.discard(remote.remote_id)
                     job = jobs[remote.remote_id]
-                    if remote.status == "running" or dict(remote.raw) != job.remote:
+                    moved = BY_REMOTE_WORD.get(remote.status, job.status) != job.status
+                    if moved or remote.status == "running" or dict(remote.raw) != job.remote:
                         changed.append((job, remote))
                     else:
                         unchanged.append(job.id)
