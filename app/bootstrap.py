@@ -21,7 +21,7 @@ from app.storage.local import LocalStorage
 from app.workbench import CheckUrl, SendNudge, Workbench
 
 
-class SettingMissing(Exception):  # noqa: N818
+class SettingMissing(Exception):
     """The service cannot start like this; the message names the setting."""
 
 

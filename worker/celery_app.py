@@ -1,4 +1,4 @@
-"""The Celery application: how nudges travel. Nothing here is needed for a row to be safe, only for it to be quick."""
+"""The Celery application: how nudges travel. A row needs nothing of this to be safe, only to be quick."""
 
 import contextlib
 import signal

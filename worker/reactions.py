@@ -1,19 +1,19 @@
 """News travels upward as events: rooms above learn here what happened in rooms below.
 
-Each reaction is idempotent. The cursor moves only when all reactions to an event went well, so a crash repeats them.
+Each reaction is idempotent. The cursor moves only when all reactions to an event went well; a crash repeats them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import structlog
-from app.models.service import ModelService
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
 from app.events.log import Event, read_after
 from app.events.tables import EventCursor
 from app.kit.failpoints import failpoint
+from app.models.service import ModelService
 from app.workbench import Workbench
 
 log = structlog.get_logger("kitae.reactions")

@@ -4,11 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from app.deployments.steps import ComparisonSteps, DeploymentSteps
-
 from app.connections.tables import Connection
 from app.datasets.service import DatasetService
 from app.datasets.tables import DatasetVersion
+from app.deployments.steps import ComparisonSteps, DeploymentSteps
 from app.deployments.tables import Comparison, Deployment
 from app.jobs.steps import ConnectionWatch, JobSteps
 from app.jobs.tables import Job

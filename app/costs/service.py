@@ -118,8 +118,8 @@ class CostService:
         used = self._month_used(work.session, caller.project_id)
         if budget.month_cap_usd is not None and used + amount_usd > budget.month_cap_usd:
             raise BudgetExceeded(
-                f"This may cost ${amount_usd:.2f}; of this month's ${budget.month_cap_usd:.2f}, ${used:.2f} are used "
-                "or reserved.",
+                f"This may cost ${amount_usd:.2f}; of this month's ${budget.month_cap_usd:.2f}, ${used:.2f} are "
+                "used or reserved.",
                 hint="Wait for the next month, delete deployments that are not needed, or raise month_cap_usd.",
             )
         if caller.spend_cap_usd is not None:

@@ -241,7 +241,7 @@ def _money(wanted: JobCreate, estimate: CostEstimate | None) -> Iterator[PlanChe
             code="cost-limit",
             verdict="error",
             pointer="/max_cost_usd",
-            detail=f"The expected cost is ${estimate.expected_usd:.2f}, above the limit of ${wanted.max_cost_usd:.2f}.",
+            detail=f"The expected cost is ${estimate.expected_usd:.2f}; the limit is ${wanted.max_cost_usd:.2f}.",
             remedy="Fewer epochs, less data, the developer tier, or a higher limit.",
         )
     yield PlanCheck(

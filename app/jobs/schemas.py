@@ -276,7 +276,7 @@ class CheckpointList(BaseModel):
                             "object": "job.checkpoint",
                             "id": "ckp_01kz8q7v1efn9s0a2b3c4d5e6f",
                             "step": 90,
-                            "model_name": "gpt-4.1-mini-2025-04-14.ft-0e208cf33a6a466994aff31a08aba678:ckpt-step-90",
+                            "model_name": "gpt-4.1-mini-2025-04-14.ft-0e208cf33a6a466994aff31a08aba6:ckpt-step-90",
                             "metrics": {"full_valid_loss": 1.79},
                             "created_at": "2026-11-20T09:00:00Z",
                         }

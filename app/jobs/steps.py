@@ -459,7 +459,7 @@ class JobSteps:
         error = {
             "code": "removed_at_azure",
             "message": "Azure no longer knows this job; somebody deleted it there.",
-            "hint": "Create a new job if it is still wanted. Nothing is re-created by itself, because it costs money.",
+            "hint": "Create a new job if it is still wanted; nothing that costs money is re-created by itself.",
         }
         with self._bench.begin() as work:
             self._settle(work, job, self._price(job), "deleted at Azure")
