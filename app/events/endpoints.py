@@ -9,8 +9,6 @@ import anyio
 import structlog
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.sse import format_sse_event
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
@@ -20,7 +18,7 @@ from app.http.access import ReadEvents, authenticate
 from app.http.bench import Bench
 from app.http.openapi import STREAM_RESPONSES, problems
 from app.http.paging import ListOf, answer_page, page_of
-from app.http.problems import Unauthenticated
+from app.http.problems import DATABASE_OUTAGES, Unauthenticated
 from app.http.responses import to_json
 from app.http.server import stopping
 from app.kit.errors import FieldError, Invalid
@@ -207,7 +205,7 @@ async def _follow(request: Request, bench: Workbench, place: Place, wanted: _Wan
                 await authenticate(request)
         except Unauthenticated:
             break
-        except (OperationalError, PoolTimeout) as error:
+        except DATABASE_OUTAGES as error:
             log.warning("events.stream_lost_the_database", error=str(error)[:300])
             break
         chunk = b"".join(_as_sse(event) for event in events if wanted.event_type in {None, event.type})

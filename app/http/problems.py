@@ -26,6 +26,8 @@ DATABASE_RETRY_SECONDS: Final = 2
 """A restarted PostgreSQL answers again after about this long."""
 BUSY_RETRY_SECONDS: Final = 5
 """Where Azure did not say how long to wait."""
+DATABASE_OUTAGES: Final = (OperationalError, InterfaceError, PoolTimeout)
+"""What SQLAlchemy raises when PostgreSQL, or a free connection to it, cannot be had."""
 MAX_FIELD_ERRORS: Final = 50
 """More than a person reads; a hostile body of a million wrong members must not become a huge answer."""
 
@@ -363,7 +365,7 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(AzureError, _of_azure_error)
     app.add_exception_handler(RequestValidationError, _of_validation_error)
     app.add_exception_handler(HTTPException, _of_http_exception)
-    for outage in (OperationalError, InterfaceError, PoolTimeout):
+    for outage in DATABASE_OUTAGES:
         app.add_exception_handler(outage, _of_database_outage)
     app.add_exception_handler(DataError, _of_data_error)
     app.add_exception_handler(Exception, _of_anything_else)
