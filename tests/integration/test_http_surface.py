@@ -139,6 +139,37 @@ def test_a_key_without_scopes_of_use_is_refused_everywhere(client, service, docu
         assert response.status_code == 403, (method, path, response.status_code)
 
 
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "nobody",
+        "1",
+        "prj_01m7zckjh2efdacchjmxmqy9rx",
+        "job_01m7zckjh2efdacchjmxmqy9rx",
+        "..%2f..%2fetc%2fpasswd",
+        "%27%20OR%201=1--",
+        "a@99999999999999999999999999",
+        "99999999999999999999999999",
+        "%F0%9F%92%A9",
+        "%ED%A0%80",
+        "a" * 3000,
+        "%0d%0aSet-Cookie:%20x=1",
+        "=HYPERLINK(1)",
+    ],
+)
+def test_an_id_that_is_nobodys_breaks_nothing(service, project, document, hostile):
+    web = TestClient(service, headers=project.headers, raise_server_exceptions=False)
+    for path, method, _ in _operations(document):
+        if "{" not in path:
+            continue
+        url = re.sub(r"\{[^}]+\}", hostile, path)
+        for body in ({}, None):
+            response = web.request(method, url, json=body)
+            assert 400 <= response.status_code < 500, (method, path, response.text)
+            assert response.headers["content-type"] == "application/problem+json", (method, path)
+            assert "set-cookie" not in response.headers
+
+
 def test_the_served_document_is_the_built_one(service, document):
     served = TestClient(service).get("/openapi.json")
     assert served.status_code == 200
