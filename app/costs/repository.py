@@ -59,6 +59,13 @@ def reserved_for(session: Session, subject_id: str) -> Decimal:
     )
 
 
+def first_line(session: Session, subject_id: str) -> LedgerLine | None:
+    """The reservation a subject began with."""
+    return session.scalars(
+        select(LedgerLine).where(LedgerLine.subject_id == subject_id).order_by(LedgerLine.id).limit(1)
+    ).one_or_none()
+
+
 def settled_for(session: Session, subject_id: str) -> Decimal | None:
     """What the subject cost so far; None when nothing was settled."""
     amount = session.scalar(

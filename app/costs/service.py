@@ -151,6 +151,23 @@ class CostService:
         if amount_usd is not None and repository.settled_for(work.session, subject_id) is None:
             self._line(work, project_id, key_id, subject_id, category, "settle", amount_usd, note)
 
+    def spend_reservation(self, work: UnitOfWork, *, subject_id: str, note: str) -> Decimal:
+        """Nobody knows what it cost: count everything that was set aside for it as spent. Returns the amount."""
+        first = repository.first_line(work.session, subject_id)
+        if first is None:
+            return Decimal(0)
+        amount = repository.reserved_for(work.session, subject_id)
+        self.settle(
+            work,
+            project_id=first.project_id,
+            key_id=first.key_id,
+            subject_id=subject_id,
+            category=first.category,
+            amount_usd=amount,
+            note=note,
+        )
+        return amount
+
     @staticmethod
     def _line(  # noqa: PLR0917
         work: UnitOfWork,

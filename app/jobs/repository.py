@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import RowMapping, delete, func, or_, select, update
+from sqlalchemy import RowMapping, and_, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.azure.port import RemoteCheckpoint, RemoteJobEvent
-from app.jobs.states import IN_FLIGHT, JOB_LAW
+from app.jobs.states import IN_FLIGHT, JOB_LAW, JobStatus
 from app.jobs.tables import Checkpoint, Job, JobEventRow, JobPoint
 from app.kit import care
 from app.kit.care import Claim
@@ -48,6 +48,9 @@ _READ: Final = (
     Job.updated_at,
 )
 """Exactly what `JobRead` shows: a hot read is one statement whose columns go straight into the answer."""
+
+_HEEDS: Final = frozenset({JobStatus.DRAFT, JobStatus.PREPARING}) | IN_FLIGHT
+"""Where a wish can be acted upon at once. A job that may or may not exist is resolved first."""
 
 
 def add(session: Session, job: Job) -> None:
@@ -108,6 +111,23 @@ def ask(session: Session, job_id: str, values: dict[str, Any]) -> bool:
     return touched is not None
 
 
+def heed_wishes(session: Session, job_id: str) -> None:
+    """A person's wish that came while a step was under way is looked at now, not when the step thought."""
+    session.execute(
+        update(Job)
+        .where(
+            Job.id == job_id,
+            Job.status.in_(_HEEDS),
+            or_(
+                and_(Job.cancel_requested_at.is_not(None), Job.cancel_sent_at.is_(None)),
+                Job.pause_wanted.is_not(None),
+            ),
+        )
+        .values(next_check_at=func.clock_timestamp())
+        .execution_options(synchronize_session=False)
+    )
+
+
 def unpark(session: Session, project_id: str, job_id: str) -> bool:
     touched = session.execute(
         update(Job)
@@ -131,6 +151,14 @@ def seconds_since(session: Session, job_id: str, *, fenced: bool = False) -> flo
     return float(
         session.scalar(select(func.extract("epoch", func.clock_timestamp() - column)).where(Job.id == job_id)) or 0
     )
+
+
+def missing_seconds(session: Session, job_id: str) -> float | None:
+    """How long Azure has not known a job it had confirmed; None = it does."""
+    seconds = session.scalar(
+        select(func.extract("epoch", func.clock_timestamp() - Job.missing_since)).where(Job.id == job_id)
+    )
+    return None if seconds is None else float(seconds)
 
 
 def in_flight(session: Session, connection_id: str) -> Sequence[Job]:

@@ -21,6 +21,7 @@ from app.azure.port import (
     OutcomeUnknown,
     Refused,
     RemoteJob,
+    Unavailable,
 )
 from app.connections.service import ConnectionService, Traffic
 from app.connections.tables import Connection
@@ -113,6 +114,7 @@ class JobSteps:
             updated_at=func.clock_timestamp(),
             **values,
         )
+        repository.heed_wishes(work.session, held.row_id)
         work.announce(
             f"job.{wanted}",
             project_id=job.project_id,
@@ -121,6 +123,12 @@ class JobSteps:
             remote_id=values.get("remote_id", job.remote_id),
             error=(values.get("error") or {}).get("code"),
         )
+
+    def _finish(self, held: Claim, *, check_in_seconds: float | None, **values: Any) -> None:
+        """The step went well and the status stays."""
+        with self._bench.begin() as work:
+            care.finish(work.session, held, check_in_seconds=check_in_seconds, **values)
+            repository.heed_wishes(work.session, held.row_id)
 
     # ── draft, preparing ────────────────────────────────────────────────────
 
@@ -148,8 +156,7 @@ class JobSteps:
                 self._end_unborn(held, job, JobStatus.FAILED, error=step.error)
                 return
             if step.remote_id is None:
-                with self._bench.begin() as work:
-                    care.finish(work.session, held, check_in_seconds=step.wait_seconds)
+                self._finish(held, check_in_seconds=step.wait_seconds)
                 return
         with self._bench.begin() as work:
             self._move(
@@ -196,8 +203,7 @@ class JobSteps:
     def _send(self, held: Claim, job: Job) -> None:
         failpoint("jobs.create.claimed")
         if self._is_paused(job):
-            with self._bench.begin() as work:
-                care.finish(work.session, held, check_in_seconds=PAUSED_LOOK_SECONDS)
+            self._finish(held, check_in_seconds=PAUSED_LOOK_SECONDS)
             return
         target = self._connections.target_of(job.connection_id)
         new = self._request(target, job)
@@ -206,10 +212,13 @@ class JobSteps:
                 self._write_intent(held)
                 failpoint("jobs.create.intent")
                 remote = azure.create_job(new)
+        except Unavailable:
+            with self._bench.begin() as work:  # no connection was made, so nothing was sent: see the port
+                repository.change(work.session, held, send_state=SendState.IDLE)
+            raise
         except OutcomeUnknown as error:
             log.warning("job.outcome_unknown", id=job.id, error=error.message)
-            with self._bench.begin() as work:
-                care.finish(work.session, held, check_in_seconds=FIRST_LOOK_SECONDS)
+            self._finish(held, check_in_seconds=FIRST_LOOK_SECONDS)
             return
         except Refused as error:
             self._end_unborn(held, job, JobStatus.FAILED, error=describe(error))
@@ -300,8 +309,8 @@ class JobSteps:
             self._adopt(held, job, matches[0])
             return
         if (job.last_error or {}).get("http_status") == TOO_MANY_REQUESTS:
-            with self._bench.begin() as work:  # Azure had said that it made nothing, and its list agrees
-                care.finish(work.session, held, check_in_seconds=0, send_state=SendState.IDLE)
+            # Azure had said that it made nothing, and its list agrees
+            self._finish(held, check_in_seconds=0, send_state=SendState.IDLE)
             return
         self._settle_or_fence(held, job, target)
 
@@ -313,21 +322,13 @@ class JobSteps:
         settle = self._policy.settle_seconds
         if job.fenced_at is None and age < settle:
             wait = min(max(FIRST_LOOK_SECONDS, settle / 10), settle - age)
-            with self._bench.begin() as work:
-                care.finish(work.session, held, check_in_seconds=wait)
+            self._finish(held, check_in_seconds=wait)
         elif job.fenced_at is None:
             self._files.fence(held, target, owner_id=job.id, attempt=job.attempt)
             failpoint("jobs.fence.deleted")
-            with self._bench.begin() as work:
-                care.finish(
-                    work.session,
-                    held,
-                    check_in_seconds=settle,
-                    fenced_at=func.clock_timestamp(),
-                )
+            self._finish(held, check_in_seconds=settle, fenced_at=func.clock_timestamp())
         elif fence_age < settle:
-            with self._bench.begin() as work:
-                care.finish(work.session, held, check_in_seconds=settle - fence_age)
+            self._finish(held, check_in_seconds=settle - fence_age)
         elif job.cancel_requested_at:
             self._end_unborn(held, job, JobStatus.CANCELLED)
         else:
@@ -450,11 +451,13 @@ class JobSteps:
 
     def _missing(self, held: Claim, job: Job) -> None:
         """Somebody deleted the job at Azure. It is never made again by itself: that would cost money."""
-        if job.missing_since is None:
-            with self._bench.begin() as work:
-                care.finish(
-                    work.session, held, check_in_seconds=MISSING_SECONDS, missing_since=func.clock_timestamp()
-                )
+        with self._bench.read() as session:
+            missing_seconds = repository.missing_seconds(session, job.id)
+        if missing_seconds is None:
+            self._finish(held, check_in_seconds=MISSING_SECONDS, missing_since=func.clock_timestamp())
+            return
+        if missing_seconds < MISSING_SECONDS:
+            self._finish(held, check_in_seconds=MISSING_SECONDS - missing_seconds)
             return
         error = {
             "code": "removed_at_azure",
@@ -462,7 +465,9 @@ class JobSteps:
             "hint": "Create a new job if it is still wanted; nothing that costs money is re-created by itself.",
         }
         with self._bench.begin() as work:
-            self._settle(work, job, self._price(job), "deleted at Azure")
+            self._costs.spend_reservation(
+                work, subject_id=job.id, note="deleted at Azure, so its bill is not known"
+            )
             self._move(
                 work,
                 held,
@@ -481,8 +486,7 @@ class JobSteps:
         if wanted is JobStatus.COLLECTING and remote.fine_tuned_model is None:
             wanted = None  # Azure says succeeded before its safety evaluation has named the model
         if JobStatus(job.status) not in IN_FLIGHT:
-            with self._bench.begin() as work:
-                care.finish(work.session, held, check_in_seconds=0)
+            self._finish(held, check_in_seconds=0)
             return
         if wanted is JobStatus.RUNNING or (wanted is not None and wanted not in IN_FLIGHT):
             self._read_progress(held, job)
@@ -499,14 +503,12 @@ class JobSteps:
             values["started_at"] = func.clock_timestamp()
         if wanted is None or wanted == job.status:
             status = JobStatus(job.status)
-            with self._bench.begin() as work:
-                care.finish(
-                    work.session,
-                    held,
-                    check_in_seconds=2.0 if job.cancel_requested_at else self._fallback(status),
-                    updated_at=func.clock_timestamp(),
-                    **values,
-                )
+            self._finish(
+                held,
+                check_in_seconds=2.0 if job.cancel_requested_at else self._fallback(status),
+                updated_at=func.clock_timestamp(),
+                **values,
+            )
         elif wanted in IN_FLIGHT:
             with self._bench.begin() as work:
                 self._move(work, held, job, wanted, check_in_seconds=self._fallback(wanted), **values)
@@ -529,7 +531,6 @@ class JobSteps:
 
         Source: Microsoft Learn, fine-tuning cost management, 2026-03-19.
         """
-        cost = Decimal(0) if wanted is JobStatus.FAILED else self._price(job, trained=remote.trained_tokens)
         error = None
         if wanted is JobStatus.FAILED:
             said = dict(remote.error or {})
@@ -540,7 +541,7 @@ class JobSteps:
                 "remote": said,
             }
         with self._bench.begin() as work:
-            self._settle(work, job, cost, str(wanted))
+            cost = self._settle_end(work, job, wanted, remote)
             self._move(
                 work,
                 held,
@@ -552,6 +553,15 @@ class JobSteps:
                 cost_usd=cost,
                 **values,
             )
+
+    def _settle_end(self, work: UnitOfWork, job: Job, wanted: JobStatus, remote: RemoteJob) -> Decimal | None:
+        if wanted is JobStatus.CANCELLED and remote.trained_tokens is None and job.started_at is not None:
+            return self._costs.spend_reservation(
+                work, subject_id=job.id, note="cancelled while training; Azure did not say how much it trained"
+            )
+        cost = Decimal(0) if wanted is JobStatus.FAILED else self._price(job, trained=remote.trained_tokens)
+        self._settle(work, job, cost, str(wanted))
+        return cost
 
     def _read_progress(self, held: Claim, job: Job) -> None:
         """New job events, and the measured values in them."""
@@ -661,8 +671,7 @@ class JobSteps:
         if not done:
             target = self._connections.target_of(job.connection_id)
             done = self._files.tidy_one(held, target, owner_id=job.id)
-        with self._bench.begin() as work:
-            care.finish(work.session, held, check_in_seconds=None if done else 0)
+        self._finish(held, check_in_seconds=None if done else 0)
 
 
 def marks(job: Job) -> tuple[str, int]:
