@@ -41,6 +41,7 @@ _EXPIRY: Final[ColumnElement[Any]] = literal_column("interval '24 hours'")
 _TAKEOVER: Final[ColumnElement[Any]] = literal_column("interval '10 minutes'")
 """Longer than any request may take (time-outs end every call to Azure after a minute or so), so that whoever
 holds an older lock is dead."""
+PURGED_AT_ONCE: Final = 20
 _KEPT_HEADERS: Final = ("content-type", "location", "etag", "cache-control", "retry-after")
 
 
@@ -99,6 +100,7 @@ def reserve(session: Session, *, principal: str, key: str, fingerprint: str) -> 
         ).returning(row.reservation_id, row.locked_at)
     ).one_or_none()
     if taken is not None:
+        purge_expired(session)
         return Reservation(principal, key, taken[0], cast("datetime", taken[1]))
     return _known(session, principal, key, fingerprint)
 
@@ -147,8 +149,11 @@ def _is(held: Reservation) -> tuple[Any, ...]:
     return (row.principal == held.principal, row.key == held.key, row.locked_at == held.locked_at)
 
 
-def purge_expired(session: Session, *, limit: int = 5_000) -> int:
-    """Forget keys older than a day; for a periodic task. Returns how many."""
+def purge_expired(session: Session, *, limit: int = PURGED_AT_ONCE) -> int:
+    """Forget some keys older than a day. Returns how many.
+
+    Every new key takes a few old ones along, so the table stays as small as a day's keys without a clock of its own.
+    """
     old = (
         select(IdempotencyRow.principal, IdempotencyRow.key)
         .where(IdempotencyRow.created_at < func.clock_timestamp() - _EXPIRY)
