@@ -122,14 +122,14 @@ def require(scope: str) -> Callable[..., Awaitable[Caller]]:
     return checked
 
 
-def administrator(holder: Annotated[Caller | Operator, Depends(_any_key)]) -> Caller | Operator:
+async def administrator(holder: Annotated[Caller | Operator, Depends(_any_key)]) -> Caller | Operator:
     """An operator, or a key of a project with the scope `admin`."""
     if not holder.may("admin"):
         raise Forbidden("This key lacks the scope admin.", code="scope_missing")
     return holder
 
 
-def operator(holder: Annotated[Caller | Operator, Depends(_any_key)]) -> Operator:
+async def operator(holder: Annotated[Caller | Operator, Depends(_any_key)]) -> Operator:
     """An operator only."""
     if not isinstance(holder, Operator) or not holder.may("admin"):
         raise Forbidden(

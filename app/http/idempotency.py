@@ -152,7 +152,7 @@ def _is(held: Reservation) -> tuple[Any, ...]:
 def purge_expired(session: Session, *, limit: int = PURGED_AT_ONCE) -> int:
     """Forget some keys older than a day. Returns how many.
 
-    Every new key takes a few old ones along, so the table stays as small as a day's keys without a clock of its own.
+    Every new key takes a few old ones along, so the table stays as small as a day's keys without a clock.
     """
     old = (
         select(IdempotencyRow.principal, IdempotencyRow.key)
@@ -260,7 +260,7 @@ async def _settle(bench: Workbench, held: Reservation, how: Callable[[Session, R
         log.warning("http.idempotency_not_settled", reservation_id=held.id, error=str(error)[:300])
 
 
-def reservation_id(request: Request) -> str | None:
+async def reservation_id(request: Request) -> str | None:
     """The id under which this request's key is reserved; None when it came without one."""
     found: str | None = getattr(request.state, "reservation_id", None)
     return found

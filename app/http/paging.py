@@ -1,6 +1,6 @@
 """Lists at the HTTP door: which page was asked for, and the envelope in which it is answered."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from fastapi import Query, Request, Response
@@ -29,14 +29,14 @@ class ListOf(BaseModel, Generic[T]):
         return f"{params[0].__name__}List"
 
 
-def page_of(prefix: str) -> Callable[..., Page]:
+def page_of(prefix: str) -> Callable[..., Awaitable[Page]]:
     """A dependency that reads `limit`, `after`, `before` and `order` for a list of ids with this prefix.
 
     A cursor that is no id of this kind answers 422; one whose row is gone still marks its place.
     """
     form = {"pattern": f"^{prefix}_[0-7][0-9a-hjkmnp-tv-z]{{25}}$"}
 
-    def page(
+    async def page(
         limit: Annotated[int, Query(ge=1, le=200, description="Most items in the answer.")] = 20,
         after: Annotated[
             str | None, Query(description="Only items behind this id.", max_length=40, json_schema_extra=form)
