@@ -3,7 +3,7 @@
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import structlog
@@ -13,11 +13,10 @@ from kombu.exceptions import OperationalError
 from prometheus_client import Counter
 
 from app.bootstrap import SettingMissing, open_workbench
-from app.kit.logging import set_up_logging
 from app.settings import Settings
 from app.workbench import SendNudge, Workbench
 from worker.reactions import react
-from worker.tasks import CARED, REACT, TICK
+from worker.tasks import CARED, TICK
 from worker.tick import tick
 
 log = structlog.get_logger("kitae.worker")
@@ -43,7 +42,6 @@ def make_celery(broker_url: str) -> Celery:
         worker_soft_shutdown_timeout=45,
         broker_connection_retry_on_startup=True,
         broker_connection_timeout=2,
-        beat_max_loop_interval=1,
         timezone="UTC",
         broker_transport_options=(
             {}
@@ -67,7 +65,7 @@ def nudge_through(celery: Celery) -> SendNudge:
 
     def send(task: str, row_id: str) -> None:
         try:
-            celery.send_task(task, args=[row_id] if row_id else [], retry=False, ignore_result=True)
+            celery.send_task(task, args=[row_id], retry=False, ignore_result=True)
         except (OperationalError, OSError) as error:
             lost_nudges.inc()
             log.warning("nudge.lost", task=task, error=str(error)[:200])
@@ -76,7 +74,7 @@ def nudge_through(celery: Celery) -> SendNudge:
 
 
 def add_tasks(celery: Celery, bench: Workbench, settings: Settings) -> None:
-    """Give every task name its function and beat its schedule."""
+    """Give every task name its function."""
     send = nudge_through(celery)
 
     def register(name: str, run: Any) -> None:
@@ -94,15 +92,19 @@ def add_tasks(celery: Celery, bench: Workbench, settings: Settings) -> None:
         react(bench)
 
     register(TICK, run_tick)
-    register(REACT, lambda: react(bench) and None)
-    schedule(celery, settings)
 
 
-def schedule(celery: Celery, settings: Settings) -> None:
-    """One entry: the tick. A tick that waited longer than its interval is dropped, not piled up."""
-    celery.conf.beat_schedule = {
-        TICK: {"task": TICK, "schedule": settings.tick_seconds, "options": {"expires": settings.tick_seconds * 3}}
-    }
+def beat_through(celery: Celery, settings: Settings) -> Callable[[], None]:
+    """Send the tick. One that waited longer than three of them is dropped, so that they never pile up."""
+
+    def beat() -> None:
+        try:
+            celery.send_task(TICK, retry=False, ignore_result=True, expires=settings.tick_seconds * 3)
+        except (OperationalError, OSError) as error:
+            lost_nudges.inc()
+            log.warning("tick.lost", error=str(error)[:200])
+
+    return beat
 
 
 def _broker(settings: Settings) -> str:
@@ -154,22 +156,15 @@ def run_beat(settings: Settings) -> None:
     """The beat process: sends the tick until SIGTERM. Two of them are harmless."""
     setup_logging.connect(_keep_our_logging, weak=False)
     celery = make_celery(_broker(settings))
-    celery.set_default()
-    schedule(celery, settings)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    send = nudge_through(celery)
+    beat = beat_through(celery, settings)
     log.info("beat.started", tick_seconds=settings.tick_seconds)
     while not stop.wait(settings.tick_seconds):
-        send(TICK, "")
+        beat()
     log.info("beat.stopped")
 
 
 def _keep_our_logging(**_kwargs: object) -> None:
     """Celery asks whether somebody has set up logging; we have."""
-
-
-def set_up(settings: Settings) -> None:
-    """Logging for a process of the queue door."""
-    set_up_logging(level=settings.log_level, as_json=settings.log_json)

@@ -10,8 +10,7 @@ from celery.signals import setup_logging
 
 from app.settings import Settings
 from app.workbench import SendNudge, Workbench
-from worker.celery_app import add_tasks, make_celery, nudge_through
-from worker.tasks import TICK
+from worker.celery_app import add_tasks, beat_through, make_celery, nudge_through
 
 log = structlog.get_logger("kitae.worker")
 
@@ -43,13 +42,15 @@ def embedded_worker(settings: Settings, open_bench: Callable[[SendNudge], Workbe
     )
     stop = threading.Event()
 
-    def beat() -> None:
+    beat = beat_through(celery, settings)
+
+    def beat_on() -> None:
         while not stop.wait(settings.tick_seconds):
-            send(TICK, "")
+            beat()
 
     threads = [
         threading.Thread(target=worker.start, name="kitae-worker", daemon=True),
-        threading.Thread(target=beat, name="kitae-beat", daemon=True),
+        threading.Thread(target=beat_on, name="kitae-beat", daemon=True),
     ]
     for thread in threads:
         thread.start()

@@ -33,4 +33,4 @@ CARED: Final[Mapping[str, Cared]] = {
 """Task name → rows. Services nudge by these names."""
 
 TICK: Final = "care.tick"
-REACT: Final = "events.react"
+"""The task that finds due rows and passes on news."""
