@@ -312,7 +312,7 @@ def put(call: Call, now_v: float, account: Account, name: str, body: dict[str, A
         )
         raise Refusal(400, "QuotaExceeded", message)
     if old and old.model == wanted.model and old.phase != "failed":
-        old.sku_name, old.capacity, old.quota = wanted.sku_name, wanted.capacity, wanted.quota
+        old.change_sku(wanted.sku_name, wanted.capacity, wanted.quota, now_v)
         old.properties, old.tags = wanted.properties, wanted.tags
         world.touch("deployment", old)
         return old, False
@@ -369,7 +369,7 @@ def list_deployments(call: ArmCall, account: AccountDoor) -> Response:
 @router.patch(ACCOUNT + "/deployments/{name}")
 def patch_deployment(call: ArmCall, account: AccountDoor, name: str, body: Body) -> Response:
     """Change sku and tags. Source: ARM Deployments_Update takes PatchResourceTagsAndSku."""
-    with call.world.moment():
+    with call.world.moment() as now_v:
         deployment = _find(call.world, account, name)
         _check_free(call.world, account)
         sku_name, capacity = _sku(body) if "sku" in body else (None, None)
@@ -384,7 +384,7 @@ def patch_deployment(call: ArmCall, account: AccountDoor, name: str, body: Body)
             deployment.model, base, sku, capacity or deployment.capacity, {}, tags, quota_name(base, sku)
         )
         _check_quota(call.world, account.key, wanted, deployment)
-        deployment.sku_name, deployment.capacity, deployment.quota = sku, wanted.capacity, wanted.quota
+        deployment.change_sku(sku, wanted.capacity, wanted.quota, now_v)
         if tags is not None:
             deployment.tags = tags
         call.world.touch("deployment", deployment)

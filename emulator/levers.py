@@ -234,19 +234,12 @@ def get_billing(world: AnyWorld) -> Response:
 
 
 def _hosting(deployment: Deployment, now_v: float) -> dict[str, Any]:
-    """Hours a tuned model was hosted; Developer deployments and base models cost none.
-
-    Source: Microsoft Learn, fine-tuning cost management, 2026-03-19.
-    """
-    free = deployment.sku_name == "DeveloperTier" or ".ft-" not in deployment.model["name"]
-    start_v, end_v = deployment.hosted_from_v, deployment.hosted_to_v
-    seconds = 0.0 if free or start_v is None else (now_v if end_v is None else end_v) - start_v
     return {
         "name": deployment.name,
         "model": deployment.model["name"],
         "sku": deployment.sku_name,
         "phase": deployment.phase,
-        "hosting_hours": round(seconds / 3600, 6),
+        "hosting_hours": round(deployment.charged_seconds(now_v) / 3600, 6),
     }
 
 

@@ -182,7 +182,11 @@ class Job(Record):
 
 @dataclass(slots=True)
 class Deployment(Record):
-    """A model made callable; `arm_account` is the ARM id it was created under."""
+    """A model made callable; `arm_account` is the ARM id it was created under.
+
+    `hosted_from_v` … `hosted_to_v` is the time hosted under the present SKU, `charged_before_seconds` what was charged
+    under earlier ones.
+    """
 
     arm_account: str
     name: str
@@ -197,12 +201,33 @@ class Deployment(Record):
     paused: bool = False
     hosted_from_v: float | None = None
     hosted_to_v: float | None = None
+    charged_before_seconds: float = 0.0
     last_used_v: float | None = None
     removed_because: str = ""
     base: str = ""
     quota: str = ""
     operation: str = ""
     fate: dict[str, Any] = field(default_factory=dict)
+
+    def charged_seconds(self, now_v: float) -> float:
+        """How long its hosting was charged; Developer deployments and those of base models cost none.
+
+        Source: Microsoft Learn, fine-tuning cost management, 2026-03-19.
+        """
+        free = self.sku_name == "DeveloperTier" or ".ft-" not in self.model["name"]
+        if free or self.hosted_from_v is None:
+            return self.charged_before_seconds
+        return (
+            self.charged_before_seconds
+            + (now_v if self.hosted_to_v is None else self.hosted_to_v)
+            - self.hosted_from_v
+        )
+
+    def change_sku(self, sku_name: str, capacity: int, quota: str, now_v: float) -> None:
+        """Scale, or go on under another SKU, from now on."""
+        if sku_name != self.sku_name and self.hosted_from_v is not None:
+            self.charged_before_seconds, self.hosted_from_v = self.charged_seconds(now_v), now_v
+        self.sku_name, self.capacity, self.quota = sku_name, capacity, quota
 
 
 @dataclass(slots=True)

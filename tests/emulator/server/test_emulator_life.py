@@ -223,3 +223,14 @@ def test_billing_counts_trained_tokens_and_hosting_hours(emulator: Emulator, wor
     hours = {line["name"]: line["hosting_hours"] for line in billing["deployments"]}
     assert hours["paid"] == pytest.approx(2, abs=0.01)
     assert hours["free"] == 0
+
+
+def test_a_change_of_sku_leaves_what_was_charged_before(emulator: Emulator, workshop):
+    model = workshop.trained(emulator.v1()).fine_tuned_model
+    emulator.deploy("d", model, "Standard")
+    emulator.advance(7200)
+    emulator.deploy("d", model, "DeveloperTier")
+    emulator.advance(7200)
+    emulator.deploy("d", model, "GlobalStandard")
+    emulator.advance(3600)
+    assert emulator.lever("GET", "billing")["total"]["hosting_hours"] == pytest.approx(3, abs=0.01)
