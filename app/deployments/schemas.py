@@ -3,12 +3,12 @@
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from app.costs.schemas import Usd
 from app.deployments.states import ComparisonStatus, DeploymentStatus
 from app.jobs.schemas import Ref
-from app.kit.wire import RequestModel
+from app.kit.wire import Count, Flag, Measure, Moment, RequestModel
 
 LIFE_SECONDS_MAX: Final = 30 * 86_400
 """Longest life of a deployment; it can be extended again and again, so this only bounds what is forgotten."""
@@ -21,9 +21,9 @@ DeploymentName = Annotated[
         description="The deployment's name at Azure: letters, digits and dashes, at most 64.", examples=["travel"]
     ),
 ]
-Capacity = Annotated[int, Field(ge=1, le=1_000_000, description="Thousands of tokens per minute.")]
-TtlSeconds = Annotated[int, Field(ge=60, le=LIFE_SECONDS_MAX, description="Life from now on, instead of an end.")]
-Ends = Annotated[AwareDatetime, Field(description="When it is deleted; at most 30 days ahead.")]
+Capacity = Annotated[Count, Field(ge=1, le=1_000_000, description="Thousands of tokens per minute.")]
+TtlSeconds = Annotated[Count, Field(ge=60, le=LIFE_SECONDS_MAX, description="Life from now on, instead of an end.")]
+Ends = Annotated[Moment, Field(description="When it is deleted; at most 30 days ahead.")]
 
 _DEPLOYMENT: Final[dict[str, Any]] = {
     "object": "deployment",
@@ -154,8 +154,8 @@ class ChatMessage(RequestModel):
     name: Annotated[str, Field(min_length=1, max_length=64)] | None = None
 
 
-MaxTokens = Annotated[int, Field(ge=1, le=128_000, description="Most tokens of the answer.")]
-Temperature = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
+MaxTokens = Annotated[Count, Field(ge=1, le=128_000, description="Most tokens of the answer.")]
+Temperature = Annotated[Measure, Field(ge=0, le=2)]
 
 
 class ChatRequest(RequestModel):
@@ -170,8 +170,8 @@ class ChatRequest(RequestModel):
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=500)]
     max_tokens: MaxTokens | None = None
     temperature: Temperature | None = None
-    seed: Annotated[int, Field(ge=0, le=2_147_483_647)] | None = None
-    stream: bool = Field(
+    seed: Annotated[Count, Field(ge=0, le=2_147_483_647)] | None = None
+    stream: Flag = Field(
         default=False, description="Answer as Server-Sent Events: Azure's chunks verbatim, then `[DONE]`."
     )
 

@@ -167,8 +167,14 @@ class DeploymentSteps:
         if not self._take_account(target, row):
             self._finish(held, check_in_seconds=self._poll)
             return
-        with self._connections.control(target, Traffic.READ) as arm:
-            remote = arm.get_deployment(row.name)
+        try:
+            with self._connections.control(target, Traffic.READ) as arm:
+                remote = arm.get_deployment(row.name)
+        except Refused as error:
+            if row.put_sent_at is not None:
+                raise
+            self._put_refused(held, row, target, error)  # no such account, or no right to it: nothing was made
+            return
         if remote is None and row.provisioning_state is not None:
             remote = self._find_in_list(target, row)
             if remote is None:

@@ -11,6 +11,7 @@ import pytest
 from conftest import make_project
 from lives import Emulator, Life, quick, until
 
+from app.azure.port import Throttled
 from app.bootstrap import open_workbench
 from app.connections.service import ConnectionService
 from app.costs.schemas import BudgetPut
@@ -346,6 +347,17 @@ def test_a_quota_refusal_fails_with_azures_figures_and_gives_the_money_back(
     assert remote(azure) == []
 
 
+def test_an_account_that_may_not_be_read_fails_at_once_with_what_to_do(life: Life, azure: Emulator) -> None:
+    azure.strike("deployments.get", times=9, status=403)
+    made = deploy(life)
+    DeploymentSteps(life.bench).advance(made.id)
+    failed = shown(life, made.id)
+    assert failed.status == DeploymentStatus.FAILED
+    assert failed.error is not None
+    assert "deployments/write" in failed.error["hint"]
+    assert azure.requests("deployments.put") == []
+
+
 def test_a_creation_that_azure_fails_is_cleared_away_and_told_in_azures_words(life: Life, azure: Emulator) -> None:
     azure.strike("deployments.put", fate={"provision_fails": True})
     made = deploy(life)
@@ -402,6 +414,19 @@ def test_a_deployment_of_somebody_else_is_neither_taken_nor_deleted(life: Life, 
     assert azure.requests("deployments.put") == []
 
 
+def test_one_glance_that_misses_a_deployment_does_not_bury_it(life: Life, azure: Emulator) -> None:
+    made = deploy(life)
+    drive(life, made.id, "ready")
+    before = len(azure.requests("deployments.get"))
+    azure.strike("deployments.get", status=404, code="ResourceNotFound", message="The Resource was not found.")
+    steps = DeploymentSteps(life.bench)
+    until(
+        lambda: steps.advance(made.id) or (True if len(azure.requests("deployments.get")) >= before + 3 else None)
+    )
+    assert shown(life, made.id).status == DeploymentStatus.READY
+    assert len(remote(azure)) == 1
+
+
 @pytest.mark.parametrize("fault", [{"drop_after": True}, {"garbage": True}, {"status": 500}])
 def test_a_lost_answer_to_the_put_makes_no_second_deployment(
     life: Life, azure: Emulator, fault: dict[str, Any]
@@ -438,14 +463,19 @@ def test_an_early_404_after_the_put_only_means_not_yet(life: Life, azure: Emulat
     assert len(azure.requests("deployments.put")) == 1
 
 
-def test_warming_never_shuts_the_gate_before_the_resource(life: Life, azure: Emulator) -> None:
-    azure.strike("deployments.put", fate={"extra_warm_up_seconds": 1e6})
+def test_a_deployment_that_is_throttled_never_shuts_the_gate_before_its_resource(
+    life: Life, azure: Emulator
+) -> None:
     made = deploy(life)
-    drive(life, made.id, "warming")
-    steps = DeploymentSteps(life.bench)
-    until(lambda: steps.advance(made.id) or (True if len(azure.requests("chat")) > 7 else None))
-    life.example(lines=12)  # the other rooms go on
+    drive(life, made.id, "ready")
+    question = ChatRequest(messages=[{"role": "user", "content": "hello"}], max_tokens=2)
+    azure.strike("chat", status=429, headers={"Retry-After": "600"})
+    service = DeploymentService(life.bench)
+    with pytest.raises(Throttled) as caught:
+        service.chat(life.caller.project_id, made.id, question)
+    assert caught.value.retry_after_seconds == 600
     assert ConnectionService(life.bench).check(life.caller.project_id, "emulator").ok
+    assert service.chat(life.caller.project_id, made.id, question).text
 
 
 def test_a_parked_deployment_past_its_end_is_taken_up_and_reaped(life: Life, azure: Emulator) -> None:
