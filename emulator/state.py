@@ -184,8 +184,8 @@ class Job(Record):
 class Deployment(Record):
     """A model made callable; `arm_account` is the ARM id it was created under.
 
-    `hosted_from_v` … `hosted_to_v` is the time hosted under the present SKU, `charged_before_seconds` what was charged
-    under earlier ones.
+    `hosted_from_v` … `hosted_to_v` is the time hosted under the present SKU, `charged_before_seconds` what was
+    charged under earlier ones.
     """
 
     arm_account: str
