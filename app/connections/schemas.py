@@ -1,21 +1,41 @@
 """What crosses the wire about connections. A secret goes in and never comes out."""
 
+import re
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic_core import PydanticCustomError
 
 from app.azure.port import Usage
 from app.kit.wire import Name, RequestModel
 
 _ARM_PART = r"^[A-Za-z0-9_.()-]{1,90}$"
+_HEADER_VALUE: Final = r"^[!-~]{1,8192}$"
+"""Visible ASCII: what a header can carry. Entra's tokens are 1 to 4 KB long, keys 32 to 84 characters."""
+
+
+def _fits_a_header(secret: SecretStr) -> SecretStr:
+    if re.fullmatch(_HEADER_VALUE, secret.get_secret_value()) is None:
+        raise PydanticCustomError(
+            "credential_malformed",
+            "A credential is 1 to 8192 visible ASCII characters, without spaces or line ends.",
+        )
+    return secret
+
+
+Credential = Annotated[
+    SecretStr,
+    AfterValidator(_fits_a_header),
+    Field(json_schema_extra={"pattern": _HEADER_VALUE, "maxLength": 8192}),
+]
 
 
 class ConnectionFields(RequestModel):
     """What may be changed later, too."""
 
     region: str | None = Field(default=None, pattern=r"^[a-z0-9]{3,40}$", examples=["swedencentral"])
-    api_key: SecretStr | None = Field(
+    api_key: Credential | None = Field(
         default=None, description="Key of the resource; stored encrypted, never shown."
     )
     entra_scope: str | None = Field(
@@ -23,7 +43,7 @@ class ConnectionFields(RequestModel):
         max_length=200,
         description="Token scope of the data plane; unset = the usual one for the api style.",
     )
-    arm_token: SecretStr | None = Field(
+    arm_token: Credential | None = Field(
         default=None, description="A fixed bearer token for the control plane; only for an emulator."
     )
 
