@@ -4,11 +4,11 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from app.kit.caller import GRANTABLE
-from app.kit.wire import Label, Name, RequestModel
+from app.kit.wire import Flag, Label, Moment, Name, RequestModel
 
 _PROJECT_ID = "prj_01kz8q0p3xe1f8y6m2v4t9s7ab"
 _KEY_ID = "key_01kz8q1c5ye0rtdm6q4nb8w2hj"
@@ -30,7 +30,7 @@ class ProjectPatch(RequestModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"paused": True}]})
 
     name: Name | None = None
-    paused: StrictBool | None = Field(
+    paused: Flag | None = Field(
         default=None, description="True = nothing that costs money is begun in this project."
     )
 
@@ -89,7 +89,7 @@ class ApiKeyCreate(RequestModel):
     spend_cap_usd: Annotated[Decimal, Field(ge=0, max_digits=18, decimal_places=6)] | None = Field(
         default=None, description="Most that the key may spend in all, in USD; null = no cap of its own."
     )
-    expires_at: AwareDatetime | None = Field(default=None, description="When it stops working; null = never.")
+    expires_at: Moment | None = Field(default=None, description="When it stops working; null = never.")
 
     @field_validator("scopes")
     @classmethod

@@ -5,7 +5,6 @@ from decimal import Decimal
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import AwareDatetime
 
 from app.costs.schemas import BudgetPut, BudgetRead, CostSummary
 from app.costs.service import CostService
@@ -13,6 +12,7 @@ from app.http.access import ReadCosts, WriteCosts
 from app.http.bench import Bench
 from app.http.responses import answer
 from app.kit.errors import FieldError, Invalid
+from app.kit.wire import Moment
 
 router = APIRouter(prefix="/v1", tags=["Costs"])
 
@@ -37,8 +37,8 @@ def get_costs(
         Literal["category", "subject", "key", "day"],
         Query(description="`subject` = job or deployment, `key` = API key, `day` = calendar day in UTC."),
     ] = "category",
-    since: Annotated[AwareDatetime | None, Query(description="From here on; default 30 days ago.")] = None,
-    until: Annotated[AwareDatetime | None, Query(description="Up to here, exclusive; default now.")] = None,
+    since: Annotated[Moment | None, Query(description="From here on; default 30 days ago.")] = None,
+    until: Annotated[Moment | None, Query(description="Up to here, exclusive; default now.")] = None,
 ) -> Response:
     """Settled and reserved in a span of time, and what runs up at this moment."""
     if since is not None and until is not None and since >= until:

@@ -88,7 +88,7 @@ def list_datasets(
     operation_id="compareDatasets",
     summary="Find examples that stand in both versions",
     response_model=Comparison,
-    responses=problems(409),
+    responses=problems(404, 409),
 )
 def compare_datasets(*, request: Request, bench: Bench, caller: ReadDatasets, wanted: CompareRequest) -> Response:
     """By exact content, whatever the order of keys. Validation examples that were trained on measure nothing."""
@@ -139,13 +139,16 @@ def archive_dataset(
     summary="Upload a version",
     status_code=202,
     response_model=VersionRead,
-    responses=problems(409, 413),
+    responses={
+        200: {"model": VersionRead, "description": "The version that holds the same bytes already."},
+        **problems(409, 413),
+    },
     max_body_size=UPLOAD_BODY,
     openapi_extra={
         "requestBody": {
             "required": True,
             "description": "JSON Lines, one chat example a line. Streamed: size does not matter to the service.",
-            "content": {"application/jsonl": {"schema": {"type": "string", "format": "binary"}}},
+            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
         }
     },
 )

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.kit.wire import Name, RequestModel, ShortText
+from app.kit.wire import Count, Name, RequestModel, ShortText
 
 Labels = Annotated[
     dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]], Field(max_length=16)
@@ -229,7 +229,7 @@ class DropOperation(RequestModel):
     """Leave lines out: by number, or all lines of a finding."""
 
     type: Literal["drop"]
-    lines: list[tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]] = Field(
+    lines: list[tuple[Annotated[Count, Field(ge=1)], Annotated[Count, Field(ge=1)]]] = Field(
         default_factory=list, max_length=10_000, description="Ranges, first and last line, counted from 1."
     )
     code: str | None = Field(default=None, max_length=64, examples=["over-long-example"])
@@ -256,7 +256,7 @@ class EstimateRequest(RequestModel):
 
     model: Annotated[str, Field(max_length=200)] | None = None
     training_type: Literal["Standard", "GlobalStandard", "developerTier", "DataZoneStandard"] = "GlobalStandard"
-    n_epochs: Annotated[int, Field(ge=1, le=50)] | None = None
+    n_epochs: Annotated[Count, Field(ge=1, le=50)] | None = None
 
 
 class CompareRequest(RequestModel):

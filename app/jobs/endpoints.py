@@ -50,7 +50,7 @@ def _answer(request: Request, service: JobService, project_id: str, job: str, *,
     summary="Train a model",
     status_code=202,
     response_model=JobRead,
-    responses={200: {"model": JobPlan, "description": "The plan, when `dry_run` is true."}, **problems(409)},
+    responses={200: {"model": JobPlan, "description": "The plan, when `dry_run` is true."}, **problems(404, 409)},
 )
 def create_job(
     *, request: Request, bench: Bench, caller: WriteJobs, new: JobCreate, reservation: ReservationId
@@ -66,7 +66,9 @@ def create_job(
     return _answer(request, service, caller.project_id, job, status=202)
 
 
-@router.get("", operation_id="listJobs", summary="List jobs", response_model=ListOf[JobRead])
+@router.get(
+    "", operation_id="listJobs", summary="List jobs", response_model=ListOf[JobRead], responses=problems(404)
+)
 def list_jobs(
     *,
     request: Request,

@@ -236,7 +236,7 @@ def _money(wanted: JobCreate, estimate: CostEstimate | None) -> Iterator[PlanChe
                 remedy="Add the price to the catalogue file, or leave max_cost_usd out.",
             )
         return
-    if wanted.max_cost_usd is not None and float(estimate.expected_usd) > wanted.max_cost_usd:
+    if wanted.max_cost_usd is not None and estimate.expected_usd > wanted.max_cost_usd:
         yield PlanCheck(
             code="cost-limit",
             verdict="error",

@@ -1,12 +1,13 @@
 """What crosses the wire about jobs."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.costs.schemas import CostEstimate, Usd
-from app.kit.wire import RequestModel
+from app.kit.wire import Count, Flag, Measure, RequestModel
 
 Ref = Annotated[str, Field(min_length=1, max_length=200)]
 """An id or a name."""
@@ -17,9 +18,9 @@ TrainingType = Literal["Standard", "GlobalStandard", "developerTier", "DataZoneS
 class Hyperparameters(RequestModel):
     """What to choose instead of leaving it to Azure; leave a field out for Azure's own choice."""
 
-    n_epochs: Annotated[int, Field(ge=1, le=50)] | None = None
-    batch_size: Annotated[int, Field(ge=1, le=256)] | None = None
-    learning_rate_multiplier: Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)] | None = None
+    n_epochs: Annotated[Count, Field(ge=1, le=50)] | None = None
+    batch_size: Annotated[Count, Field(ge=1, le=256)] | None = None
+    learning_rate_multiplier: Annotated[Measure, Field(gt=0, le=10)] | None = None
 
 
 class JobCreate(RequestModel):
@@ -55,14 +56,14 @@ class JobCreate(RequestModel):
     suffix: str | None = Field(
         default=None, pattern=r"^[A-Za-z0-9_-]{1,40}$", description="Becomes part of the model's name at Azure."
     )
-    seed: Annotated[int, Field(ge=0, le=2_147_483_647)] | None = None
+    seed: Annotated[Count, Field(ge=0, le=2_147_483_647)] | None = None
     metadata: Annotated[
         dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]], Field(max_length=8)
     ] = Field(default_factory=dict)
-    max_cost_usd: Annotated[float, Field(ge=0)] | None = Field(
+    max_cost_usd: Annotated[Decimal, Field(ge=0, le=10_000_000)] | None = Field(
         default=None, description="Refuse if the expected cost is higher."
     )
-    dry_run: bool = Field(default=False, description="Answer the plan and make nothing.")
+    dry_run: Flag = Field(default=False, description="Answer the plan and make nothing.")
 
 
 class PlanCheck(BaseModel):

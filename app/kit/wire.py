@@ -3,9 +3,19 @@
 import math
 import re
 import unicodedata
+from datetime import datetime
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
@@ -100,3 +110,25 @@ ShortText = Annotated[
     AfterValidator(_printable_lines),
     Field(description="Text for people, lines allowed, at most 2,000 characters."),
 ]
+
+_RFC_3339: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}.*")
+
+
+def _written_out(value: object) -> object:
+    """Refuse numbers, which a lenient reader would take for seconds, or for milliseconds, of the Unix clock."""
+    if isinstance(value, datetime) or (isinstance(value, str) and _RFC_3339.fullmatch(value)):
+        return value
+    raise PydanticCustomError("time_malformed", "A time is written like 2026-11-20T09:00:00Z, with its offset.")
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_out)]
+"""A point in time as RFC 3339 text with its offset."""
+
+Count = Annotated[int, Field(strict=True)]
+"""A whole number; neither text, nor `true`, nor 3.0."""
+
+Measure = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+"""A number; neither text nor `true`."""
+
+Flag = Annotated[bool, Field(strict=True)]
+"""True or false; neither 1 nor "yes"."""
