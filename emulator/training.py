@@ -127,6 +127,7 @@ class Training:
             except (EOFError, OSError):  # the process died
                 if self._closing.is_set():
                     return
+                process.kill()
                 self._processes.remove(process)
                 self._listener(task.id, [Broken("internalFailure", "The training process ended unexpectedly.")])
                 process, connection = self._start()
