@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 from app.cli.exits import Told
 
@@ -96,9 +96,9 @@ def last_words(log: Path, *, lines: int = 8) -> str:
         return ""
 
 
-def first_line(stream: IO[bytes], marker: str) -> str | None:
-    """What follows `marker` in the first line that has it; None when the stream ends before."""
-    for line in stream:
+def first_line(process: "subprocess.Popen[bytes]", marker: str) -> str | None:
+    """What follows `marker` in the first line of its stdout that has it; None when it ends before."""
+    for line in process.stdout or ():
         _, found, rest = line.decode(errors="replace").partition(marker)
         if found:
             return rest.strip()

@@ -37,8 +37,8 @@ from app.models.schemas import ModelRead
 QUESTIONS: Final = 5
 SEED: Final = 7
 """Of the choice of questions: two runs ask the same."""
-WATCHABLE_SPEED: Final = 120
-"""Virtual seconds per second: the emulator's training of twenty minutes takes ten seconds."""
+WATCHABLE_SPEED: Final = 150
+"""Virtual seconds per second: a training of twenty-odd minutes at Azure takes about ten seconds."""
 STOP_SECONDS: Final = 40.0
 """The instance ends its own children in turn, each within seconds."""
 GONE_SECONDS: Final = 30.0

@@ -5,9 +5,11 @@ It knows how the parts are started, no rule of any of them.
 
 import fcntl
 import json
+import logging
 import os
 import signal
 import socket
+import subprocess
 import sys
 import urllib.parse
 from collections.abc import Callable, Iterator
@@ -15,7 +17,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from pydantic import SecretStr
 
@@ -95,16 +97,19 @@ def run(
             listener = parts.enter_context(_listen(host, port))
             settings = _settings(QUIET | {"data_dir": data_dir, "host": host, "port": listener.getsockname()[1]})
             set_up_logging(level=settings.log_level, as_json=settings.log_json)
+            logging.getLogger("kombu.connection").setLevel("ERROR")  # it misses a host in memory://, which has none
+            stand_in = parts.enter_context(_Emulator(data_dir, emulator_environment)) if emulator else None
             if settings.database_url is None:
                 url = parts.enter_context(embedded_postgres(data_dir / "postgres", log=data_dir / "postgres.log"))
                 settings = settings.model_copy(update={"database_url": SecretStr(url)})
             migrate(settings)
             running = _first_steps(settings, data_dir)
-            if emulator and _wants_emulator(settings, running.project):
-                wanted = _port_of(_kept(data_dir).get("emulator"))
-                origin = parts.enter_context(_emulator(data_dir, wanted, emulator_environment))
+            if stand_in is not None and _wants_emulator(settings, running.project):
+                origin = stand_in.origin()
                 settings = _with_emulator(settings, origin)
                 running = replace(running, emulator=origin, connection=_connect(settings, running.project, origin))
+            elif stand_in is not None:
+                stand_in.end()
             _serve(settings, running, listener, on_ready)
         except Stopped:
             pass
@@ -201,32 +206,40 @@ def _ignore_signals() -> None:
 # ── the emulator ────────────────────────────────────────────────────────────
 
 
-@contextmanager
-def _emulator(data_dir: Path, port: int, environment: dict[str, str]) -> Iterator[str]:
-    """Run the emulator on its port of last time, or on a free one when that is taken; gives its URL."""
-    log = data_dir / "emulator.log"
-    with ExitStack() as stack:
-        for wanted in dict.fromkeys((port, 0)):
-            attempt = stack.enter_context(ExitStack())
-            command = [
-                sys.executable,
-                "-m",
-                "emulator",
-                "--port",
-                str(wanted),
-                "--state",
-                str(data_dir / "emulator"),
-            ]
-            process = attempt.enter_context(
-                child(command, log=log, environment={**os.environ, **environment}, read_stdout=True)
-            )
-            assert process.stdout is not None  # noqa: S101  for the type checker: we asked for a pipe
-            origin = first_line(process.stdout, EMULATOR_LINE)
-            if origin is not None:
-                yield origin
-                return
-            attempt.close()
-        raise never_ran("The emulator", log)
+class _Emulator:
+    """The emulator as a child, on its port of last time. It starts at once, while the database starts too."""
+
+    def __init__(self, data_dir: Path, environment: dict[str, str]) -> None:
+        self._state = data_dir / "emulator"
+        self._log = data_dir / "emulator.log"
+        self._environment = {**os.environ, **environment}
+        self._port = _port_of(_kept(data_dir).get("emulator"))
+        self._running = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._process = self._start(self._port)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.end()
+
+    def _start(self, port: int) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, "-m", "emulator", "--port", str(port), "--state", str(self._state)]
+        starting = child(command, log=self._log, environment=self._environment, read_stdout=True)
+        return self._running.enter_context(starting)
+
+    def origin(self) -> str:
+        """Its URL, once it answers; on another port than last time when that is taken. Raises `Told`."""
+        found = first_line(self._process, EMULATOR_LINE)
+        if found is None and self._port:
+            self._process = self._start(0)
+            found = first_line(self._process, EMULATOR_LINE)
+        if found is None:
+            raise never_ran("The emulator", self._log)
+        return found
+
+    def end(self) -> None:
+        self._running.close()
 
 
 def _port_of(url: object) -> int:

@@ -1,0 +1,79 @@
+# Every command that a person or CI runs. `make` lists them.
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMPS := .venv/.stamps
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+SOURCES := app worker emulator examples migrations tests benchmarks
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install demo up test check docs migration lock bench-api bench-life bench-check clean
+
+help: ## list these commands
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+install: $(STAMPS)/dev ## the environment .venv from the hashed lock files; every other command does it too
+
+demo: $(STAMPS)/run ## the main job on real data: DATA=file VALIDATION=file, JSON=1 for a last line of JSON
+	@$(BIN)/kitae demo $(if $(DATA),--data '$(DATA)') $(if $(VALIDATION),--validation '$(VALIDATION)') $(if $(JSON),--json)
+
+up: $(STAMPS)/run ## everything on this machine, until Ctrl-C: PORT=8000
+	@$(BIN)/kitae up $(if $(PORT),--port $(PORT))
+
+test: $(STAMPS)/dev ## the whole test suite: ARGS='tests/unit -x' for a part of it
+	@$(BIN)/pytest -n 2 $(ARGS)
+
+check: $(STAMPS)/dev ## style, types, layers, migrations, generated pages, container files
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m app.cli.schema check
+	$(BIN)/python docs/generate.py --check
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	$(BIN)/hadolint Dockerfile
+
+docs: $(STAMPS)/dev ## write the pages that are generated from the code
+	$(BIN)/python docs/generate.py
+
+bench-api: $(STAMPS)/dev ## how quick the API answers
+	$(BIN)/python benchmarks/bench_api.py
+
+bench-life: $(STAMPS)/dev ## how many jobs live at once
+	$(BIN)/python benchmarks/bench_life.py
+
+bench-check: $(STAMPS)/dev ## how fast a dataset is checked
+	$(BIN)/python benchmarks/bench_check.py
+
+migration: $(STAMPS)/dev ## write a migration from what the tables have become: name="dataset contact"
+	$(BIN)/python -m app.cli.schema write '$(name)'
+
+lock: $(STAMPS)/dev ## resolve the dependencies anew
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url -o requirements.lock pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --group dev -o requirements-dev.lock pyproject.toml
+
+clean: ## remove the environment, caches and what was made here
+	rm -rf .venv var build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis .import_linter_cache
+	find $(SOURCES) -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# The environment: made once, and again only when what it is made from has changed.
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "error: Kitae needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1)." >&2; \
+	  echo "hint: name another, e.g. make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@echo "Making the environment .venv …" >&2
+	@$(PYTHON) -m venv .venv
+
+$(STAMPS)/run: $(BIN)/python requirements.lock requirements-build.lock pyproject.toml
+	@echo "Installing what Kitae needs; this takes a minute the first time …" >&2
+	@$(PIP) --require-hashes -r requirements.lock
+	@$(PIP) --require-hashes -r requirements-build.lock
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/dev: $(STAMPS)/run requirements-dev.lock
+	@echo "Installing what its tests and checks need …" >&2
+	@$(PIP) --require-hashes -r requirements-dev.lock
+	@touch $@
