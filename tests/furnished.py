@@ -1,0 +1,134 @@
+"""A service on a socket with two projects: in one there is one of everything, the other is a stranger to it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import httpx2
+from conftest import Postgres, Project, make_project
+from fastapi import FastAPI
+from lives import Emulator, Life, quick, until
+from processes import serve
+
+from app.access.secrets import new_secret
+from app.access.service import AccessService
+from app.bootstrap import open_workbench
+from app.deployments.comparisons import ComparisonService
+from app.deployments.schemas import ComparisonCreate, DeploymentCreate
+from app.deployments.service import DeploymentService
+from app.deployments.steps import ComparisonSteps, DeploymentSteps
+from app.kit.pagination import Page
+from app.main import create_app
+from app.models.service import ModelService
+from app.settings import Settings
+from app.workbench import Workbench
+from worker.reactions import react
+
+DATASET: Final = "travel"
+"""Name of the dataset that is there; its version 1 is ready."""
+DEPLOYMENT: Final = "furnished"
+CONNECTION: Final = "emulator"
+
+
+@dataclass(frozen=True)
+class House:
+    """A running service and the ids of what the owner has in it."""
+
+    url: str
+    app: FastAPI
+    bench: Workbench
+    settings: Settings
+    owner: Project
+    stranger: Project
+    operator: str
+    """Secret of the operator's key."""
+    ids: dict[str, str]
+    """`project key connection dataset version validation job model deployment comparison event remote_event`."""
+
+    def ask(self, secret: str | None, timeout: float = 30) -> httpx2.Client:
+        """A client of the service with this key."""
+        headers = {"Authorization": f"Bearer {secret}"} if secret else {}
+        return httpx2.Client(base_url=self.url, headers=headers, timeout=timeout)
+
+
+@contextmanager
+def furnished(postgres: Postgres, emulator_url: str, data_dir: Path, **changes: Any) -> Iterator[House]:
+    """Build the house: about as long as one emulated training takes."""
+    Emulator(emulator_url).reset()
+    operator = new_secret().secret
+    with postgres.database() as database_url:
+        settings = quick(
+            Settings(
+                _env_file=None,
+                database_url=database_url,
+                data_dir=data_dir,
+                key_cache_seconds=0,
+                environment="test",
+                **changes,
+            ),
+            emulator_url,
+        )
+        with open_workbench(settings) as bench:
+            AccessService(bench).ensure_operator_key(operator)
+            owner, stranger = make_project(bench, "owner"), make_project(bench, "stranger")
+            life = Life.begin(bench, owner.id, emulator_url)
+            ids = {"project": owner.id, **_furnish(life)}
+            app = create_app(settings, bench)
+            with serve(app) as url:
+                house = House(url, app, bench, settings, owner, stranger, operator, ids)
+                with house.ask(owner.secret) as asked:
+                    ids["key"] = asked.get("/v1/api-keys").json()["data"][0]["id"]
+                    ids["event"] = asked.get("/v1/events").json()["data"][0]["id"]
+                    ids["remote_event"] = asked.get(f"/v1/jobs/{ids['job']}/remote-events").json()["data"][0]["id"]
+                yield house
+
+
+def _furnish(life: Life) -> dict[str, str]:
+    """One of everything; their ids."""
+    connection = life.connect(name=CONNECTION)
+    training, validation = life.example(lines=12)
+    job = life.job(connection, training, validation)
+    ended = life.drive(job, until_status={"succeeded", "failed", "cancelled"})
+    assert ended.status == "succeeded", (ended.error, ended.parked_reason)
+    life.tidy(job)
+    until(lambda: None if react(life.bench) else True)
+    models = ModelService(life.bench).page(life.caller.project_id, Page(limit=50)).rows
+    deployment = _deployment(life)
+    return {
+        "connection": connection,
+        "dataset": life.version(training).dataset_id,
+        "version": life.version(training).id,
+        "validation": life.version(validation).id,
+        "job": job,
+        "model": next(model.id for model in models if model.kind == "final"),
+        "deployment": deployment,
+        "comparison": _comparison(life, deployment),
+    }
+
+
+def _deployment(life: Life) -> str:
+    deployments, steps = DeploymentService(life.bench), DeploymentSteps(life.bench)
+    wanted = DeploymentCreate(connection=CONNECTION, model="gpt-4.1-mini", name=DEPLOYMENT, ttl_seconds=36_000)
+    made = deployments.create(life.caller, wanted)
+
+    def ready() -> bool | None:
+        steps.advance(made.id)
+        return deployments.get(life.caller.project_id, made.id).status == "ready" or None
+
+    until(ready)
+    return made.id
+
+
+def _comparison(life: Life, deployment: str) -> str:
+    comparisons, steps = ComparisonService(life.bench), ComparisonSteps(life.bench)
+    wanted = ComparisonCreate(candidates=[{"deployment": deployment}], prompts=["Where is Kyoto?"], max_tokens=4)
+    made = comparisons.create(life.caller, wanted)
+
+    def answered() -> bool | None:
+        steps.advance(made.id)
+        return comparisons.get(life.caller.project_id, made.id).status == "succeeded" or None
+
+    until(answered)
+    return made.id
