@@ -66,11 +66,10 @@ $(BIN)/python:
 	@echo "Making the environment .venv …" >&2
 	@$(PYTHON) -m venv .venv
 
-$(STAMPS)/run: $(BIN)/python requirements.lock requirements-build.lock pyproject.toml
+$(STAMPS)/run: $(BIN)/python requirements.lock pyproject.toml
 	@echo "Installing what Kitae needs; this takes a minute the first time …" >&2
 	@$(PIP) --require-hashes -r requirements.lock
-	@$(PIP) --require-hashes -r requirements-build.lock
-	@$(PIP) --no-deps --no-build-isolation --editable .
+	@$(PIP) --no-deps --editable .
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/dev: $(STAMPS)/run requirements-dev.lock

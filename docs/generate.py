@@ -32,6 +32,7 @@ sys.path.insert(0, str(ROOT))  # the checkout is described, whatever is installe
 import app.settings as service_settings  # noqa: E402
 import emulator.settings as emulator_settings  # noqa: E402
 from app.bootstrap import open_workbench  # noqa: E402
+from app.cli.reference import render_cli_markdown  # noqa: E402
 from app.datasets import states as dataset_states  # noqa: E402
 from app.datasets.engine import render_codes_markdown  # noqa: E402
 from app.deployments import states as deployment_states  # noqa: E402
@@ -211,6 +212,7 @@ def measures() -> str:
 # --- putting it where it belongs -------------------------------------------------------------------------------
 
 FILES: Final[Mapping[str, Callable[[], str]]] = {
+    "reference/cli.md": render_cli_markdown,
     "reference/findings.md": render_codes_markdown,
     "reference/openapi.json": openapi,
 }

@@ -22,9 +22,8 @@ def add_to(app: typer.Typer) -> None:
     app.command(rich_help_panel=PANEL)(api)
     app.command(rich_help_panel=PANEL)(worker)
     app.command(rich_help_panel=PANEL)(beat)
-    app.command(rich_help_panel=PANEL, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
-        emulator
-    )
+    as_it_is = {"allow_extra_args": True, "ignore_unknown_options": True}
+    app.command(rich_help_panel=PANEL, context_settings=as_it_is, add_help_option=False)(emulator)
     app.command(rich_help_panel=PANEL)(migrate)
     app.command(rich_help_panel=PANEL)(doctor)
 
@@ -138,9 +137,8 @@ def beat() -> None:
 
 
 def emulator(context: typer.Context) -> None:
-    """Run the local Azure OpenAI alone; `kitae emulator --help-emulator` lists its options."""
-    arguments = ["--help" if text == "--help-emulator" else text for text in context.args]
-    os.execv(sys.executable, [sys.executable, "-m", "emulator", *arguments])  # noqa: S606  our own module
+    """Run the local Azure OpenAI alone; `kitae emulator --help` lists its options."""
+    os.execv(sys.executable, [sys.executable, "-m", "emulator", *context.args])  # noqa: S606  our own module
 
 
 def migrate() -> None:
