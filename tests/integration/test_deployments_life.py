@@ -463,6 +463,18 @@ def test_an_early_404_after_the_put_only_means_not_yet(life: Life, azure: Emulat
     assert len(azure.requests("deployments.put")) == 1
 
 
+def test_one_that_neither_a_get_nor_the_list_shows_at_first_is_waited_for(life: Life, azure: Emulator) -> None:
+    gone = {"status": 404, "code": "ResourceNotFound", "message": "The Resource was not found."}
+    azure.faults(
+        {"match": {"operation": "deployments.get"}, "when": {"first_n": 5}, "do": gone},
+        {"match": {"operation": "deployments.list"}, "when": {"first_n": 4}, "do": {"list_lag_seconds": 1e6}},
+    )
+    made = deploy(life)
+    drive(life, made.id, "ready")
+    assert len(azure.requests("deployments.list")) >= 4
+    assert len(azure.requests("deployments.put")) == 1
+
+
 def test_a_deployment_that_is_throttled_never_shuts_the_gate_before_its_resource(
     life: Life, azure: Emulator
 ) -> None:
