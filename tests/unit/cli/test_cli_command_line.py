@@ -1,0 +1,155 @@
+"""The command as a process: what goes to stdout and stderr, and with which code it ends."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.cli.reference import render_cli_markdown
+
+ROOT = Path(__file__).resolve().parents[3]
+TRAVEL = ROOT / "examples" / "travel"
+
+
+def kitae(*arguments: str, directory: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("KITAE_")}
+    return subprocess.run(
+        [sys.executable, "-m", "app.cli.main", *arguments],
+        cwd=directory,
+        env={**clean, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_a_good_file_is_ready_offline_and_exits_with_0(tmp_path: Path) -> None:
+    done = kitae("datasets", "check", str(TRAVEL / "train.jsonl"), directory=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "140" in done.stdout
+    assert "ready for gpt-4.1-mini" in done.stdout
+
+
+def test_a_rejected_file_names_its_lines_and_exits_with_4(tmp_path: Path) -> None:
+    lines = (TRAVEL / "train.jsonl").read_text(encoding="utf-8").splitlines()[:12]
+    lines[4] = lines[4][:-3]
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    done = kitae("datasets", "check", str(bad), directory=tmp_path)
+    assert done.returncode == 4
+    assert "line 5" in done.stdout
+    assert "→" in done.stdout, "a finding says what to do"
+    assert "Traceback" not in done.stderr
+
+
+def test_json_on_stdout_is_one_value_and_nothing_else(tmp_path: Path) -> None:
+    done = kitae(
+        "datasets",
+        "check",
+        str(TRAVEL / "train.jsonl"),
+        "--validation",
+        str(TRAVEL / "validation.jsonl"),
+        "--json",
+        directory=tmp_path,
+    )
+    told = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert told["training"]["examples"] == 140
+    assert told["validation"]["verdict"] == "ready"
+    assert told["shared"] is None
+
+
+def test_the_same_file_as_validation_is_seen_to_be_shared(tmp_path: Path) -> None:
+    file = str(TRAVEL / "train.jsonl")
+    done = kitae("datasets", "check", file, "--validation", file, "--json", directory=tmp_path)
+    assert json.loads(done.stdout)["shared"]["count"] == 140
+
+
+def test_an_unknown_model_is_a_usage_error_with_a_hint(tmp_path: Path) -> None:
+    done = kitae("datasets", "check", str(TRAVEL / "train.jsonl"), "--model", "gpt-9", directory=tmp_path)
+    assert done.returncode == 2
+    assert "hint:" in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
+    assert kitae("datasets", "check", "nowhere.jsonl", directory=tmp_path).returncode == 2
+
+
+def test_without_a_service_commands_say_how_to_get_one_and_exit_with_3(tmp_path: Path) -> None:
+    done = kitae("jobs", "list", directory=tmp_path)
+    assert done.returncode == 3
+    assert "kitae up" in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_service_that_does_not_answer_exits_with_3(tmp_path: Path) -> None:
+    done = kitae("jobs", "list", directory=tmp_path, KITAE_URL="http://127.0.0.1:9", KITAE_API_KEY="x")
+    assert done.returncode == 3
+    assert "http://127.0.0.1:9" in done.stderr
+
+
+def test_a_laptop_file_that_is_broken_is_no_address(tmp_path: Path) -> None:
+    (tmp_path / "var").mkdir()
+    (tmp_path / "var" / "laptop.json").write_text('{"url": ')
+    assert kitae("jobs", "list", directory=tmp_path).returncode == 3
+
+
+def test_a_setting_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    done = kitae("migrate", directory=tmp_path, KITAE_PORT="ninety")
+    assert done.returncode == 2
+    assert "KITAE_PORT" in done.stderr
+
+
+def test_a_process_without_its_settings_says_which_is_missing(tmp_path: Path) -> None:
+    done = kitae("migrate", directory=tmp_path)
+    assert done.returncode == 2
+    assert "KITAE_DATABASE_URL" in done.stderr
+
+
+def test_doctor_fails_when_the_queue_does_not_answer(tmp_path: Path) -> None:
+    done = kitae("doctor", "--json", directory=tmp_path, KITAE_REDIS_URL="redis://127.0.0.1:9/0")
+    verdicts = {item["name"]: item["verdict"] for item in json.loads(done.stdout)}
+    assert done.returncode == 1
+    assert verdicts == {"storage": "ok", "queue": "failed", "database": "skipped"}
+
+
+def test_doctor_is_content_with_what_works(tmp_path: Path, database_url: str, redis_url: str) -> None:
+    done = kitae("doctor", "--json", directory=tmp_path, KITAE_REDIS_URL=redis_url, KITAE_DATABASE_URL=database_url)
+    verdicts = {item["name"]: item["verdict"] for item in json.loads(done.stdout)}
+    assert verdicts == {
+        "storage": "ok",
+        "queue": "ok",
+        "database": "ok",
+        "migrations": "ok",
+        "connections": "skipped",
+    }
+    assert done.returncode == 0
+
+
+def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
+    program = (
+        "import sys, app.cli.main\n"
+        "heavy = {'fastapi', 'sqlalchemy', 'httpx2', 'pydantic', 'celery', 'openai', 'numpy', 'rich.console'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("command", ["datasets upload", "jobs create", "deployments chat", "compare", "demo", "up"])
+def test_the_reference_has_every_command_with_its_options(command: str) -> None:
+    page = render_cli_markdown()
+    assert f"# kitae {command}\n" in page
+    assert f"$ kitae {command} [OPTIONS]" in page
