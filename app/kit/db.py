@@ -1,18 +1,25 @@
 """PostgreSQL as this house uses it: one declarative base, one engine, values that the database cannot refuse."""
 
+import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final
 
 import orjson
-from sqlalchemy import BigInteger, DateTime, MetaData, Numeric, String, create_engine
+import psycopg
+from sqlalchemy import BigInteger, DateTime, MetaData, Numeric, String, create_engine, event
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.engine import Engine
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.orm import DeclarativeBase, mapped_column
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 ID_LENGTH: Final = 40
 """Characters kept for an id: prefix, underscore and 26 of base32, with room to spare."""
+
+RESTED_SECONDS: Final = 1.0
+"""Asking before every use would cost a hot read as many round trips as its query."""
 
 Id = Annotated[str, mapped_column(String(ID_LENGTH, collation="C"))]
 """An id compared byte by byte, so that its order is the order of time in every locale."""
@@ -63,20 +70,22 @@ def _to_json(value: Any) -> str:
     return text.decode()
 
 
-def make_engine(url: str, *, pool_size: int = 10, application_name: str = "kitae") -> Engine:
+def make_engine(
+    url: str, *, pool_size: int = 10, application_name: str = "kitae", rested_seconds: float = RESTED_SECONDS
+) -> Engine:
     """An engine on psycopg 3.
 
     Args:
         url: `postgresql://…`; the driver is added here.
         pool_size: connections kept; as many again may be opened under load.
+        rested_seconds: a connection that lay in the pool longer is asked whether it lives before it is used again.
     """
     if url.startswith(("postgres://", "postgresql://")):
         url = "postgresql+psycopg://" + url.split("://", 1)[1]
-    return create_engine(
+    engine = create_engine(
         url,
         pool_size=pool_size,
         max_overflow=pool_size,
-        pool_pre_ping=True,
         pool_timeout=10,
         json_serializer=_to_json,
         json_deserializer=orjson.loads,
@@ -86,3 +95,23 @@ def make_engine(url: str, *, pool_size: int = 10, application_name: str = "kitae
             "options": "-c timezone=UTC -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s",
         },
     )
+    _ask_rested_connections(engine, rested_seconds)
+    return engine
+
+
+def _ask_rested_connections(engine: Engine, rested_seconds: float) -> None:
+    """Of a database that went away, callers see at most what happened to connections in use at that moment."""
+
+    @event.listens_for(engine, "checkin")
+    def note(_connection: Any, entry: ConnectionPoolEntry) -> None:
+        entry.info["rests_since"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def ask(connection: Any, entry: ConnectionPoolEntry, _proxy: PoolProxiedConnection) -> None:
+        now = time.monotonic()
+        if now - entry.info.get("rests_since", now) < rested_seconds:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except psycopg.Error as error:
+            raise InvalidatePoolError from error  # the pool throws its resting connections away and opens one
