@@ -37,7 +37,7 @@ def _answer(request: Request, service: JobService, project_id: str, job: str, *,
     row = service.read(project_id, job)
     return answer(
         request,
-        dict(row),
+        row,
         status=status,
         etag=etag_of(marker(row["id"], row["updated_at"])),
         location=f"/v1/jobs/{row['id']}" if status == 202 else None,

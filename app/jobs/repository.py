@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import RowMapping, and_, delete, func, or_, select, update
+from sqlalchemy import Result, and_, bindparam, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -15,39 +15,42 @@ from app.kit.care import Claim
 from app.kit.ids import new_id
 from app.kit.pagination import Page, Slice, keyset, slice_of
 
-_READ: Final = (
-    Job.id,
-    Job.connection_id.label("connection"),
-    Job.base_model,
-    Job.method,
-    Job.training_type,
-    Job.training_version_id.label("training"),
-    Job.validation_version_id.label("validation"),
-    Job.hyperparameters,
-    Job.suffix,
-    Job.seed,
-    Job.user_metadata.label("metadata"),
-    Job.status,
-    Job.status_changed_at,
-    Job.cancel_requested_at,
-    Job.attempt,
-    Job.remote_id,
-    Job.remote_status,
-    Job.remote_seen_at,
-    Job.fine_tuned_model,
-    Job.trained_tokens,
-    Job.estimated_finish_at,
-    Job.started_at,
-    Job.finished_at,
-    Job.error,
-    Job.parked_reason,
-    Job.last_error,
-    Job.plan["estimate"]["expected_usd"].as_string().label("expected_cost_usd"),
-    Job.cost_usd,
-    Job.created_at,
-    Job.updated_at,
+_jobs: Final = Job.__table__.c
+_READ: Final = select(
+    _jobs.id,
+    _jobs.connection_id.label("connection"),
+    _jobs.base_model,
+    _jobs.method,
+    _jobs.training_type,
+    _jobs.training_version_id.label("training"),
+    _jobs.validation_version_id.label("validation"),
+    _jobs.hyperparameters,
+    _jobs.suffix,
+    _jobs.seed,
+    _jobs.metadata,
+    _jobs.status,
+    _jobs.status_changed_at,
+    _jobs.cancel_requested_at,
+    _jobs.attempt,
+    _jobs.remote_id,
+    _jobs.remote_status,
+    _jobs.remote_seen_at,
+    _jobs.fine_tuned_model,
+    _jobs.trained_tokens,
+    _jobs.estimated_finish_at,
+    _jobs.started_at,
+    _jobs.finished_at,
+    _jobs.error,
+    _jobs.parked_reason,
+    _jobs.last_error,
+    _jobs.plan["estimate"]["expected_usd"].as_string().label("expected_cost_usd"),
+    _jobs.cost_usd,
+    _jobs.created_at,
+    _jobs.updated_at,
 )
-"""Exactly what `JobRead` shows: a hot read is one statement whose columns go straight into the answer."""
+"""Exactly what `JobRead` shows. Built once, of columns instead of mapped attributes, and its rows go straight into
+the answer: the ORM and the building of the statement cost more than the query itself."""
+_READ_ONE: Final = _READ.where(_jobs.project_id == bindparam("project_id"), _jobs.id == bindparam("job_id"))
 
 _HEEDS: Final = frozenset({JobStatus.DRAFT, JobStatus.PREPARING}) | IN_FLIGHT
 """Where a wish can be acted upon at once. A job that may or may not exist is resolved first."""
@@ -73,21 +76,28 @@ def get_unscoped(session: Session, job_id: str) -> Job:
     return session.get_one(Job, job_id)
 
 
-def read(session: Session, project_id: str, job_id: str) -> RowMapping | None:
-    """The columns of `JobRead`."""
-    statement = select(*_READ).where(Job.project_id == project_id, Job.id == job_id)
-    return session.execute(statement).mappings().one_or_none()
+def read(session: Session, project_id: str, job_id: str) -> dict[str, Any] | None:
+    """The members of `JobRead`."""
+    rows = _dicts(session.execute(_READ_ONE, {"project_id": project_id, "job_id": job_id}))
+    return rows[0] if rows else None
 
 
 def read_page(
     session: Session, project_id: str, wanted: Page, *, status: str | None, connection_id: str | None
-) -> Slice[RowMapping]:
-    statement = select(*_READ).where(Job.project_id == project_id)
+) -> Slice[dict[str, Any]]:
+    """The members of `JobRead` for each."""
+    statement = _READ.where(_jobs.project_id == project_id)
     if status is not None:
-        statement = statement.where(Job.status == status)
+        statement = statement.where(_jobs.status == status)
     if connection_id is not None:
-        statement = statement.where(Job.connection_id == connection_id)
-    return slice_of(session.execute(keyset(statement, Job.id, wanted)).mappings().all(), wanted)
+        statement = statement.where(_jobs.connection_id == connection_id)
+    return slice_of(_dicts(session.execute(keyset(statement, _jobs.id, wanted))), wanted)
+
+
+def _dicts(result: Result[Any]) -> list[dict[str, Any]]:
+    """Plain dicts, which the encoder of the answer takes as they are."""
+    names = list(result.keys())
+    return [dict(zip(names, row, strict=True)) for row in result]
 
 
 def count_unfinished(session: Session, project_id: str) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import RowMapping, func
+from sqlalchemy import func
 
 from app.access.service import refuse_if_paused
 from app.connections.service import ConnectionService
@@ -248,7 +248,7 @@ class JobService:
 
     # ── reading ─────────────────────────────────────────────────────────────
 
-    def read(self, project_id: str, job_id: str) -> RowMapping:
+    def read(self, project_id: str, job_id: str) -> dict[str, Any]:
         """One statement; never a call to Azure. Raises `NotFound`."""
         with self._bench.read() as session:
             row = repository.read(session, project_id, job_id)
@@ -258,7 +258,7 @@ class JobService:
 
     def page(
         self, project_id: str, wanted: Page, *, status: str | None = None, connection: str | None = None
-    ) -> Slice[RowMapping]:
+    ) -> Slice[dict[str, Any]]:
         connection_id = self._connections.get(project_id, connection).id if connection else None
         with self._bench.read() as session:
             return repository.read_page(session, project_id, wanted, status=status, connection_id=connection_id)
