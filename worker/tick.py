@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
+from app.deployments.service import DeploymentService
 from app.kit import care
 from app.workbench import Workbench
 from worker.tasks import CARED
@@ -12,7 +13,8 @@ BATCH: Final = 200
 
 
 def tick(bench: Workbench, send: Callable[[str, str], None], *, redispatch_seconds: float) -> int:
-    """Send what is due; returns how many."""
+    """Send what is due, parked rows whose money must stop included; returns how many."""
+    DeploymentService(bench).wake_costly()
     sent = 0
     for task, cared in CARED.items():
         with bench.begin() as work:
