@@ -16,6 +16,7 @@ from app.access.service import AccessService
 from app.connections import endpoints as connections_endpoints
 from app.costs import endpoints as costs_endpoints
 from app.datasets import endpoints as datasets_endpoints
+from app.datasets import upload_endpoints
 from app.datasets.measures import MEASURES as DATASETS_MEASURES
 from app.deployments import endpoints as deployments_endpoints
 from app.deployments.measures import MEASURES as DEPLOYMENTS_MEASURES
@@ -44,6 +45,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     events_endpoints.router,
     connections_endpoints.router,
     datasets_endpoints.router,
+    upload_endpoints.router,
     jobs_endpoints.router,
     models_endpoints.router,
     deployments_endpoints.router,

@@ -22,10 +22,11 @@ from app.datasets.schemas import (
     Transform,
     VersionRead,
 )
-from app.datasets.service import DatasetService, Upload
+from app.datasets.service import DatasetService
 from app.datasets.tables import Dataset, DatasetVersion
 from app.http.access import ReadDatasets, WriteDatasets
 from app.http.bench import Bench
+from app.http.bodies import in_threads, pour
 from app.http.etags import Precondition, etag_of
 from app.http.limits import UPLOAD_BODY
 from app.http.openapi import problems
@@ -38,8 +39,6 @@ from app.storage.port import StorageFull
 
 router = APIRouter(prefix="/v1/datasets", tags=["Datasets"])
 
-WRITE_BYTES: Final = 1 << 20
-"""Body bytes gathered before they are hashed and written."""
 READ_BYTES: Final = 1 << 18
 
 
@@ -186,20 +185,8 @@ async def _receive(
     model: str | None,
     filename: str | None,
 ) -> tuple[DatasetVersion, bool]:
-    receiving = service.receive()
-    upload: Upload = await run_in_threadpool(receiving.__enter__)
-    try:
-        waiting = bytearray()
-        async for chunk in request.stream():
-            waiting += chunk
-            if len(waiting) >= WRITE_BYTES:
-                await run_in_threadpool(upload.write, bytes(waiting))
-                waiting.clear()
-        await run_in_threadpool(upload.write, bytes(waiting))
-    except BaseException as error:
-        await run_in_threadpool(receiving.__exit__, type(error), error, error.__traceback__)
-        raise
-    await run_in_threadpool(receiving.__exit__, None, None, None)
+    async with in_threads(service.receive()) as upload:
+        await pour(request, upload.write)
     return await run_in_threadpool(
         lambda: service.add_version(project_id, dataset, upload, original_name=filename, base_model=model)
     )

@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import func, or_, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.orm import Session
 
-from app.datasets.states import VersionStatus
-from app.datasets.tables import Dataset, DatasetVersion, RemoteFileRow
+from app.datasets.states import UploadStatus, VersionStatus
+from app.datasets.tables import Dataset, DatasetUpload, DatasetVersion, RemoteFileRow, UploadPart
 from app.kit.markers import marker
 from app.kit.pagination import Page, Slice, keyset, slice_of
 
 
-def add(session: Session, row: Dataset | DatasetVersion) -> None:
+def add(session: Session, row: Dataset | DatasetVersion | DatasetUpload | UploadPart) -> None:
     session.add(row)
     session.flush()
     session.refresh(row)
@@ -106,6 +106,75 @@ def dataset_of(session: Session, version: DatasetVersion) -> Dataset:
 def version_page(session: Session, dataset_id: str, wanted: Page) -> Slice[DatasetVersion]:
     statement = select(DatasetVersion).where(DatasetVersion.dataset_id == dataset_id)
     return slice_of(session.scalars(keyset(statement, DatasetVersion.id, wanted)).all(), wanted)
+
+
+# ── uploads in parts ────────────────────────────────────────────────────────
+
+
+def find_upload(session: Session, dataset_id: str, upload_id: str, *, lock: bool = False) -> DatasetUpload | None:
+    """With `lock` the row is held until the transaction ends."""
+    statement = select(DatasetUpload).where(DatasetUpload.dataset_id == dataset_id, DatasetUpload.id == upload_id)
+    return session.scalars(statement.with_for_update() if lock else statement).one_or_none()
+
+
+def change_upload(session: Session, upload_id: str, values: dict[str, Any]) -> None:
+    session.execute(
+        update(DatasetUpload)
+        .where(DatasetUpload.id == upload_id)
+        .values(**values)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def received_parts(session: Session, upload_id: str) -> Sequence[UploadPart]:
+    """The part that counts of every number, in order."""
+    return session.scalars(
+        select(UploadPart)
+        .where(UploadPart.upload_id == upload_id, UploadPart.received_at.is_not(None))
+        .order_by(UploadPart.number, UploadPart.received_at.desc(), UploadPart.id.desc())
+        .ext(distinct_on(UploadPart.number))
+    ).all()
+
+
+def part_received(session: Session, part_id: str, *, size: int, sha256: str) -> UploadPart:
+    return session.scalars(
+        update(UploadPart)
+        .where(UploadPart.id == part_id)
+        .values(bytes=size, sha256=sha256, received_at=func.clock_timestamp())
+        .returning(UploadPart)
+        .execution_options(synchronize_session=False, populate_existing=True)
+    ).one()
+
+
+def replaced_parts(session: Session, upload_id: str, *, number: int, by: str) -> Sequence[str]:
+    """Ids of the parts of this number that were received before `by`."""
+    return session.scalars(
+        select(UploadPart.id).where(
+            UploadPart.upload_id == upload_id,
+            UploadPart.number == number,
+            UploadPart.received_at.is_not(None),
+            UploadPart.id != by,
+        )
+    ).all()
+
+
+def part_ids(session: Session, upload_id: str) -> Sequence[str]:
+    """Of all parts, received or not."""
+    return session.scalars(select(UploadPart.id).where(UploadPart.upload_id == upload_id)).all()
+
+
+def abandoned_parts(session: Session, *, limit: int) -> Sequence[str]:
+    """Ids of parts, of any project, that no upload waits for any more."""
+    return session.scalars(
+        select(UploadPart.id)
+        .join(DatasetUpload, DatasetUpload.id == UploadPart.upload_id)
+        .where(or_(DatasetUpload.status != UploadStatus.RECEIVING, DatasetUpload.is_over))
+        .limit(limit)
+    ).all()
+
+
+def delete_parts(session: Session, ids: Sequence[str]) -> None:
+    session.execute(delete(UploadPart).where(UploadPart.id.in_(ids)).execution_options(synchronize_session=False))
 
 
 # ── Azure's copies ──────────────────────────────────────────────────────────

@@ -1,9 +1,9 @@
 """What crosses the wire about datasets."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from app.kit.wire import Count, Name, RequestModel, ShortText
 
@@ -290,3 +290,160 @@ class Comparison(BaseModel):
     training: str
     validation: str
     finding: FindingRead | None
+
+
+# ── ways in ─────────────────────────────────────────────────────────────────
+
+PART_BYTES: Final = 8 << 20
+"""Size of parts that we propose: small enough to be sent again, large enough to be few."""
+PART_BYTES_MAX: Final = 64 << 20
+PARTS_MAX: Final = 1000
+"""Highest number of a part; 1,000 of the proposed size hold 8 GB."""
+
+Sha256 = Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$"), AfterValidator(str.lower)]
+"""64 hexadecimal digits."""
+FileName = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f/\\]*$")]
+"""A name without folders and control characters."""
+ModelName = Annotated[
+    str, Field(max_length=200, description="Base model whose limits and tokenizer the check uses.")
+]
+PartNumber = Annotated[Count, Field(ge=1, le=PARTS_MAX)]
+
+
+class InlineSource(RequestModel):
+    """Examples in the request itself."""
+
+    type: Literal["inline"]
+    rows: list[dict[str, Any]] = Field(min_length=1, description="Chat examples, one becomes one line.")
+
+
+class VersionCreate(RequestModel):
+    """A version made of what a source holds."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "source": {
+                        "type": "inline",
+                        "rows": [
+                            {
+                                "messages": [
+                                    {"role": "user", "content": "Hello"},
+                                    {"role": "assistant", "content": "Good morning."},
+                                ]
+                            }
+                        ],
+                    },
+                    "filename": "greetings.jsonl",
+                    "model": "gpt-4.1-mini",
+                }
+            ]
+        }
+    )
+
+    source: InlineSource
+    filename: FileName | None = None
+    model: ModelName | None = None
+
+
+class VersionForm(RequestModel):
+    """The text fields beside a form's file."""
+
+    model: ModelName | None = None
+
+
+class UploadCreate(RequestModel):
+    """An upload in parts to come."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"bytes": 125_000_000, "sha256": "9f" * 32, "filename": "train.jsonl", "model": "gpt-4.1"}]
+        }
+    )
+
+    bytes: Annotated[Count, Field(ge=1)] = Field(description="Of the whole file.")
+    sha256: Sha256 | None = Field(
+        default=None, description="Of the whole file, in hexadecimal; checked at the end."
+    )
+    filename: FileName | None = None
+    model: ModelName | None = None
+
+
+class UploadComplete(RequestModel):
+    """What the whole should be."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"parts": [1, 2, 3], "sha256": "9f" * 32}]})
+
+    parts: Annotated[list[PartNumber], Field(min_length=1, max_length=PARTS_MAX)] | None = Field(
+        default=None, description="In which order they make the file; all of them by number when absent."
+    )
+    sha256: Sha256 | None = Field(default=None, description="Of the whole file, in hexadecimal.")
+
+
+class PartRead(BaseModel):
+    """A part that has arrived."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "object": "dataset.upload.part",
+                    "number": 1,
+                    "bytes": PART_BYTES,
+                    "sha256": "9f" * 32,
+                    "received_at": "2026-11-20T09:00:00Z",
+                }
+            ]
+        }
+    )
+
+    object: Literal["dataset.upload.part"] = "dataset.upload.part"
+    number: int
+    bytes: int
+    sha256: str
+    received_at: datetime
+
+
+class UploadRead(BaseModel):
+    """An upload in parts as callers see it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "object": "dataset.upload",
+                    "id": "upl_01kz8q7v1efn9s0a2b3c4d5e6f",
+                    "dataset": "ds_01kz8q7v1efn9s0a2b3c4d5e6f",
+                    "status": "receiving",
+                    "bytes": 125_000_000,
+                    "sha256": "9f" * 32,
+                    "filename": "train.jsonl",
+                    "model": "gpt-4.1-2025-04-14",
+                    "part_bytes": PART_BYTES,
+                    "part_bytes_max": PART_BYTES_MAX,
+                    "received_bytes": 0,
+                    "parts": [],
+                    "version": None,
+                    "created_at": "2026-11-20T09:00:00Z",
+                    "expires_at": "2026-11-21T09:00:00Z",
+                }
+            ]
+        }
+    )
+
+    object: Literal["dataset.upload"] = "dataset.upload"
+    id: str
+    dataset: str
+    status: Literal["receiving", "completed", "cancelled", "expired"]
+    bytes: int = Field(description="Of the whole file, as announced.")
+    sha256: str | None
+    filename: str | None
+    model: str = Field(description="Whose limits and tokenizer the check will use.")
+    part_bytes: int = Field(default=PART_BYTES, description="Cut the file into parts of this size.")
+    part_bytes_max: int = Field(default=PART_BYTES_MAX, description="No part may be larger.")
+    received_bytes: int
+    parts: list[PartRead] = Field(description="Those that are there, by number; send the others.")
+    version: str | None = Field(description="What it became.")
+    created_at: datetime
+    expires_at: datetime = Field(description="Until then its parts are kept.")

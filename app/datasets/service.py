@@ -18,12 +18,12 @@ from app.datasets.states import VERSION_LAW, VersionStatus
 from app.datasets.tables import Dataset, DatasetVersion
 from app.kit import care
 from app.kit.care import Claim
-from app.kit.errors import Conflict, FieldError, Invalid, NotFound, TooLarge
+from app.kit.errors import Conflict, FieldError, Invalid, KitaeError, NotFound, TooLarge
 from app.kit.failpoints import failpoint
 from app.kit.ids import is_id, new_id
 from app.kit.markers import CheckMarker, any_marker
 from app.kit.pagination import Page, Slice
-from app.workbench import Workbench
+from app.workbench import UnitOfWork, Workbench
 
 DEFAULT_BASE_MODEL: Final = "gpt-4.1-mini-2025-04-14"
 """Whose limits a version is checked against when the upload names no model."""
@@ -132,39 +132,73 @@ class DatasetService:
         Returns:
             The version and True, or the version that has the same bytes already and False.
         """
-        dataset = self.get(project_id, ref)
-        model = self.known_model(base_model)
-        digest = upload.digest.hexdigest()
-        with self._bench.begin() as work:
-            same = repository.find_same(work.session, dataset.id, sha256=digest, base_model=model)
-            if same is None:
-                version = DatasetVersion(
-                    id=upload.version_id,
-                    project_id=project_id,
-                    dataset_id=dataset.id,
-                    number=repository.next_number(work.session, dataset.id),
-                    status=VersionStatus.CHECKING,
+        try:
+            dataset = self.get(project_id, ref)
+            model = self.known_model(base_model)
+            with self._bench.begin() as work:
+                version, fresh = self.place(
+                    work,
+                    dataset,
+                    upload,
                     original_name=original_name,
                     base_model=model,
-                    bytes=upload.size,
-                    sha256=digest,
                     lineage=lineage or {"source": "upload"},
-                    next_check_at=func.clock_timestamp(),
                 )
-                repository.add(work.session, version)
-                work.announce(
-                    "dataset.version.checking",
-                    project_id=project_id,
-                    subject_id=version.id,
-                    dataset=dataset.name,
-                    number=version.number,
-                    bytes=upload.size,
-                )
-                work.nudge("datasets.check", version.id)
+        except KitaeError:
+            self.forget(upload)
+            raise
+        if not fresh:
+            self.forget(upload)
+        return version, fresh
+
+    def place(
+        self,
+        work: UnitOfWork,
+        dataset: Dataset,
+        upload: Upload,
+        *,
+        original_name: str | None,
+        base_model: str,
+        lineage: dict[str, Any],
+    ) -> tuple[DatasetVersion, bool]:
+        """`add_version` within the caller's transaction; who gets False must `forget` the upload after it.
+
+        Args:
+            base_model: an id of the catalogue, as `known_model` answers it.
+        """
+        repository.lock_marker(work.session, dataset.id)  # two uploads of the same bytes must see each other
+        digest = upload.digest.hexdigest()
+        same = repository.find_same(work.session, dataset.id, sha256=digest, base_model=base_model)
         if same is not None:
-            self._bench.storage.delete(f"datasets/{upload.version_id}/raw")
             return same, False
+        version = DatasetVersion(
+            id=upload.version_id,
+            project_id=dataset.project_id,
+            dataset_id=dataset.id,
+            number=repository.next_number(work.session, dataset.id),
+            status=VersionStatus.CHECKING,
+            original_name=original_name,
+            base_model=base_model,
+            bytes=upload.size,
+            sha256=digest,
+            lineage=lineage,
+            next_check_at=func.clock_timestamp(),
+        )
+        repository.add(work.session, version)
+        work.announce(
+            "dataset.version.checking",
+            project_id=version.project_id,
+            subject_id=version.id,
+            dataset=dataset.name,
+            number=version.number,
+            bytes=upload.size,
+        )
+        work.nudge("datasets.check", version.id)
         return version, True
+
+    def forget(self, upload: Upload) -> None:
+        """Throw received bytes away that became no version."""
+        self._bench.storage.delete(f"datasets/{upload.version_id}/raw")
 
     def known_model(self, name: str | None) -> str:
         """The catalogue's id for a base model's name or alias. Raises `Invalid` (`unknown_model`)."""

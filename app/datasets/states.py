@@ -1,4 +1,4 @@
-"""The life of a dataset version."""
+"""The lives of a dataset version and of an upload in parts."""
 
 from enum import StrEnum
 from typing import Final
@@ -23,5 +23,26 @@ VERSION_LAW: Final = Law(
         VersionStatus.CHECKING: frozenset({VersionStatus.READY, VersionStatus.REJECTED}),
         VersionStatus.READY: frozenset(),
         VersionStatus.REJECTED: frozenset(),
+    },
+)
+
+
+class UploadStatus(StrEnum):
+    """Where an upload in parts stands. One whose time is over stays `receiving` here and is told as expired."""
+
+    RECEIVING = "receiving"
+    """Parts may come, in any order, each as often as it takes."""
+    COMPLETED = "completed"
+    """Its parts became a version."""
+    CANCELLED = "cancelled"
+    """The caller gave it up."""
+
+
+UPLOAD_LAW: Final = Law(
+    "dataset.upload",
+    {
+        UploadStatus.RECEIVING: frozenset({UploadStatus.COMPLETED, UploadStatus.CANCELLED}),
+        UploadStatus.COMPLETED: frozenset(),
+        UploadStatus.CANCELLED: frozenset(),
     },
 )

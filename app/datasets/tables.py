@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ForeignKey, Index, UniqueConstraint, func, text
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, column_property, mapped_column
 
 from app.kit.care import CareColumns, care_index
 from app.kit.db import Base, Id
@@ -79,6 +79,59 @@ class DatasetVersion(CareColumns, Base):
     def fingerprints_key(self) -> str:
         """16 bytes an example: its content's hash, for finding the same example elsewhere."""
         return f"datasets/{self.id}/fingerprints"
+
+
+class DatasetUpload(Base):
+    """A version on its way in, in parts, over more than one request."""
+
+    __tablename__ = "dataset_uploads"
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    project_id: Mapped[Id] = mapped_column(ForeignKey("projects.id"))
+    dataset_id: Mapped[Id] = mapped_column(ForeignKey("datasets.id"))
+    status: Mapped[str]
+    bytes: Mapped[int]
+    """How many there will be in all, as the caller announced."""
+    sha256: Mapped[str | None]
+    """Of all bytes, if the caller announced it."""
+    original_name: Mapped[str | None]
+    base_model: Mapped[str]
+    version_id: Mapped[Id | None] = mapped_column(ForeignKey("dataset_versions.id"))
+    """What it became."""
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    expires_at: Mapped[datetime] = mapped_column()
+    """When its parts may be thrown away."""
+    is_over: Mapped[bool] = column_property(expires_at <= func.clock_timestamp())
+    """Whether `expires_at` has passed, on the database's clock, when the row was read."""
+
+
+class UploadPart(Base):
+    """A piece of an upload. The row is older than its object in storage and outlives it, so no object is forgotten.
+
+    A number may have several rows: one whose bytes are arriving, and those it has replaced until they are deleted.
+    The one received last counts.
+    """
+
+    __tablename__ = "dataset_upload_parts"
+    __table_args__ = (Index("ix_dataset_upload_parts_upload", "upload_id", "number"),)
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    upload_id: Mapped[Id] = mapped_column(ForeignKey("dataset_uploads.id"))
+    number: Mapped[int]
+    bytes: Mapped[int | None]
+    sha256: Mapped[str | None]
+    received_at: Mapped[datetime | None]
+    """When it was stored whole; null while its bytes arrive."""
+
+    @property
+    def key(self) -> str:
+        """Where its bytes rest in storage."""
+        return part_key(self.id)
+
+
+def part_key(part_id: str) -> str:
+    """Where the bytes of a part rest in storage."""
+    return f"uploads/{part_id}"
 
 
 class RemoteFileRow(Base):

@@ -16,6 +16,8 @@ NAMES: Final = frozenset(
     {
         "datasets.check.claimed",
         "datasets.check.checked",
+        "uploads.complete.assembled",
+        "uploads.complete.recorded",
         "jobs.files.intent",
         "jobs.files.uploaded",
         "jobs.files.recorded",

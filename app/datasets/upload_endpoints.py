@@ -1,0 +1,292 @@
+"""HTTP for the ways into a dataset besides `PUT …/content`: forms, rows in the request, uploads in parts."""
+
+import base64
+import json
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Body, Header, HTTPException, Path, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from app.datasets.schemas import (
+    PARTS_MAX,
+    PartRead,
+    Sha256,
+    UploadComplete,
+    UploadCreate,
+    UploadRead,
+    VersionCreate,
+    VersionForm,
+    VersionRead,
+)
+from app.datasets.service import DatasetService, Upload
+from app.datasets.tables import DatasetVersion
+from app.datasets.uploads import UploadService
+from app.http.access import ReadDatasets, WriteDatasets
+from app.http.bench import Bench
+from app.http.bodies import OneFileForm, in_threads, media_type, pour, read_json, validated
+from app.http.limits import UPLOAD_BODY
+from app.http.openapi import problems
+from app.http.responses import answer
+from app.kit.caller import Caller
+from app.kit.errors import FieldError, Invalid, Unready
+from app.storage.port import StorageFull
+
+router = APIRouter(prefix="/v1/datasets/{dataset}", tags=["Datasets"])
+
+SOURCES: Final = ("inline",)
+"""Types of sources that can be read."""
+UPLOAD: Final = "/uploads/{upload}"
+_SHA_256: Final = re.compile(r"(?:^|,)[ \t]*sha-256=:([A-Za-z0-9+/]{43}=):[ \t]*(?:,|$)")
+_SAME: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"model": VersionRead, "description": "The version that holds the same bytes already."}
+}
+
+
+def _answer_version(request: Request, service: DatasetService, version: DatasetVersion, *, fresh: bool) -> Response:
+    shown = service.describe(version)
+    location = f"/v1/datasets/{shown.dataset}/versions/{shown.number}" if fresh else None
+    return answer(request, shown, status=202 if fresh else 200, location=location)
+
+
+@contextmanager
+def _room_needed() -> Iterator[None]:
+    try:
+        yield
+    except StorageFull as error:
+        raise Unready("There is no room left for the bytes.", code="storage_full") from error
+
+
+# ── in one request ──────────────────────────────────────────────────────────
+
+
+def _version_bodies() -> dict[str, Any]:
+    """Both bodies of `createVersion`, as the contract shows them."""
+    inline = VersionCreate.model_json_schema()
+    inline["properties"]["source"] = inline.pop("$defs")["InlineSource"]
+    form = {
+        "type": "object",
+        "required": ["file"],
+        "additionalProperties": False,
+        "properties": {
+            "file": {"type": "string", "format": "binary", "description": "JSON Lines, one chat example a line."},
+            "model": VersionCreate.model_json_schema()["properties"]["model"]["anyOf"][0],
+        },
+    }
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {"multipart/form-data": {"schema": form}, "application/json": {"schema": inline}},
+        }
+    }
+
+
+@router.post(
+    "/versions",
+    operation_id="createVersion",
+    summary="Add a version from a form or from rows",
+    status_code=202,
+    response_model=VersionRead,
+    responses={**_SAME, **problems(409, 413, 415)},
+    max_body_size=UPLOAD_BODY,
+    openapi_extra=_version_bodies(),
+)
+async def create_version(*, request: Request, bench: Bench, caller: WriteDatasets, dataset: str) -> Response:
+    """`multipart/form-data` with one `file` is streamed like `PUT …/content`; JSON holds the examples themselves.
+
+    The answer is a version in `checking`. The same bytes again answer 200 with the version that holds them already.
+    """
+    service = DatasetService(bench)
+    await run_in_threadpool(service.get, caller.project_id, dataset)
+    kind = media_type(request)
+    if kind not in {"multipart/form-data", "application/json"}:
+        raise HTTPException(
+            415, f"{kind or 'No Content-Type'} is not read here; send multipart/form-data or application/json."
+        )
+    with _room_needed():
+        if kind == "application/json":
+            wanted = await read_json(request, VersionCreate, look=_refuse_other_sources)
+            version, fresh = await run_in_threadpool(_add_rows, service, caller, dataset, wanted)
+        else:
+            version, fresh = await _add_form(request, bench, service, caller, dataset)
+    return await run_in_threadpool(_answer_version, request, service, version, fresh=fresh)
+
+
+def _refuse_other_sources(body: Any) -> None:
+    source = body.get("source") if isinstance(body, dict) else None
+    kind = source.get("type") if isinstance(source, dict) else None
+    if isinstance(kind, str) and kind not in SOURCES:
+        supported = ", ".join(SOURCES)
+        detail = f"This release reads no source of the type {kind[:40]!r}; it reads: {supported}."
+        raise Invalid(
+            detail,
+            code="source_not_supported",
+            hint="Download the data yourself and send it with PUT …/content, as a form or in parts.",
+            errors=[FieldError(pointer="/source/type", code="source_not_supported", detail=detail)],
+        )
+
+
+def _add_rows(
+    service: DatasetService, caller: Caller, dataset: str, wanted: VersionCreate
+) -> tuple[DatasetVersion, bool]:
+    service.known_model(wanted.model)
+    with service.receive() as upload:
+        for row in wanted.source.rows:
+            upload.write(json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+    return service.add_version(
+        caller.project_id,
+        dataset,
+        upload,
+        original_name=wanted.filename,
+        base_model=wanted.model,
+        lineage={"source": "inline"},
+    )
+
+
+async def _add_form(
+    request: Request, bench: Bench, service: DatasetService, caller: Caller, dataset: str
+) -> tuple[DatasetVersion, bool]:
+    async with in_threads(service.receive()) as upload:
+        form = OneFileForm(
+            request.headers["content-type"],
+            file="file",
+            texts=frozenset(VersionForm.model_fields),
+            sink=upload.write,
+            file_bytes_max=bench.policy.upload_bytes_max,
+        )
+        await pour(request, form.write)
+        form.finish()
+        model = validated(VersionForm, form.fields).model
+
+    def add(received: Upload) -> tuple[DatasetVersion, bool]:
+        return service.add_version(
+            caller.project_id, dataset, received, original_name=form.filename, base_model=model
+        )
+
+    return await run_in_threadpool(add, upload)
+
+
+# ── in parts ────────────────────────────────────────────────────────────────
+
+
+@router.post(
+    "/uploads",
+    operation_id="beginUpload",
+    summary="Begin an upload in parts",
+    status_code=201,
+    response_model=UploadRead,
+    responses=problems(413),
+)
+def begin_upload(
+    *, request: Request, bench: Bench, caller: WriteDatasets, dataset: str, new: UploadCreate
+) -> Response:
+    """For files that one request may not carry to its end. Cut the file into parts of `part_bytes`."""
+    begun = UploadService(bench).begin(caller.project_id, dataset, new)
+    return answer(request, begun, status=201, location=f"/v1/datasets/{begun.dataset}/uploads/{begun.id}")
+
+
+@router.get(UPLOAD, operation_id="getUpload", summary="Read an upload and its parts", response_model=UploadRead)
+def get_upload(*, request: Request, bench: Bench, caller: ReadDatasets, dataset: str, upload: str) -> Response:
+    """`parts` lists what has arrived: after an interruption, send the others."""
+    return answer(request, UploadService(bench).get(caller.project_id, dataset, upload))
+
+
+@router.put(
+    UPLOAD + "/parts/{number}",
+    operation_id="putPart",
+    summary="Send a part",
+    response_model=PartRead,
+    responses=problems(409, 413),
+    max_body_size=UPLOAD_BODY,
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "description": "The part's bytes, 64 MiB at most.",
+            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        }
+    },
+)
+async def put_part(
+    *,
+    request: Request,
+    bench: Bench,
+    caller: WriteDatasets,
+    dataset: str,
+    upload: str,
+    number: Annotated[int, Path(ge=1, le=PARTS_MAX, description="Its place in the file, counted from 1.")],
+    sha256: Annotated[Sha256 | None, Query(description="Of the part, in hexadecimal.")] = None,
+    content_digest: Annotated[
+        str | None,
+        Header(max_length=500, description="Of the part (RFC 9530): `sha-256=:BASE64:`."),
+    ] = None,
+) -> Response:
+    """In any order, several at a time. The same part again takes the place of the first.
+
+    With `sha256` or `Content-Digest` the bytes are checked; nothing is kept of a part damaged on its way.
+    """
+    service = UploadService(bench)
+    announced = _announced(sha256, content_digest)
+    receiving = service.receive_part(caller.project_id, dataset, upload, number, announced=announced)
+    with _room_needed():
+        async with in_threads(receiving) as part:
+            await pour(request, part.write)
+        kept = await run_in_threadpool(service.keep_part, part)
+    return answer(request, kept)
+
+
+def _announced(sha256: str | None, content_digest: str | None) -> Sequence[str]:
+    """The digests a part should have, in hexadecimal.
+
+    Source: RFC 9530 §2 (Content-Digest is a dictionary; other algorithms in it are passed over).
+    """
+    found = [] if sha256 is None else [sha256]
+    if content_digest is not None:
+        digest = _SHA_256.search(content_digest)
+        if digest is None:
+            detail = "Content-Digest holds no SHA-256 of the form sha-256=:BASE64:."
+            raise Invalid(
+                detail,
+                code="digest_malformed",
+                errors=[FieldError(header="Content-Digest", code="digest_malformed", detail=detail)],
+            )
+        found.append(base64.b64decode(digest[1]).hex())
+    return found
+
+
+@router.post(
+    UPLOAD + "/complete",
+    operation_id="completeUpload",
+    summary="Make the parts a version",
+    status_code=202,
+    response_model=VersionRead,
+    responses={**_SAME, **problems(409, 413)},
+)
+def complete_upload(
+    *,
+    request: Request,
+    bench: Bench,
+    caller: WriteDatasets,
+    dataset: str,
+    upload: str,
+    wanted: Annotated[UploadComplete | None, Body(examples=[{"parts": [1, 2, 3]}])] = None,
+) -> Response:
+    """May be repeated after any failure: the upload becomes one version, which later times answer with 200."""
+    service = UploadService(bench)
+    with _room_needed():
+        version, fresh = service.complete(caller.project_id, dataset, upload, wanted or UploadComplete())
+    return _answer_version(request, DatasetService(bench), version, fresh=fresh)
+
+
+@router.delete(
+    UPLOAD,
+    operation_id="cancelUpload",
+    summary="Give an upload up",
+    status_code=204,
+    responses=problems(409),
+)
+def cancel_upload(*, bench: Bench, caller: WriteDatasets, dataset: str, upload: str) -> Response:
+    """Its parts are deleted."""
+    UploadService(bench).cancel(caller.project_id, dataset, upload)
+    return Response(status_code=204)
