@@ -59,6 +59,12 @@ NEEDS: Final = {
     "updateDataset": "datasets:write",
     "archiveDataset": "datasets:write",
     "putContent": "datasets:write",
+    "createVersion": "datasets:write",
+    "beginUpload": "datasets:write",
+    "getUpload": "datasets:read",
+    "putPart": "datasets:write",
+    "completeUpload": "datasets:write",
+    "cancelUpload": "datasets:write",
     "listVersions": "datasets:read",
     "getVersion": "datasets:read",
     "listFindings": "datasets:read",
@@ -108,6 +114,9 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
     "createDataset": {"name": "another"},
     "compareDatasets": {"training": "mine", "validation": "mine"},
     "updateDataset": {"description": "changed"},
+    "createVersion": {"source": {"type": "inline", "rows": [{"messages": []}]}},
+    "beginUpload": {"bytes": 5},
+    "completeUpload": {},
     "transformVersion": {"operations": [{"type": "drop", "lines": [[1, 1]]}]},
     "estimateVersion": {},
     "createJob": {"connection": "mine", "model": "gpt-4.1-mini", "training": "mine@1", "validation": "mine@1"},
@@ -124,6 +133,7 @@ PATHS: Final[dict[str, tuple[str, ...]]] = {
     "connection": ("connection", f"={CONNECTION}"),
     "dataset": ("dataset", f"={DATASET}", "version"),
     "number": ("=1",),
+    "upload": ("upload",),
     "job": ("job",),
     "model": ("model", "=MODEL-NAME"),
     "deployment": ("deployment", f"={DEPLOYMENT}"),
@@ -150,6 +160,8 @@ NAMES_NOTHING: Final = {
     ("createJob", "model"),  # a base model
     ("estimateVersion", "model"),  # a base model
     ("putContent", "model"),  # a base model
+    ("createVersion", "model"),  # a base model
+    ("beginUpload", "model"),  # a base model
 }
 FILTERS: Final = {("listModels", "job"): "job", ("listEvents", "subject"): "job"}
 """Queries that only narrow down what is one's own: an empty list, whoever's id it is."""
