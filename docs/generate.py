@@ -222,6 +222,9 @@ BLOCKS: Final[Mapping[str, Callable[[], str]]] = {
     "states of a dataset version": lambda: states(
         dataset_states.VERSION_LAW, dataset_states.VersionStatus.CHECKING, dataset_states
     ),
+    "states of an upload": lambda: states(
+        dataset_states.UPLOAD_LAW, dataset_states.UploadStatus.RECEIVING, dataset_states
+    ),
     "states of a job": lambda: states(job_states.JOB_LAW, job_states.JobStatus.DRAFT, job_states),
     "states of a deployment": lambda: states(
         deployment_states.DEPLOYMENT_LAW, deployment_states.DeploymentStatus.CREATING, deployment_states
