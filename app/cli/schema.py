@@ -73,9 +73,6 @@ def migrate(settings: Settings) -> tuple[str | None, str | None]:
             guard.execute(text("SELECT pg_advisory_lock(:number)"), {"number": LOCK_NUMBER})
             guard.commit()
             before = current(engine)
-            if not (migrations_directory() / "env.py").exists():  # TEMPORARY until there are migrations
-                Base.metadata.create_all(engine)
-                return None, None
             url = engine.url.render_as_string(hide_password=False)
             command.upgrade(alembic_config(url), "head")
             after = current(engine)

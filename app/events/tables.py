@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, Identity, Index, func, text
+from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import UserDefinedType
 
@@ -20,6 +21,9 @@ class Xid8(UserDefinedType[int]):
 
     def result_processor(self, _dialect: Any, _coltype: Any) -> Any:
         return lambda value: None if value is None else int(value)
+
+
+ischema_names.setdefault("xid8", Xid8)  # so that a look at the database knows the type, too
 
 
 class EventRow(Base):
