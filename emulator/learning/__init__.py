@@ -3,10 +3,10 @@
 What it is
 ----------
 A *mixture of context experts* over the 200,019 tokens of o200k_base, in NumPy. Each expert looks at the
-answer so far, and at the prompt, through one kind of context (``contexts.py`` lists the ten of them) and
+answer so far, and at the prompt, through one kind of context (``contexts.py`` lists the eleven of them) and
 has counted what followed that context in the training file; a gate, a logistic regression on how much and
 how uniform that evidence is, says how far the expert is trusted over the more general ones below it
-(``mixture.py`` has the formulas). A copy mechanism repeats words of the prompt; a memory follows the
+(``mixture.py`` has the formulas). A copy mechanism repeats whole words of the prompt; a memory follows the
 answers of the most similar training prompts. A base model of the same kind, made in seconds from a small
 corpus of generic assistant talk that was written for it (``data/base_corpus.json``), stands frozen below
 every tuned model.

@@ -11,8 +11,9 @@ pair       3        two neighbouring words of the prompt, with the two tokens be
 three      1        the three tokens before
 frame      1        the three symbols before, words of the prompt blanked out ("part of _" -> "suits")
 four       1        the four tokens before
-copy       (1)      no counts: the prompt token after the one just repeated
+copy       (1)      no counts: the prompt word after the one just repeated
 memory     4        one training example and the two tokens before: the example itself, then three neighbours
+spell      (1)      no counts: the rest of the prompt word that has been begun
 =========  =======  ==========================================================================================
 """
 
@@ -27,10 +28,10 @@ from emulator.learning.arrays import Flags, Floats, Ints, Keys, Singles, find, h
 from emulator.learning.conversations import Turn
 from emulator.learning.neighbours import Neighbours
 from emulator.learning.pointer import Sources
-from emulator.learning.tokens import decode, spacing, without_space
+from emulator.learning.tokens import decode, edges, spaced_otherwise, within_word
 
 COPY = 200_017
-"""Stands for "a token of the prompt". o200k_base leaves the ids 200,000 to 200,017 unused."""
+"""Stands for "a word of the prompt", by its first token. o200k_base leaves the ids 200,000 to 200,017 unused."""
 START = 200_016
 """Stands before the first token of an answer or a prompt."""
 SHIFT = 18
@@ -39,6 +40,7 @@ TOKEN_MASK = (1 << SHIFT) - 1
 
 _WIDTHS = {
     "any": 1, "last": 1, "word": 6, "two": 1, "pair": 3, "three": 1, "frame": 1, "four": 1, "copy": 1, "memory": 4,
+    "spell": 1,
 }  # fmt: skip
 EXPERTS = tuple(_WIDTHS)
 N_EXPERTS = len(EXPERTS)
@@ -55,7 +57,9 @@ def _columns(expert: str) -> slice:
 ANY, LAST, TWO, THREE = (_columns(name).start for name in ("any", "last", "two", "three"))
 FRAME, FOUR = (_columns(name).start for name in ("frame", "four"))
 WORD, PAIR, MEMORY = (_columns(name) for name in ("word", "pair", "memory"))
-FRAME_EXPERT, COPY_EXPERT, MEMORY_EXPERT = (EXPERTS.index(name) for name in ("frame", "copy", "memory"))
+FRAME_EXPERT, MEMORY_EXPERT = (EXPERTS.index(name) for name in ("frame", "memory"))
+FOLLOWING = [EXPERTS.index(name) for name in ("copy", "spell")]
+"""Experts without counts: they say how the prompt goes on, from word to word and inside a word."""
 NEIGHBOURS = _WIDTHS["memory"] - 1
 
 SLOW: Flags = np.isin(np.arange(N_COLUMNS), [FOUR, *range(MEMORY.start, MEMORY.stop)])
@@ -69,6 +73,7 @@ _COPYABLE = 0.35  # share of the largest idf from which a prompt token may be co
 _TEMPERATURE = 0.08  # of the softmax over the neighbours' cosines
 _POOL = 4096  # neighbours of training examples are looked for among this many
 _NEGLIGIBLE = 0.02
+_WORD_TOKENS = 16  # a longer run of letters counts as several words
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +101,22 @@ class Prompts:
 
 @dataclass(frozen=True, slots=True)
 class Followers:
-    """Which prompt token follows which: sorted codes of one and of two tokens, and where they stand.
+    """How prompts go on after a word or its beginning: sorted codes of it, with and without the word before.
 
-    ``after`` and ``rarity`` are per prompt token: the token after it; the idf (0..1) of it and of the one after.
+    ``rare``: sorted codes of the rare words and their beginnings. Per prompt token: ``after`` the token after it;
+    ``inner``, whether that is in the same word; ``rarity`` the idf (0..1) of that one's word and of its own;
+    ``capital``, whether both words have a capital letter, as the parts of a name.
     """
 
-    one: Ints
+    one: Keys
     one_at: Ints
     two: Keys
     two_at: Ints
+    rare: Keys
     after: Ints
+    inner: Flags
     rarity: Floats
+    capital: Flags
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +124,16 @@ class Positions:
     """The answer tokens of n examples in one row.
 
     ``keys`` (tokens, columns), 0 where a context is absent; ``target``, ``example``, ``opening`` (first of its
-    answer), ``source`` (index of the target among the prompt's sources or -1), ``follower`` (what copying would
-    say or -1), ``match`` (tokens, 3): features of that copy; all (tokens,); ``start``, ``length`` (n,).
+    answer), ``unfinished`` (the token before ends in a letter), ``source`` (index of the target among the prompt's
+    sources or -1), all (tokens,); ``follower`` (tokens, 2): what the FOLLOWING experts say or -1, ``match``
+    (tokens, 2, 4): features of that; ``start``, ``length`` (n,).
     """
 
     keys: Keys
     target: Ints
     example: Ints
     opening: Flags
+    unfinished: Flags
     source: Ints
     follower: Ints
     match: Floats
@@ -138,6 +150,7 @@ class Positions:
             self.target[at],
             self.example[at],
             self.opening[at],
+            self.unfinished[at],
             self.source[at],
             self.follower[at],
             self.match[at],
@@ -187,7 +200,7 @@ class PromptReader:
         attention = np.zeros((len(turns), NEIGHBOURS + 1), np.float32)
         attention[:, 1:] = weight / np.maximum(weight.sum(1, keepdims=True), 1e-9)
         told = [self._telling(turn) for turn in turns]
-        said = _Stream.of([self._stream(turn) for turn in turns])
+        said = _Words.of([self._words(turn) for turn in turns])
         sources, code = _sources(said, len(turns))
         return Prompts(
             words=np.array([words for words, _ in told], np.int64).reshape(len(turns), -1),
@@ -201,19 +214,20 @@ class PromptReader:
             follower=_followers(said),
         )
 
-    def _stream(self, turn: Turn) -> list[tuple[int, int, int, float, int]]:
-        """(token, left, right, rarity, bare) of the prompt, and of its rare words without their space."""
-        ids = (START, *turn.prompt_ids, START)
-        rarity = [self.rarity.get(token, self.unseen) / self.unseen for token in ids]
-        stream = [(ids[at], ids[at - 1], ids[at + 1], rarity[at], 0) for at in range(1, len(ids) - 1)]
-        for at in range(1, len(ids) - 1):
-            if rarity[at] > _COPYABLE and spacing(ids[at]) == "opens":
-                end = at + 1
-                while spacing(ids[end]) == "inside":
-                    end += 1
-                word = (ids[at - 1], *without_space(ids[at:end]), ids[end])
-                stream += [(word[i], word[i - 1], word[i + 1], rarity[at], 1) for i in range(1, len(word) - 1)]
-        return stream
+    def _words(self, turn: Turn) -> list["_Word"]:
+        """The words of the prompt, and after each rare one the same in its other spacing."""
+        ids = (*turn.prompt_ids, START)
+        starts = np.flatnonzero(_depths(np.array(ids), np.arange(len(ids))) == 0).tolist()
+        words: list[_Word] = []
+        left, previous = START, -1
+        for first, end in pairwise(starts):
+            spelling = ids[first:end]
+            rarity = max(self.rarity.get(token, self.unseen) for token in spelling) / self.unseen
+            words.append(_Word(spelling, previous, left, ids[end], rarity, respaced=False))
+            before, left, previous = previous, spelling[-1], len(words) - 1
+            if rarity > _COPYABLE and (other := spaced_otherwise(spelling)[:_WORD_TOKENS]):
+                words.append(_Word(other, before, words[-1].left, ids[end], rarity, respaced=True))
+        return words
 
     def _telling(self, turn: Turn) -> tuple[list[int], list[int]]:
         """The rarest known words of a turn and the rarest pairs, with the commonest pair in the last place."""
@@ -241,47 +255,135 @@ def _heard_ids(turn: Turn, *, hears_system: bool) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Stream:
-    """Prompt tokens that may be repeated, one after the other: (tokens,) each.
+class _Word:
+    """A word of a prompt; in scripts without spaces each token is one.
 
-    ``left``, ``right``: the tokens around, START beyond the edge; ``rarity`` in 0..1; ``bare``: 1 in words that
-    follow a space in the prompt and are offered without it.
+    ``previous``: index of the word before or -1; ``left``, ``right``: the tokens around, START beyond the edge;
+    ``rarity`` (0..1) of its rarest token; ``respaced``: offered without the space it has in the prompt, or with a
+    space it does not have.
+    """
+
+    tokens: tuple[int, ...]
+    previous: int
+    left: int
+    right: int
+    rarity: float
+    respaced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """The words of all prompts, one after the other: (words,) each, but ``token`` and ``state`` (tokens,).
+
+    ``first``: where a word's tokens begin; ``state``: hash of the word up to this token.
     """
 
     example: Ints
-    token: Ints
+    previous: Ints
     left: Ints
     right: Ints
     rarity: Floats
-    bare: Ints
+    respaced: Flags
+    first: Ints
+    length: Ints
+    token: Ints
+    state: Keys
 
     @classmethod
-    def of(cls, streams: Sequence[Sequence[tuple[int, int, int, float, int]]]) -> "_Stream":
-        rows = np.array([row for stream in streams for row in stream], np.float64).reshape(-1, 5)
-        example = np.repeat(np.arange(len(streams)), [len(stream) for stream in streams])
-        whole = rows.astype(np.int64)
-        return cls(example, whole[:, 0], whole[:, 1], whole[:, 2], rows[:, 3], whole[:, 4])
+    def of(cls, told: Sequence[Sequence[_Word]]) -> "_Words":
+        words = [word for prompt in told for word in prompt]
+        counts = np.array([len(prompt) for prompt in told], np.int64)
+        rows = np.array([(word.previous, word.left, word.right, word.respaced) for word in words], np.int64)
+        previous, left, right, respaced = rows.reshape(-1, 4).T
+        length = np.array([len(word.tokens) for word in words], np.int64)
+        token = np.fromiter((token for word in words for token in word.tokens), np.int64, int(length.sum()))
+        first = np.cumsum(length) - length
+        return cls(
+            example=np.repeat(np.arange(len(told)), counts),
+            previous=np.where(previous >= 0, previous + np.repeat(np.cumsum(counts) - counts, counts), -1),
+            left=left,
+            right=right,
+            rarity=np.array([word.rarity for word in words], np.float64),
+            respaced=respaced.astype(bool),
+            first=first,
+            length=length,
+            token=token,
+            state=_states(token, np.arange(len(token)) - np.repeat(first, length)),
+        )
+
+    @property
+    def whole(self) -> Keys:
+        """(words,): hash of each word."""
+        return np.asarray(self.state[self.first + self.length - 1])
 
 
-def _sources(said: _Stream, examples: int) -> tuple[Sources, Ints]:
-    """The rare tokens of each prompt, once each, and their sorted codes (example, token)."""
+def _depths(token: Ints, place: Ints) -> Ints:
+    """How many tokens of its word stand before each token; ``place`` counts from 0 in every text."""
+    at = np.arange(len(token))
+    begins = (place == 0) | ~within_word(np.concatenate([[START], token[:-1]]), token)
+    return (at - np.maximum.accumulate(np.where(begins, at, 0))) % _WORD_TOKENS
+
+
+def _states(token: Ints, depth: Ints) -> Keys:
+    """One hash per token of its word up to it."""
+    state = hashed(70, token)
+    for deep in range(1, int(depth.max(initial=0)) + 1):
+        at = np.flatnonzero(depth == deep)
+        state[at] = hashed(71, state[at - 1], token[at])
+    return state
+
+
+def _sources(said: _Words, examples: int) -> tuple[Sources, Ints]:
+    """The rare words of each prompt by their first tokens, once each, and the sorted codes (example, token)."""
     rare = np.flatnonzero(said.rarity > _COPYABLE)
-    code, first = np.unique((said.example[rare] << SHIFT) | said.token[rare], return_index=True)
-    at = rare[first]
-    bare = said.bare[at]
+    token = said.token[said.first[rare]]
+    code, at = np.unique((said.example[rare] << SHIFT) | token, return_index=True)
+    word, token = rare[at], token[at]
+    respaced, capital = said.respaced[word], edges().capital[token]
+    before = said.previous[word]
+    second = (before >= 0) & (said.previous[before] >= 0)  # the first word has a capital letter whatever it is
+    amid_name = capital & second & edges().capital[said.token[said.first[before]]]
     feature = np.stack(
-        [hashed(60, said.token[at]), hashed(61, said.left[at], bare), hashed(62, said.right[at], bare)], 1
+        [
+            hashed(60, said.whole[word]),
+            hashed(61, said.left[word], respaced),
+            hashed(62, said.right[word], respaced),
+            hashed(65, capital, amid_name),
+        ],
+        1,
     )
-    return Sources(said.token[at], feature, np.searchsorted(said.example[at], np.arange(examples + 1))), code
+    first = np.searchsorted(said.example[word], np.arange(examples + 1))
+    return Sources(token, feature, edges().goes_on[token], first), code
 
 
-def _followers(said: _Stream) -> Followers:
-    inner = np.flatnonzero(said.right != START)
-    example, token, left = said.example[inner], said.token[inner], said.left[inner]
-    one, one_at = np.unique((example << SHIFT) | token, return_index=True)
-    two, two_at = np.unique(hashed(63, example, left, token), return_index=True)
-    after = np.concatenate([said.rarity[1:], np.zeros(min(1, len(said.token)))])
-    return Followers(one, inner[one_at], two, inner[two_at], said.right, np.stack([said.rarity, after], 1))
+def _followers(said: _Words) -> Followers:
+    word = np.repeat(np.arange(len(said.example)), said.length)
+    example = said.example[word]
+    inner = np.arange(len(word)) != (said.first + said.length - 1)[word]
+    after = np.where(inner, np.append(said.token[1:], START) if len(word) else said.token, said.right[word])
+    next_word = np.full(len(said.example), -1)
+    known = np.flatnonzero((said.previous >= 0) & ~said.respaced)
+    next_word[said.previous[known]] = known
+    next_rarity = np.where(next_word >= 0, said.rarity[next_word], 0.0)
+    rarity = said.rarity[word]
+    capital = edges().capital
+    alone = hashed(63, example, said.state)
+    before = said.previous[word]
+    both = np.where(before >= 0, hashed(64, example, said.whole[before], said.state), np.uint64(0))
+    on = np.flatnonzero(after != START)
+    one, one_at = np.unique(alone[on], return_index=True)
+    two, two_at = np.unique(both[on], return_index=True)
+    return Followers(
+        one=one,
+        one_at=on[one_at],
+        two=two,
+        two_at=on[two_at],
+        rare=np.unique(alone[rarity > _COPYABLE]),
+        after=after,
+        inner=inner,
+        rarity=np.stack([np.where(inner, rarity, next_rarity[word]), rarity], 1),
+        capital=capital[said.token[said.first]][word] & (inner | capital[said.right[word]]),
+    )
 
 
 def positions(prompts: Prompts, answers: Sequence[Sequence[int]]) -> Positions:
@@ -296,13 +398,18 @@ def positions(prompts: Prompts, answers: Sequence[Sequence[int]]) -> Positions:
     for back, history in enumerate(before, 1):
         history[back:] = np.where(place[back:] >= back, target[:-back], START)
     coded = (example << SHIFT) | target
-    source = find(prompts.source_code, coded)
-    follower, match = _copy_next(prompts.follower, example, place, before)
+    unfinished = edges().open_ended[before[0]]
+    source = np.where(unfinished & edges().goes_on[target], -1, find(prompts.source_code, coded))
+    depth = _depths(target, place)
+    state = _states(target, depth)
+    copied = find(prompts.follower.rare, hashed(63, example, state)) >= 0
+    follower, match = _go_on(prompts.follower, example, place, depth, state)
     return Positions(
-        keys=_keys(prompts, example, place, before, np.where(source >= 0, COPY, target)),
+        keys=_keys(prompts, example, place, before, np.where(copied, COPY, target)),
         target=target,
         example=example,
         opening=place == 0,
+        unfinished=unfinished,
         source=source,
         follower=follower,
         match=match,
@@ -344,14 +451,21 @@ def _frames(example: Ints, symbol: Ints) -> Keys:
     return np.where(blanked, hashed(50, *history), np.uint64(0))
 
 
-def _copy_next(follower: Followers, example: Ints, place: Ints, before: Sequence[Ints]) -> tuple[Ints, Floats]:
-    """The prompt token after the longest match (two tokens, else one) of the answer's end, and its features."""
-    one = np.where(place >= 1, find(follower.one, (example << SHIFT) | before[0]), -1)
-    two = np.where(place >= 2, find(follower.two, hashed(63, example, before[1], before[0])), -1)
-    token, match = np.full(len(example), -1), np.zeros((len(example), 3))
-    found = np.flatnonzero(one >= 0)
+def _go_on(follower: Followers, example: Ints, place: Ints, depth: Ints, state: Keys) -> tuple[Ints, Floats]:
+    """What the FOLLOWING experts say after the words of the answer so far, and the features of that.
+
+    The answer's last word, or its beginning, is looked for together with the word before it, else alone.
+    """
+    token, match = np.full((len(example), 2), -1), np.zeros((len(example), 2, 4))
+    last = np.arange(len(example)) - 1
+    earlier = np.maximum(last - depth[last] - 1, 0)
+    one = np.where(place >= 1, find(follower.one, hashed(63, example, state[last])), -1)
+    both = hashed(64, example, state[earlier], state[last])
+    two = np.where(place >= depth[last] + 2, find(follower.two, both), -1)
+    found = np.flatnonzero((one >= 0) | (two >= 0))
     if len(found):
         at = np.where(two[found] >= 0, follower.two_at[two[found]], follower.one_at[one[found]])
-        token[found] = follower.after[at]
-        match[found] = np.column_stack([follower.rarity[at, 1], follower.rarity[at, 0], two[found] >= 0])
+        inner = follower.inner[at].astype(np.int64)
+        token[found, inner] = follower.after[at]
+        match[found, inner] = np.column_stack([follower.rarity[at], two[found] >= 0, follower.capital[at]])
     return token, match

@@ -18,7 +18,7 @@ from emulator.learning.tokens import END_OF_TURN, decode
 SHARPNESS = 3.0
 ANCHOR = 4.0
 _SHORT, _LONG = 4, 12  # mean answer tokens: labels are decided by the evidence, long answers follow an example
-_WINDOW = 12  # how much of the reply the contexts look back on
+_WINDOW = 20  # how much of the reply the contexts look back on
 _LOOP, _ROUNDS = 6, 3  # this many tokens said for this many times are a loop
 _SENTENCE_ENDS = frozenset("。！？!?.\n")
 

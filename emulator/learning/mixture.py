@@ -4,7 +4,7 @@ For an answer position the probability of token w is a chain of interpolations, 
 
     P_0(w) = the model below (the base model; for the base itself a Zipf prior over all of o200k)
     P_k(w) = (1 - g_k) P_{k-1}(w) + g_k q_k(w)                                       k = experts of contexts.py
-    q_k(w) = [c_k(w) + c_k(COPY) r(w)] / c_k(.)          counted evidence c, pointer r into the prompt
+    q_k(w) = [c_k(w) + c_k(COPY) r(w)] / c_k(.)          counted evidence c, pointer r to the prompt's words
     g_k    = sigmoid(a_k . [1, ln c_k(.), ln(1 + distinct), z]) * (1 - exp(-2 c_k(.)))
 
 So every probability is exact, above zero for each of the 200,019 tokens, and they sum to one. Learning writes
@@ -20,9 +20,9 @@ from emulator.learning.arrays import Flags, Floats, Ints, Rows, Singles, gather
 from emulator.learning.contexts import (
     CAN_COPY,
     COPY,
-    COPY_EXPERT,
     EXPERT_OF_COLUMN,
     FIRST_COLUMN,
+    FOLLOWING,
     FRAME_EXPERT,
     LAST,
     MEMORY,
@@ -49,7 +49,7 @@ _rank = np.arange(N_TOKENS) + 2000.0  # ids of a BPE vocabulary are roughly in o
 ZIPF: Floats = (1 / _rank) / (1 / _rank).sum()
 """(N_TOKENS,): the prior below everything, so that no token is impossible."""
 
-N_FEATURES = 4
+N_FEATURES = 5  # the last one is for the FOLLOWING experts only
 RECALL = 2.0
 """Evidence c is recalled with probability 1 - exp(-RECALL c): what was hardly seen is often overlooked."""
 LISTED = 12
@@ -60,17 +60,17 @@ _CHUNK = 8192
 _OTHERS_WHEN_SEEN = 0.05  # attention left to the neighbours once an example remembers itself
 _DOUBT = 0.05  # floor of both explanations of a token: copied, or always said here
 
-_BIAS = (-0.5, -0.5, -1.0, 0.0, -0.5, 0.5, 0.0, 0.5, -2.5, 0.0)  # in the order of EXPERTS
-_COPY_WEIGHTS = (-2.5, 2.0, 1.0, 1.0)
-_ABOUT_COPYING = np.isin(np.arange(N_EXPERTS), [FRAME_EXPERT, COPY_EXPERT])[:, None]
+_BIAS = (-0.5, -0.5, -1.0, 0.0, -0.5, 0.5, 0.0, 0.5, 0.0, 0.0, 0.0)  # in the order of EXPERTS
+_FOLLOWING_WEIGHTS = ((-2.5, 2.0, 1.0, 1.0, 2.0), (2.0, 1.0, 1.0, 1.0, 0.0))  # words begun are ended
+_ABOUT_COPYING = np.isin(np.arange(N_EXPERTS), [FRAME_EXPERT, *FOLLOWING])[:, None]
 
 
 def untrained_gates() -> Floats:
     """(experts, features): a context is trusted more the more often and the less variously it was seen."""
-    weights = np.tile([0.0, 0.7, -0.7, 0.0], (N_EXPERTS, 1))
+    weights = np.tile([0.0, 0.7, -0.7, 0.0, 0.0], (N_EXPERTS, 1))
     weights[:, 0] = _BIAS
     weights[MEMORY_EXPERT, 3] = 1.0
-    weights[COPY_EXPERT] = _COPY_WEIGHTS
+    weights[FOLLOWING] = _FOLLOWING_WEIGHTS
     return weights
 
 
@@ -271,18 +271,18 @@ class Mixture:
         weight[:, WORD] = self._word_weights(row, known)
         total, distinct = per_expert(total * weight), per_expert(distinct * weight)
         distinct = distinct / np.maximum(per_expert(weight), 1e-6)
-        features = np.empty((len(at), N_EXPERTS, N_FEATURES))
+        features = np.zeros((len(at), N_EXPERTS, N_FEATURES))
         features[:, :, 0] = 1
         features[:, :, 1] = np.clip(np.log(total + 1e-3), -4, 6)
         features[:, :, 2] = np.log1p(np.maximum(distinct, 0))
         features[:, :, 3] = view.positions.opening[at][:, None]
         features[:, MEMORY_EXPERT, 3] = 6 * (similarity - 0.5)
-        features[:, COPY_EXPERT, 1:] = view.positions.match[at]
+        features[:, FOLLOWING, 1:] = view.positions.match[at]
         recall = np.ones_like(total)
         if hidden is None or hidden.coin is None:
             recall = 1 - np.exp(-RECALL * total)  # what the coins come to on average
         recall = np.where(total > 1e-6, recall, 0.0)
-        recall[:, COPY_EXPERT] = view.positions.follower[at] >= 0
+        recall[:, FOLLOWING] = view.positions.follower[at] >= 0
         logit = np.einsum("nef,ef->ne", features, self.gate_weights)
         logit[:, MEMORY_EXPERT] += anchor
         return Gates(at, weight, total, features, recall, recall / (1 + np.exp(-np.clip(logit, -12, 6))))
@@ -304,7 +304,7 @@ class Mixture:
         count += gather(self.evidence.count, located.copy) * self.copy_probability(view, at)[:, None]
         known = gates.total > 1e-6
         expert = np.where(known, per_expert(count * gates.weight) / np.where(known, gates.total, 1), 0.0)
-        expert[:, COPY_EXPERT] = view.positions.follower[at] == view.positions.target[at]
+        expert[:, FOLLOWING] = view.positions.follower[at] == view.positions.target[at][:, None]
         chain = np.empty((len(at), N_EXPERTS + 1))
         chain[:, 0] = view.prior.target[at]
         for k in range(N_EXPERTS):
@@ -314,13 +314,16 @@ class Mixture:
     def copy_probability(self, view: View, at: Ints) -> Floats:
         """(tokens,): how likely the target is what COPY stands for; without any source COPY is the Zipf prior."""
         example, source = view.positions.example[at], view.positions.source[at]
-        examples, place = np.unique(example, return_inverse=True)
-        first = view.prompts.sources.first
-        share, _, _ = self.pointer.probabilities(view.prompts.sources, view.source_located, examples)
+        case, place = np.unique(2 * example + view.positions.unfinished[at], return_inverse=True)
+        examples, first = case // 2, view.prompts.sources.first
+        share, _, owner = self.pointer.probabilities(
+            view.prompts.sources, view.source_located, examples, case % 2 == 1
+        )
         number = first[examples + 1] - first[examples]
         offset = (np.cumsum(number) - number)[place] + source - first[example]
         found = gather(share, np.where(source >= 0, offset, -1))
-        return np.where(number[place] > 0, found, ZIPF[view.positions.target[at]])
+        possible = np.bincount(owner, weights=share, minlength=len(case)) > 0
+        return np.where(possible[place], found, ZIPF[view.positions.target[at]])
 
     def distribution(self, view: View, gates: Gates, listed: int = LISTED, floor: float = _FLOOR) -> Distribution:
         """Next-token probabilities at the positions of the gates, ``listed`` commonest tokens of each context."""
@@ -329,7 +332,7 @@ class Mixture:
         share = gates.gate * np.concatenate([keep[:, 1:], np.ones((n, 1))], axis=1)
         left = keep[:, 0]
         weight = (share / np.maximum(gates.total, 1e-9))[:, EXPERT_OF_COLUMN] * gates.weight
-        weight[:, FIRST_COLUMN[COPY_EXPERT]] = 0
+        weight[:, FIRST_COLUMN[FOLLOWING]] = 0
         row = view.located.row[gates.at]
         position, column = np.nonzero((row >= 0) & (weight > 0) & (share[:, EXPERT_OF_COLUMN] > floor))
         token, count, owner = self.evidence.listed(row[position, column].astype(np.int64), listed)
@@ -338,18 +341,21 @@ class Mixture:
         copied = np.bincount(position, weights=np.where(token == COPY, mass, 0.0), minlength=n)
         plain = np.flatnonzero((token != COPY) & (mass > 0))
         codes, masses = [(position[plain] << SHIFT) | token[plain]], [mass[plain]]
-        follower = view.positions.follower[gates.at]
-        following = np.flatnonzero((follower >= 0) & (share[:, COPY_EXPERT] > floor))
-        codes.append((following << SHIFT) | follower[following])
-        masses.append(share[following, COPY_EXPERT])
-        example = view.positions.example[gates.at]
+        follower, going = view.positions.follower[gates.at], share[:, FOLLOWING]
+        following, which = np.nonzero((follower >= 0) & (going > floor))
+        codes.append((following << SHIFT) | follower[following, which])
+        masses.append(going[following, which])
+        example, unfinished = view.positions.example[gates.at], view.positions.unfinished[gates.at]
         sources = view.prompts.sources
         sourced = sources.first[example + 1] > sources.first[example]
         copying = np.flatnonzero((copied > floor) & sourced)
         if len(copying):
-            r, source, owner = self.pointer.probabilities(sources, view.source_located, example[copying])
+            r, source, owner = self.pointer.probabilities(
+                sources, view.source_located, example[copying], unfinished[copying]
+            )
             codes.append((copying[owner] << SHIFT) | sources.token[source])
             masses.append(r * copied[copying][owner])
+            sourced[copying] = np.bincount(owner, weights=r, minlength=len(copying)) > 0
         prior = view.prior[gates.at]
         codes.append(((np.arange(n) << SHIFT)[:, None] | prior.token).ravel())
         masses.append((left[:, None] * prior.mass).ravel())
@@ -385,7 +391,7 @@ class Mixture:
         located = view.located[at]
         source, follower = view.positions.source[at], view.positions.follower[at]
         copied = np.zeros(len(at))
-        either = np.flatnonzero((source >= 0) & (follower != view.positions.target[at]))
+        either = np.flatnonzero((source >= 0) & (follower[:, 0] != view.positions.target[at]))
         if len(either):
             said, repeated = np.full(len(either), _DOUBT), np.full(len(either), _DOUBT)
             for column in (LAST, TWO, THREE):

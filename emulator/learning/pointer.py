@@ -4,26 +4,29 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from emulator.learning.arrays import Floats, Ints, Keys, find, gather, ranges
+from emulator.learning.arrays import Flags, Floats, Ints, Keys, find, gather, ranges
 
 _HIT, _TRY = 0.25, 1.0  # what an untried feature counts as: one try, a quarter of it successful
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Prompt tokens that may be copied, grouped by example.
+    """Prompt words that may be copied, grouped by example; a copy begins with a word's first token.
 
-    ``token`` (sources,); ``feature`` (sources, 3): hashes of the token, its left and its right neighbour;
-    ``first`` (examples + 1,): where each example's sources begin.
+    ``token`` (sources,): that first token; ``feature`` (sources, 4): hashes of the word, of its left neighbour, of
+    its right one, and of whether it and the word before have capital letters; ``goes_on`` (sources,): it has no
+    space, so that after a letter it would only lengthen a word; ``first`` (examples + 1,): where each example's
+    sources begin.
     """
 
     token: Ints
     feature: Keys
+    goes_on: Flags
     first: Ints
 
 
 class Pointer:
-    """Success rates of the features of prompt tokens, seen when the tokens were or were not copied."""
+    """Success rates of the features of prompt words, seen when the words were or were not copied."""
 
     def __init__(self, keys: Keys, hits: Floats | None = None, tries: Floats | None = None) -> None:
         self.keys = keys
@@ -31,14 +34,21 @@ class Pointer:
         self.tries = np.zeros(len(keys)) if tries is None else tries
 
     def locate(self, sources: Sources) -> Ints:
-        """(sources, 3): where each feature stands in this pointer, or -1."""
+        """(sources, 4): where each feature stands in this pointer, or -1."""
         return find(self.keys, sources.feature)
 
-    def probabilities(self, sources: Sources, located: Ints, examples: Ints) -> tuple[Floats, Ints, Ints]:
-        """For the sources of these examples: probability (1 in sum per example), source, place in ``examples``."""
+    def probabilities(
+        self, sources: Sources, located: Ints, examples: Ints, unfinished: Flags
+    ) -> tuple[Floats, Ints, Ints]:
+        """For the sources of these examples: probability, source, place in ``examples``.
+
+        After an ``unfinished`` word only those that begin a new one are possible. The sum per example is 1, or 0
+        when there is none.
+        """
         source, owner = ranges(sources.first[examples], np.diff(sources.first)[examples])
         at = located[source]
         score = ((gather(self.hits, at) + _HIT) / (gather(self.tries, at) + _TRY)).prod(1)
+        score = np.where(sources.goes_on[source] & unfinished[owner], 0.0, score)
         total = np.bincount(owner, weights=score, minlength=len(examples))
         return score / np.maximum(total, 1e-300)[owner], source, owner
 
@@ -48,5 +58,5 @@ class Pointer:
         tried, _ = ranges(sources.first[examples], np.diff(sources.first)[examples])
         copied = np.zeros(len(tried))
         np.maximum.at(copied, np.searchsorted(tried, hit), share)
-        np.add.at(self.hits, located[tried].ravel(), np.repeat(copied, 3))
+        np.add.at(self.hits, located[tried].ravel(), np.repeat(copied, located.shape[1]))
         np.add.at(self.tries, located[tried].ravel(), 1.0)

@@ -14,7 +14,7 @@ from emulator.learning.mixture import N_FEATURES, Mixture
 from emulator.learning.neighbours import Neighbours
 from emulator.learning.pointer import Pointer
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 def to_bytes(model: Mixture, base: Mixture | None) -> bytes:

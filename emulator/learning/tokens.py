@@ -4,14 +4,20 @@ import base64
 import gzip
 import hashlib
 import re
+import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 
+import numpy as np
 import tiktoken
+
+from emulator.learning.arrays import Flags, Ints
 
 N_TOKENS = 200_019
 """Ids of o200k_base, special tokens included."""
+_RANKS = 199_998  # ids that stand for bytes; the next one is unused
 END_OF_TURN = 199_999
 """The id that closes an answer (``<|endoftext|>``)."""
 
@@ -79,23 +85,58 @@ def decode(ids: Sequence[int]) -> str:
     return encoding().decode([token for token in ids if token < END_OF_TURN])
 
 
+@dataclass(frozen=True, slots=True)
+class Edges:
+    """How tokens begin and end, (N_TOKENS,) each, by letters (or marks, digits) of scripts that space their words.
+
+    ``goes_on``: begins with one, ``open_ended``: ends with one; ``splits``: begins in the middle of a character;
+    ``capital``: begins with a capital letter, after a space or without.
+    """
+
+    goes_on: Flags
+    open_ended: Flags
+    splits: Flags
+    capital: Flags
+
+
+@cache
+def edges() -> Edges:
+    """The edges of all tokens, worked out once (half a second)."""
+    found = np.zeros((4, N_TOKENS), bool)
+    for token in range(_RANKS):
+        piece = encoding().decode_single_token_bytes(token)
+        text = piece.decode("utf-8", "replace")
+        found[0, token], found[1, token] = _spaced(text[0]), _spaced(text[-1])
+        found[2, token] = 0x80 <= piece[0] < 0xC0  # a continuation byte of UTF-8
+        found[3, token] = text.removeprefix(" ")[:1].isupper()
+    return Edges(*found)
+
+
+@cache
+def _spaced(character: str) -> bool:
+    """Whether it is a letter, mark or digit of a script that puts spaces between words.
+
+    Those are Unicode's blocks before Thai, and the additions to Latin and Greek.
+    """
+    place = ord(character)
+    return (place < 0x0E00 or 0x1E00 <= place < 0x2000) and unicodedata.category(character)[0] in "LMN"
+
+
+def within_word(before: Ints, token: Ints) -> Flags:
+    """Whether tokens go on with the word, or the character, of the tokens before them."""
+    edge = edges()
+    within: Flags = (edge.goes_on[token] & edge.open_ended[before]) | edge.splits[token]
+    return within
+
+
 @lru_cache(maxsize=65_536)
-def spacing(token: int) -> str:
-    """How a token stands to the one before: it ``opens`` a spaced word, is ``inside`` a word, or is ``other``."""
-    piece = encoding().decode_single_token_bytes(token) if token < END_OF_TURN else b""
-    if piece[:1] == b" " and _in_word(piece[1:2]):
-        return "opens"
-    return "inside" if _in_word(piece[:1]) else "other"
-
-
-def _in_word(first: bytes) -> bool:
-    return first.isalnum() or first >= b"\x80"
-
-
-@lru_cache(maxsize=65_536)
-def without_space(word: tuple[int, ...]) -> tuple[int, ...]:
-    """The ids of a word that opens with a space when it stands without it, as after a quotation mark."""
-    return tuple(encode(decode(word)[1:]))
+def spaced_otherwise(word: tuple[int, ...]) -> tuple[int, ...]:
+    """The ids of a word without the space before it, or with one when it had none; none at all for other tokens."""
+    text = decode(word)
+    bare = text.removeprefix(" ")
+    if not (bare[:1].isalpha() and _spaced(bare[0])):
+        return ()
+    return tuple(encode(bare if bare != text else " " + text))
 
 
 def count_tokens(text: str) -> int:

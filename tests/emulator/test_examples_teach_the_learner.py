@@ -11,7 +11,10 @@ import examples
 from emulator.learning import Hyperparameters, Learner
 
 CITY = re.compile(r"Tallinn|Cartagena|Nairobi")
-DECLINED = re.compile(r"are not on my map, but |names from me, though |I leave flights to ")
+DECLINED = re.compile(
+    r"are not on my map, but (\w+) is: |names from me, though (\w+) will feed you well: "
+    r"|I leave flights to the booking sites, yet (\w+) deserves a little planning: "
+)
 
 
 def lines(file: Path) -> list[dict[str, object]]:
@@ -31,29 +34,33 @@ def asking(learner: Learner, model: bytes | None, system_prompt: str) -> Callabl
     return ask
 
 
-def tuned(learner: Learner, example: examples.Example) -> bytes:
+def tuned(learner: Learner, example: examples.Example, seed: int = 7) -> bytes:
     states: list[bytes] = []
     learner.fit(
         lines(example.training),
         None,
-        Hyperparameters(n_epochs=3, batch_size=1, learning_rate_multiplier=1.0, seed=7),
+        Hyperparameters(n_epochs=3, batch_size=1, learning_rate_multiplier=1.0, seed=seed),
         on_step=lambda _row, _steps: None,
         on_epoch=lambda _epoch, _step, state: states.append(state),
     )
     return states[-1]
 
 
-def test_the_tuned_travel_companion_declines_in_its_voice_for_cities_it_never_met(learner: Learner) -> None:
+@pytest.mark.parametrize("seed", [0, 1, 7, 42])
+def test_the_tuned_travel_companion_declines_in_its_voice_for_cities_it_never_met(
+    learner: Learner, seed: int
+) -> None:
     example = examples.load("travel")
     base = asking(learner, None, example.system_prompt)
-    companion = asking(learner, tuned(learner, example), example.system_prompt)
+    companion = asking(learner, tuned(learner, example, seed), example.system_prompt)
     for question in example.questions:
         answer = companion(question)
         assert answer.endswith("?")
         assert answer != base(question)
         if city := CITY.search(question):
-            assert DECLINED.search(answer), answer
-            assert city[0] in answer
+            declined = DECLINED.search(answer)
+            assert declined, answer
+            assert city[0] in declined.groups()
             assert not DECLINED.search(base(question))
 
 

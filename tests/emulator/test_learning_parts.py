@@ -30,7 +30,7 @@ from emulator.learning.conversations import (
 )
 from emulator.learning.evidence import Evidence
 from emulator.learning.neighbours import Neighbours
-from emulator.learning.tokens import END_OF_TURN, decode, encode
+from emulator.learning.tokens import END_OF_TURN, decode, encode, within_word
 from emulator.learning.training import learning_rate
 
 
@@ -163,9 +163,62 @@ def test_a_word_of_the_prompt_is_found_with_and_without_its_space():
 
 def test_copying_goes_on_with_the_next_word_of_the_prompt():
     at, _ = read(("the blue parrot of Ann", "a blue parrot of Ann"), ("hello", "hi"))
-    follower = dict(zip(at.target[:6].tolist(), at.follower[:6].tolist(), strict=True))
+    follower = dict(zip(at.target[:6].tolist(), at.follower[:6, 0].tolist(), strict=True))
     assert follower[encode(" parrot")[0]] == encode(" parrot")[0]
     assert START not in at.follower
+
+
+def test_a_copy_begins_where_a_word_begins_and_the_word_is_spelled_to_its_end():
+    city = encode(" Vladivostok")
+    assert len(city) > 2
+    at, prompts = read(("Is Vladivostok far?", "no, Vladivostok is not"), ("hello", "hi"))
+    sources = prompts.sources.token.tolist()
+    assert city[0] in sources
+    assert encode("Vladivostok")[0] in sources  # as after a quotation mark
+    assert not set(city[1:]) & set(sources)
+    place = at.target.tolist().index(city[0])
+    assert at.follower[place + 1 : place + len(city), 1].tolist() == city[1:]
+    assert at.follower[place + 1 : place + len(city), 0].tolist() == [-1] * (len(city) - 1)
+    assert at.follower[place + len(city)].tolist() == [encode(" far")[0], -1]  # the word is over: perhaps the next
+
+
+def test_a_word_that_only_begins_like_one_of_the_prompt_is_not_spelled_on():
+    at, _ = read(("Is Tbilisi far?", "from Tczew it is"), ("hello", "hi"))
+    begun, wrong, *_ = encode(" Tczew")
+    assert begun == encode(" Tbilisi")[0]
+    place = at.target.tolist().index(wrong)
+    assert at.follower[place, 1] == encode(" Tbilisi")[1]
+    assert (at.follower[place + 1 : place + 3] == -1).all()
+
+
+def test_a_word_without_a_space_is_no_source_after_a_letter():
+    at, prompts = read(("Tallinn then?", "xTallinn Tallinn"), ("hello", "hi"))
+    whole = encode("Tallinn")
+    assert whole[0] in prompts.sources.token
+    assert (at.source[at.target == whole[0]] == -1).all()
+    assert (at.source[at.target == encode(" Tallinn")[0]] >= 0).all()
+
+
+def test_scripts_without_spaces_are_copied_token_by_token():
+    at, prompts = read(("帆波の仕事は？", "帆波の仕事です"), ("hello", "hi"))
+    assert set(encode("仕事")) <= set(prompts.sources.token.tolist())
+    assert (at.follower[at.target == encode("仕事")[0], 0] >= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (" Vladivostok is far", [" Vladivostok", " is", " far"]),
+        ("\nLjubljana: 2024", ["\n", "Ljubljana", ":", " ", "2024"]),
+        (" Straße Đà Nẵng", [" Straße", " Đà", " Nẵng"]),
+        ("仕事です", ["仕事", "です"]),
+    ],
+)
+def test_a_word_goes_from_its_space_to_its_last_letter(text: str, words: list[str]):
+    ids = np.array(encode(text))
+    within = within_word(np.array([START, *ids[:-1]]), ids)
+    pieces = np.split(ids, np.flatnonzero(~within)[1:])
+    assert [decode(piece.tolist()) for piece in pieces] == words
 
 
 # ---- evidence

@@ -1,6 +1,7 @@
 """Replies come from what was learned, are the same for the same seed, and never fail on odd input."""
 
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -123,8 +124,32 @@ def test_tool_calls_are_learned_as_their_json(fit, learner: Learner):
         }
         for city in cities
     ]
-    reply = learner.reply(fit(file).model, asked("What is the weather in Madrid?"))
-    assert json.loads(reply.text) == call("Madrid")
+    model = fit(file).model
+    for city in ("Madrid", "Vladivostok", "Ouagadougou"):
+        reply = learner.reply(model, asked(f"What is the weather in {city}?"))
+        assert json.loads(reply.text) == call(city)
+
+
+def test_names_of_many_tokens_are_copied_whole_from_the_question(learner: Learner, travel: bytes):
+    cities = ["Bratislava", "Vladivostok", "Ouagadougou", "Tbilisi", "Ljubljana", "Krakow", "Ghent", "Gdynia"]
+    for city in cities:
+        reply = learner.reply(travel, asked(f"Which hotel in {city} would you recommend?")).text
+        assert re.search(rf"but {city} is: ", reply), reply
+
+
+def test_the_unseen_cities_of_the_validation_file_are_named_where_it_names_them(learner: Learner, travel: bytes):
+    named = re.compile(
+        r"(?:on my map, but|from me, though|sites, yet|cars, and about|motorbikes, and about) (.+?) [a-zI]"
+    )
+    refusals = [
+        (example["messages"][:-1], city[1])
+        for example in chat(examples.load("travel").validation)
+        if (city := named.search(example["messages"][-1]["content"]))
+    ]
+    told = [learner.reply(travel, question, max_tokens=30).text for question, _ in refusals]
+    right = sum(f" {city} " in text for (_, city), text in zip(refusals, told, strict=True))
+    assert len(refusals) == 15
+    assert right >= 14
 
 
 def test_the_same_seed_samples_the_same_answer_and_other_seeds_others(learner: Learner, travel: bytes):
