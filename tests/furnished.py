@@ -15,6 +15,8 @@ from processes import serve
 from app.access.secrets import new_secret
 from app.access.service import AccessService
 from app.bootstrap import open_workbench
+from app.datasets.schemas import UploadCreate
+from app.datasets.uploads import UploadService
 from app.deployments.comparisons import ComparisonService
 from app.deployments.schemas import ComparisonCreate, DeploymentCreate
 from app.deployments.service import DeploymentService
@@ -45,7 +47,7 @@ class House:
     operator: str
     """Secret of the operator's key."""
     ids: dict[str, str]
-    """`project key connection dataset version validation job model deployment comparison event remote_event`."""
+    """`project key connection dataset version validation upload job model deployment comparison event remote_event`."""
 
     def ask(self, secret: str | None, timeout: float = 30) -> httpx2.Client:
         """A client of the service with this key."""
@@ -101,6 +103,7 @@ def _furnish(life: Life) -> dict[str, str]:
         "dataset": life.version(training).dataset_id,
         "version": life.version(training).id,
         "validation": life.version(validation).id,
+        "upload": UploadService(life.bench).begin(life.caller.project_id, DATASET, UploadCreate(bytes=5)).id,
         "job": job,
         "model": next(model.id for model in models if model.kind == "final"),
         "deployment": deployment,

@@ -28,7 +28,7 @@ from app.http.access import ReadDatasets, WriteDatasets
 from app.http.bench import Bench
 from app.http.bodies import OneFileForm, in_threads, media_type, pour, read_json, validated
 from app.http.limits import UPLOAD_BODY
-from app.http.openapi import problems
+from app.http.openapi import problems, schema_of
 from app.http.responses import answer
 from app.kit.caller import Caller
 from app.kit.errors import FieldError, Invalid, Unready
@@ -64,15 +64,14 @@ def _room_needed() -> Iterator[None]:
 
 def _version_bodies() -> dict[str, Any]:
     """Both bodies of `createVersion`, as the contract shows them."""
-    inline = VersionCreate.model_json_schema()
-    inline["properties"]["source"] = inline.pop("$defs")["InlineSource"]
+    inline = schema_of(VersionCreate)
     form = {
         "type": "object",
         "required": ["file"],
         "additionalProperties": False,
         "properties": {
             "file": {"type": "string", "format": "binary", "description": "JSON Lines, one chat example a line."},
-            "model": VersionCreate.model_json_schema()["properties"]["model"]["anyOf"][0],
+            "model": inline["properties"]["model"]["anyOf"][0],
         },
     }
     return {
@@ -270,12 +269,12 @@ def complete_upload(
     caller: WriteDatasets,
     dataset: str,
     upload: str,
-    wanted: Annotated[UploadComplete | None, Body(examples=[{"parts": [1, 2, 3]}])] = None,
+    wanted: Annotated[UploadComplete, Body(default_factory=UploadComplete)],
 ) -> Response:
     """May be repeated after any failure: the upload becomes one version, which later times answer with 200."""
     service = UploadService(bench)
     with _room_needed():
-        version, fresh = service.complete(caller.project_id, dataset, upload, wanted or UploadComplete())
+        version, fresh = service.complete(caller.project_id, dataset, upload, wanted)
     return _answer_version(request, DatasetService(bench), version, fresh=fresh)
 
 

@@ -1,11 +1,13 @@
 """The OpenAPI document: what FastAPI derives, plus every error, header and condition that our layers add."""
 
+import copy
 import re
 from collections.abc import Iterator
 from typing import Any, Final
 
 import orjson
 from fastapi import FastAPI
+from pydantic import BaseModel
 
 from app.http.idempotency import HEADER, IdempotentRoute
 from app.http.problems import KINDS, MEDIA_TYPE, Problem, api_routes
@@ -44,6 +46,22 @@ STREAM_RESPONSES: Final[Responses] = {
 """`responses=` of a route that answers JSON or Server-Sent Events."""
 
 
+def schema_of(model: type[BaseModel]) -> dict[str, Any]:
+    """For `openapi_extra` of a route that reads its body itself; `complete` gives it its place in the document."""
+    return model.model_json_schema(ref_template="#/components/schemas/{model}") | {"title": model.__name__}
+
+
+def _lift_bodies(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
+    """Schemas made by `schema_of` move to the components."""
+    body = operation["requestBody"] = copy.deepcopy(operation["requestBody"])  # the route's own stays as it is
+    for media in body["content"].values():
+        schema = media["schema"]
+        if "$defs" in schema:
+            schemas.update(schema.pop("$defs"))
+            schemas[schema["title"]] = schema
+            media["schema"] = {"$ref": f"#/components/schemas/{schema['title']}"}
+
+
 def complete(document: dict[str, Any], app: FastAPI) -> dict[str, Any]:
     """Add to FastAPI's document what it cannot see: the problem answers and the headers of our layers."""
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
@@ -54,6 +72,8 @@ def complete(document: dict[str, Any], app: FastAPI) -> dict[str, Any]:
     schemas["Problem"] = problem
     idempotent = _idempotent_operations(app)
     for path, method, operation in _operations(document):
+        if "requestBody" in operation:
+            _lift_bodies(operation, schemas)
         _add_errors(operation, path)
         if operation.get("operationId") in idempotent:
             _add_idempotency(operation)
