@@ -36,7 +36,7 @@ WORKDIR /var/lib/kitae
 VOLUME /var/lib/kitae
 EXPOSE 8000
 # for `api`, the default; what answers no HTTP switches it off
-HEALTHCHECK --interval=10s --timeout=4s --start-period=20s --retries=3 \
+HEALTHCHECK --interval=10s --timeout=4s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/readyz', timeout=3)"]
 ENTRYPOINT ["kitae"]
 CMD ["api"]
