@@ -127,12 +127,23 @@ class Workbench:
             session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
             yield session
 
-    def tend(self, table: type[CareColumns], row_id: str, step: Callable[[Claim], None], *, noun: str) -> None:
+    def tend(
+        self,
+        table: type[CareColumns],
+        row_id: str,
+        step: Callable[[Claim], None],
+        *,
+        noun: str,
+        once: bool = False,
+    ) -> None:
         """Claim the row, take one step, and go on while steps are due at once.
 
         A step does at most one remote mutation and ends with `care.finish`. Whatever it raises is recorded in the
         row: a 429 or a busy account waits without counting, a failure backs off with full jitter, and after
         `policy.park_after_failures` failures or `policy.park_after_seconds` on the same step the row is parked.
+
+        Args:
+            once: leave the next step to another task even if it is due at once.
         """
         deadline = time.monotonic() + STINT_SECONDS
         while True:
@@ -147,7 +158,7 @@ class Workbench:
             except LeaseLost:
                 log.info("care.lease_lost", noun=noun, id=row_id)
                 return
-            if held.check_in_seconds != 0 or time.monotonic() > deadline:
+            if once or held.check_in_seconds != 0 or time.monotonic() > deadline:
                 return
 
     def _take_step(self, held: Claim, step: Callable[[Claim], None], *, noun: str) -> None:

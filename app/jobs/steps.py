@@ -70,8 +70,10 @@ class JobSteps:
         self._bench.tend(Job, job_id, self._step, noun="job")
 
     def look(self, job_id: str, remote: RemoteJob) -> None:
-        """Take in what Azure's list said of the job."""
-        self._bench.tend(Job, job_id, lambda held: self._take_in(held, self._load(held), remote), noun="job")
+        """Take in what Azure's list said of the job. What follows from it is its own task's, not the watch's."""
+        self._bench.tend(
+            Job, job_id, lambda held: self._take_in(held, self._load(held), remote), noun="job", once=True
+        )
 
     def _load(self, held: Claim) -> Job:
         with self._bench.read() as session:
@@ -514,6 +516,7 @@ class JobSteps:
                 self._move(work, held, job, wanted, check_in_seconds=self._fallback(wanted), **values)
         elif wanted is JobStatus.COLLECTING:
             with self._bench.begin() as work:
+                work.nudge("jobs.advance", job.id)
                 self._move(
                     work,
                     held,

@@ -5,12 +5,13 @@ from itertools import pairwise
 
 import pytest
 from conftest import Project, make_project
-from lives import Emulator, Life, quick
+from lives import Emulator, Life, quick, until
 
 from app.bootstrap import open_workbench
 from app.events.log import read_page
 from app.jobs.service import JobService
 from app.jobs.states import JOB_LAW, JobStatus
+from app.jobs.steps import ConnectionWatch
 from app.settings import Settings
 
 
@@ -75,3 +76,18 @@ def test_every_status_of_the_history_follows_the_law(life: Life) -> None:
         assert reached == left
     for current, wanted in moves:
         JOB_LAW.check(JobStatus(current), JobStatus(wanted))
+
+
+def test_the_watch_takes_in_an_end_once_and_leaves_the_rest_to_the_jobs_own_task(life: Life) -> None:
+    connection = life.connect()
+    training, _ = life.example()
+    job_id = life.job(connection, training)
+    job = life.drive(job_id, until_status={JobStatus.QUEUED, JobStatus.RUNNING})
+    emulator = Emulator(life.emulator_url)
+    until(lambda: emulator.state()["jobs"][0]["phase"] == "succeeded" or None)
+
+    ConnectionWatch(life.bench).watch(job.connection_id)
+
+    seen = life.read(job_id)
+    assert seen.status == JobStatus.COLLECTING
+    assert seen.fence == job.fence + 1
