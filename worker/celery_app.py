@@ -23,6 +23,8 @@ log = structlog.get_logger("kitae.worker")
 
 PUBLISH_SECONDS: Final = 0.2
 """How long a request may wait for the broker: a nudge that is lost costs a tick."""
+MEMORY_POLL_SECONDS: Final = 0.05
+"""The in-process queue of the laptop mode is looked at so often; left to itself kombu looks once a second."""
 lost_nudges = Counter("kitae_nudges_lost_total", "Nudges that could not be sent; the tick does their work")
 
 
@@ -44,7 +46,7 @@ def make_celery(broker_url: str) -> Celery:
         broker_connection_timeout=2,
         timezone="UTC",
         broker_transport_options=(
-            {}
+            {"polling_interval": MEMORY_POLL_SECONDS}
             if broker_url.startswith("memory")
             else {
                 "visibility_timeout": 300,
