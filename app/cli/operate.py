@@ -1,6 +1,7 @@
 """Commands of whoever runs Kitae: the laptop mode, single processes, migrations, a look at what works."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +12,8 @@ from app.cli import words
 from app.cli.exits import Exit, Told
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from app.cli.laptop import Running
     from app.settings import Settings
 
@@ -104,6 +107,8 @@ def api() -> None:
     from worker.celery_app import api_nudges
 
     settings = _settings()
+    # uvicorn hands the signal back once it has ended; by default that would kill us before we have closed anything
+    signal.signal(signal.SIGTERM, _leave)
     try:
         with (
             api_nudges(settings) as send_nudge,
@@ -112,6 +117,10 @@ def api() -> None:
             make_server(create_app(settings, bench), host=settings.host, port=settings.port).run()
     except SettingMissing as error:
         raise _missing(error) from error
+
+
+def _leave(_number: int, _frame: "FrameType | None") -> None:
+    sys.exit(Exit.OK)
 
 
 def worker() -> None:
