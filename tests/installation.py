@@ -44,6 +44,10 @@ class Installation:
         """What all processes wrote to stderr."""
         return self.directory / "log"
 
+    def run(self, command: str) -> None:
+        """`kitae COMMAND` until it ends with code 0."""
+        assert self.start(command).wait(START_SECONDS) == 0, self.log.read_text()[-3000:]
+
     def start(self, command: str) -> "subprocess.Popen[bytes]":
         """`kitae COMMAND` as a process of its own."""
         given = {

@@ -180,6 +180,9 @@ def test_what_holds_a_credential_does_not_print_it(bench: Workbench, settings: S
         auth="api_key",
         api_key=CANARIES["api_key"],
         arm_token=CANARIES["arm_token"],
+        subscription_id="sub",
+        resource_group="rg",
+        account="acct",
     )
     row = service.create(project.id, new)
     target = service.target(row)
