@@ -12,7 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -240,13 +240,10 @@ class Demonstration:
     def _tell(self, client: Client, running: dict[str, Any], subject: Subject) -> Outcome:
         outcome = Outcome(subject.name)
         began = time.monotonic()
-        try:
+        with suppress(Rejected):  # anything worse ends the instance, and with it all that it made
             self._live(client, subject, outcome)
-        except Rejected:
-            pass
-        finally:
-            self._clean_up(client, running, outcome)
-            outcome.seconds = time.monotonic() - began
+        self._clean_up(client, running, outcome)
+        outcome.seconds = time.monotonic() - began
         return outcome
 
     def _live(self, client: Client, subject: Subject, outcome: Outcome) -> None:
