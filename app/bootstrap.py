@@ -1,7 +1,9 @@
 """The one place where things are wired: settings in, a workbench out."""
 
+import contextlib
 import os
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,13 +38,12 @@ def open_vault(settings: Settings) -> Vault:
     path = settings.data_dir / "secret.key"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            pass
-        else:
-            with os.fdopen(handle, "w") as file:
-                file.write(Vault.new_key())
+        handle, written = tempfile.mkstemp(dir=path.parent, prefix=".secret-")
+        with os.fdopen(handle, "w") as file:
+            file.write(Vault.new_key())
+        with contextlib.suppress(FileExistsError):
+            os.link(written, path)  # appears whole, and only if no other process was first
+        Path(written).unlink()
     return Vault([path.read_text().strip()])
 
 

@@ -17,4 +17,13 @@ MEASURES: Final = (
         labels=(),
         sql="SELECT count(*) FROM remote_files WHERE deleted_at IS NULL",
     ),
+    Measure(
+        name="kitae_dataset_versions_overdue",
+        meaning="Versions that should have been looked at two minutes ago: no worker or no tick is running.",
+        labels=(),
+        sql=(
+            "SELECT count(*) FROM dataset_versions WHERE next_check_at < now() - interval '2 minutes' "
+            "AND parked_reason IS NULL AND (lease_until IS NULL OR lease_until < now())"
+        ),
+    ),
 )

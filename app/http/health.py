@@ -126,14 +126,22 @@ class SchemaIsOld(Exception):
 
 
 def _refuse_old_schema(session: Session) -> None:
+    """A newer database is welcome: while an upgrade runs, the release before serves on."""
     if session.scalar(text("SELECT to_regclass('alembic_version')")) is None:
         return
     current = session.scalar(text("SELECT version_num FROM alembic_version"))
     wanted = _newest_migration()
-    if wanted is not None and current != wanted:
+    if wanted is not None and current != wanted and (current is None or current in _older_migrations()):
         raise SchemaIsOld(
             f"the database is at migration {current}, this release needs {wanted}: run `kitae migrate`"
         )
+
+
+@cache
+def _older_migrations() -> frozenset[str]:
+    """Migrations this release knows and has gone beyond."""
+    scripts = ScriptDirectory(str(MIGRATIONS))
+    return frozenset(script.revision for script in scripts.walk_revisions()) - {scripts.get_current_head() or ""}
 
 
 @cache

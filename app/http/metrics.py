@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 import structlog
-from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client import REGISTRY, CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from sqlalchemy import text
@@ -66,4 +66,5 @@ class DatabaseCollector(Collector):
 
 
 def render(registry: CollectorRegistry) -> bytes:
-    return generate_latest(registry)
+    """The service's numbers and then the process's: memory, CPU, nudges that were lost."""
+    return generate_latest(registry) + generate_latest(REGISTRY)

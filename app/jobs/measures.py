@@ -32,4 +32,13 @@ MEASURES: Final = (
             "AND status NOT IN ('succeeded', 'failed', 'cancelled')"
         ),
     ),
+    Measure(
+        name="kitae_jobs_overdue",
+        meaning="Jobs that should have been looked at two minutes ago: no worker or no tick is running.",
+        labels=(),
+        sql=(
+            "SELECT count(*) FROM jobs WHERE next_check_at < now() - interval '2 minutes' "
+            "AND parked_reason IS NULL AND (lease_until IS NULL OR lease_until < now())"
+        ),
+    ),
 )

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Result, and_, bindparam, delete, func, or_, select, update
+from sqlalchemy import Result, String, and_, bindparam, delete, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -17,6 +17,7 @@ from app.kit.pagination import Page, Slice, keyset, slice_of
 
 _jobs: Final = Job.__table__.c
 _READ: Final = select(
+    literal("job", String).label("object"),
     _jobs.id,
     _jobs.connection_id.label("connection"),
     _jobs.base_model,
