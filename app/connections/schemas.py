@@ -41,6 +41,7 @@ class ConnectionFields(RequestModel):
     entra_scope: str | None = Field(
         default=None,
         max_length=200,
+        pattern=r"^https://[a-z0-9.-]+\.azure\.(com|us|cn)/\.default$",
         description="Token scope of the data plane; unset = the usual one for the api style.",
     )
     arm_token: Credential | None = Field(

@@ -110,6 +110,10 @@ class ConnectionService:
         """Raises `Stale` when `check` was given another state than the row's."""
         connection = self.get(project_id, ref)
         given = wanted.model_dump(exclude_unset=True)
+        if connection.auth == AuthKind.API_KEY and "api_key" in given and wanted.api_key is None:
+            detail = "The connection authenticates with a key, so its key can be replaced but not taken away."
+            field_error = FieldError(pointer="/api_key", detail=detail, code="key_needed")
+            raise Invalid(detail, code="key_needed", errors=[field_error])
         values: dict[str, Any] = {key: given[key] for key in ("region", "entra_scope") if key in given}
         for field, column in (("api_key", "api_key_sealed"), ("arm_token", "arm_token_sealed")):
             if field in given:
