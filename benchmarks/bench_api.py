@@ -1,6 +1,6 @@
 """How many requests the API answers and what one costs it, over a PostgreSQL with a million jobs of one project.
 
-    python benchmarks/bench_api.py [--jobs 1000000] [--rounds 3] [--seconds 2] [--connections 16]
+    python benchmarks/bench_api.py [--jobs 1000000] [--rounds 5] [--seconds 1.5] [--connections 16]
 
 Compare within one run only: on shared cores requests a second follow the neighbours, CPU time much less. The raw
 driver route is the floor: the same row read in the same process by psycopg alone, without keys, logs or ETags.
@@ -114,8 +114,8 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=1_000_000, help="rows of the asked project")
-    parser.add_argument("--rounds", type=int, default=3, help="loads on each endpoint; the best is told")
-    parser.add_argument("--seconds", type=float, default=2.0, help="length of one load")
+    parser.add_argument("--rounds", type=int, default=5, help="loads on each endpoint; the best is told")
+    parser.add_argument("--seconds", type=float, default=1.5, help="length of one load")
     parser.add_argument("--connections", type=int, default=16)
     return parser.parse_args()
 
