@@ -40,7 +40,7 @@ docs: $(STAMPS)/dev ## write the pages that are generated from the code
 bench-api: $(STAMPS)/dev ## how quick the API answers
 	$(BIN)/python benchmarks/bench_api.py
 
-bench-life: $(STAMPS)/dev ## how many jobs live at once
+bench-life: $(STAMPS)/dev ## what a whole life costs more than a bare SDK script
 	$(BIN)/python benchmarks/bench_life.py
 
 bench-check: $(STAMPS)/dev ## how fast a dataset is checked

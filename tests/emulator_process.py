@@ -19,6 +19,7 @@ from azure.core.pipeline.policies import SansIOHTTPPolicy
 from azure.mgmt.cognitiveservices import CognitiveServicesManagementClient
 from azure.mgmt.cognitiveservices.models import Deployment, DeploymentModel, DeploymentProperties, Sku
 from openai import AzureOpenAI, OpenAI
+from openai.types.fine_tuning import FineTuningJob
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = Path(tempfile.gettempdir()) / "kitae-emulator-cache"
@@ -158,3 +159,36 @@ def wait_until(holds: Callable[[], bool], seconds: float = 60) -> None:
     while not holds():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.05)
+
+
+TERMINAL = {"succeeded", "failed", "cancelled"}
+
+
+class Workshop:
+    """The steps most tests begin with."""
+
+    def upload(self, client: OpenAI, content: bytes | None = None, name: str = "train.jsonl") -> str:
+        return client.files.create(file=(name, content or jsonl()), purpose="fine-tune").id
+
+    def submit(self, client: OpenAI, content: bytes | None = None, **given: Any) -> FineTuningJob:
+        given = {"model": "gpt-4.1-mini", "hyperparameters": {"n_epochs": 1}, "seed": 7} | given
+        return client.fine_tuning.jobs.create(training_file=self.upload(client, content), **given)
+
+    def finish(self, client: OpenAI, job_id: str, seconds: float = 60) -> FineTuningJob:
+        deadline = time.monotonic() + seconds
+        while True:
+            job = client.fine_tuning.jobs.retrieve(job_id)
+            if job.status in TERMINAL:
+                return job
+            assert time.monotonic() < deadline, job.status
+            time.sleep(0.05)
+
+    def trained(self, client: OpenAI, content: bytes | None = None, **given: Any) -> FineTuningJob:
+        job = self.finish(client, self.submit(client, content, **given).id)
+        assert job.status == "succeeded", job.error
+        return job
+
+    def messages(self, client: OpenAI, job_id: str) -> list[str]:
+        """The messages of a job, oldest first."""
+        events = client.fine_tuning.jobs.list_events(job_id, limit=100)
+        return [event.message for event in events][::-1]

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx2
-from conftest import Postgres, Project, make_project
 from fastapi import FastAPI
 from lives import Emulator, Life, quick, until
 from processes import serve
+from servers import Postgres, Project, make_project
 
 from app.access.secrets import new_secret
 from app.access.service import AccessService

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from conftest import ROOT
 from processes import free_port, running
+from servers import ROOT
 
 START_SECONDS = 60.0
 

@@ -12,11 +12,11 @@ from typing import Any, Final
 
 import httpx2
 import pytest
-from conftest import Postgres
 from emulator_process import Emulator, emulator_process
 from installation import Installation, end, installed
 from lives import head, until
 from redis import Redis
+from servers import Postgres
 
 import examples
 from app.access.schemas import ApiKeyCreate

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, make_project
 from lives import Emulator, Life, quick, until
+from servers import ROOT, make_project
 
 from app.bootstrap import open_workbench
 from app.deployments.comparisons import ComparisonService

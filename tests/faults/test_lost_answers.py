@@ -5,8 +5,8 @@ from typing import Any
 
 import httpx2
 import pytest
-from conftest import make_project
 from lives import Emulator, Life, quick, until
+from servers import make_project
 from sqlalchemy import select
 
 from app.bootstrap import open_workbench

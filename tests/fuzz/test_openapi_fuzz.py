@@ -10,7 +10,6 @@ from typing import Any, Final
 import pytest
 import requests
 import schemathesis
-from conftest import Postgres
 from furnished import CONNECTION, DATASET, DEPLOYMENT, House, furnished
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -23,6 +22,7 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
+from servers import Postgres
 
 from app.main import create_app
 from app.settings import Settings

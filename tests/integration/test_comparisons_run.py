@@ -6,8 +6,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from conftest import make_project
 from lives import Emulator, Life, quick, until
+from servers import make_project
 
 from app.bootstrap import open_workbench
 from app.costs.service import CostService

@@ -6,8 +6,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from conftest import Project
 from lives import Emulator, Life, quick, until
+from servers import Project
 from starlette.testclient import TestClient
 
 from app.access.schemas import ApiKeyCreate

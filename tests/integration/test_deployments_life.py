@@ -8,8 +8,8 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from conftest import make_project
 from lives import Emulator, Life, quick, until
+from servers import make_project
 
 from app.azure.port import Throttled
 from app.bootstrap import open_workbench

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
-from conftest import Project, make_project
 from lives import Emulator, Life, quick, until
+from servers import Project, make_project
 
 from app.bootstrap import open_workbench
 from app.events.log import read_page

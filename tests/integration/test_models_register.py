@@ -4,8 +4,8 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from conftest import Project, make_project
 from lives import Emulator, Life, quick
+from servers import Project, make_project
 from starlette.testclient import TestClient
 
 from app.bootstrap import open_workbench

@@ -5,8 +5,8 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from conftest import Postgres
 from psycopg import sql
+from servers import Postgres
 from sqlalchemy import text
 
 from app.bootstrap import open_workbench

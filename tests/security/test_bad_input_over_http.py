@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 
 import httpx2
 import pytest
-from conftest import ROOT, Postgres, Project, make_project
 from fastapi import FastAPI
 from installation import installed, resident_bytes
+from servers import ROOT, Postgres, Project, make_project
 from sqlalchemy import select
 from starlette.testclient import TestClient
 

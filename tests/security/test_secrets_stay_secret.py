@@ -9,9 +9,9 @@ from typing import Any, Final
 import orjson
 import pytest
 import structlog
-from conftest import Postgres, make_project
 from furnished import CONNECTION, DEPLOYMENT
 from lives import Emulator, Life, quick, until
+from servers import Postgres, make_project
 from sqlalchemy import LargeBinary, text
 from starlette.testclient import TestClient
 

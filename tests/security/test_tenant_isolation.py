@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import httpx2
 import pytest
-from conftest import Postgres
 from furnished import CONNECTION, DATASET, DEPLOYMENT, House, furnished
+from servers import Postgres
 from sqlalchemy import text
 
 from app.connections.schemas import ConnectionCreate

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from emulator_process import Emulator, emulator_process, jsonl, wait_until
+from emulator_process import Emulator, Workshop, emulator_process, jsonl, wait_until
 
 ARM = "/subscriptions/sub/resourceGroups/rg/providers/Microsoft.CognitiveServices/accounts"
 
@@ -69,8 +69,6 @@ def test_everything_is_kept_over_a_restart(tmp_path: Path, workshop):
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The results file of the large training, run in one go."""
-    from conftest import Workshop
-
     with emulator_process(tmp_path_factory.mktemp("undisturbed")) as emulator:
         client = emulator.v1()
         job = Workshop().trained(client, _big(), hyperparameters={"n_epochs": 3})
