@@ -45,6 +45,7 @@ GONE_SECONDS: Final = 30.0
 """How long after its job a training file may still be at Azure."""
 ANSWER_TOKENS: Final = 220
 OVER_LONG: Final = "over-long-example"
+TOO_FEW: Final = "fewer-than-10-examples"
 ALIVE: Final = frozenset({"creating", "warming", "ready", "deleting"})
 MARKER: Final = ".kitae-demo"
 """A directory without it is not ours to wipe."""
@@ -303,7 +304,11 @@ class Demonstration:
         if version.status == "ready":
             reports.verdict(version, subject=f"{subject.validation.name} as {name}@{version.number}")
             return version
-        reports.findings(client.datasets.findings(_ref(version)))
+        found = client.datasets.findings(_ref(version))
+        if {item.code for item in found if item.severity == "error"} == {TOO_FEW}:
+            words.note(f"{subject.validation.name} is too small to train on; to validate with, it serves.")
+            return version
+        reports.findings(found)
         words.warn(f"{subject.validation.name} was rejected, so the training goes on without validation.")
         return None
 

@@ -109,6 +109,11 @@ class JobService:
             content_bytes=version.content_bytes,
             tokens_per_example_max=tokens.get("per_example_max"),
             checked_for=version.base_model,
+            errors=frozenset(
+                finding["code"]
+                for finding in (version.report or {}).get("findings", [])
+                if finding["severity"] == "error"
+            ),
         )
 
     def create(self, caller: Caller, wanted: JobCreate, *, reservation_id: str | None = None) -> str:
