@@ -236,6 +236,11 @@ def _headline(verdict: Verdict, readings: Readings, settings: Settings) -> str:
         return f"The model learned nothing to speak of: the training {unit} stayed near {_figure(training.last)}."
     seen = "" if settings.has_validation else "; whether it over-fits cannot be seen without a validation file"
     direction = "rose" if training.unit == "reward" else "fell"
+    if readings.gap_widened and validation is not None:
+        return (
+            f"The training converged on its own examples: its {unit} {direction} from {_figure(training.first)} "
+            f"to {_figure(training.last)}; on the validation set it ended at {_figure(validation.last)}, far from that."
+        )
     return (
         f"The training went well: its {unit} {direction} from {_figure(training.first)} to {_figure(training.last)}"
         f"{seen}."
