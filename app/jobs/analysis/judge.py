@@ -239,7 +239,8 @@ def _headline(verdict: Verdict, readings: Readings, settings: Settings) -> str:
     if readings.gap_widened and validation is not None:
         return (
             f"The training converged on its own examples: its {unit} {direction} from {_figure(training.first)} "
-            f"to {_figure(training.last)}; on the validation set it ended at {_figure(validation.last)}, far from that."
+            f"to {_figure(training.last)}; on the validation set it ended at {_figure(validation.last)}, "
+            "far from that."
         )
     return (
         f"The training went well: its {unit} {direction} from {_figure(training.first)} to {_figure(training.last)}"
