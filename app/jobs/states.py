@@ -86,5 +86,7 @@ class SendState(StrEnum):
     """Nothing has been sent in this attempt."""
     SENT = "sent"
     """An intent is on disk: the POST may have happened."""
+    THROTTLED = "throttled"
+    """Azure answered the POST itself with 429: it made nothing. Its list is looked at before another POST."""
     CONFIRMED = "confirmed"
     """Azure's id is in the row."""

@@ -16,11 +16,13 @@ from app.access.service import refuse_if_paused
 from app.azure.port import (
     ApiStyle,
     AzureTarget,
+    DataPlane,
     NewRemoteJob,
     NotThere,
     OutcomeUnknown,
     Refused,
     RemoteJob,
+    Throttled,
     Unavailable,
 )
 from app.connections.service import ConnectionService, Traffic
@@ -48,7 +50,6 @@ FALLBACK_FACTOR: Final = 6.0
 MISSING_SECONDS: Final = 60.0
 """Azure must answer 404 twice, so far apart, before a confirmed job counts as gone."""
 RESULTS_BYTES_MAX: Final = 64 * 1024 * 1024
-TOO_MANY_REQUESTS: Final = 429
 ENDED_AT_AZURE: Final = frozenset({"succeeded", "failed", "cancelled"})
 PAUSED_LOOK_SECONDS: Final = 15.0
 """How often a job of a paused project looks whether it may go on."""
@@ -195,7 +196,7 @@ class JobSteps:
     # ── the POST that costs money ───────────────────────────────────────────
 
     def _submit(self, held: Claim, job: Job) -> None:
-        if job.send_state == SendState.SENT:
+        if job.send_state in {SendState.SENT, SendState.THROTTLED}:
             self._resolve(held, job)
         elif job.cancel_requested_at:
             self._end_unborn(held, job, JobStatus.CANCELLED)
@@ -213,11 +214,7 @@ class JobSteps:
             with self._connections.data(target, Traffic.WRITE) as azure:
                 self._write_intent(held)
                 failpoint("jobs.create.intent")
-                remote = azure.create_job(new)
-        except Unavailable:
-            with self._bench.begin() as work:  # no connection was made, so nothing was sent: see the port
-                repository.change(work.session, held, send_state=SendState.IDLE)
-            raise
+                remote = self._post(held, azure, new)
         except OutcomeUnknown as error:
             log.warning("job.outcome_unknown", id=job.id, error=error.message)
             self._finish(held, check_in_seconds=FIRST_LOOK_SECONDS)
@@ -228,6 +225,16 @@ class JobSteps:
         failpoint("jobs.create.sent")
         self._adopt(held, job, remote)
         failpoint("jobs.create.recorded")
+
+    def _post(self, held: Claim, azure: DataPlane, new: NewRemoteJob) -> RemoteJob:
+        """The POST; what is known of it when it made nothing is kept with it, not read from a later error."""
+        try:
+            return azure.create_job(new)
+        except (Throttled, Unavailable) as error:
+            made = SendState.THROTTLED if isinstance(error, Throttled) else SendState.IDLE
+            with self._bench.begin() as work:  # Unavailable: no connection was made, see the port
+                repository.change(work.session, held, send_state=made)
+            raise
 
     def _is_paused(self, job: Job) -> bool:
         """The project's kill switch, read in the claim: a paused project's accepted jobs wait, and cost nothing."""
@@ -310,7 +317,7 @@ class JobSteps:
             log.info("job.adopted", id=job.id, remote_id=matches[0].remote_id)
             self._adopt(held, job, matches[0])
             return
-        if (job.last_error or {}).get("http_status") == TOO_MANY_REQUESTS:
+        if job.send_state == SendState.THROTTLED:
             # Azure had said that it made nothing, and its list agrees
             self._finish(held, check_in_seconds=0, send_state=SendState.IDLE)
             return

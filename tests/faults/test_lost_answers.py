@@ -10,6 +10,7 @@ from servers import make_project
 from sqlalchemy import select
 
 from app.bootstrap import open_workbench
+from app.connections.repository import closed_seconds
 from app.costs.service import CostService
 from app.events.tables import EventRow
 from app.jobs.service import JobService
@@ -90,6 +91,43 @@ def test_a_429_waits_as_long_as_azure_asked_and_then_goes_on_without_a_fence(lif
     assert len(azure.state()["jobs"]) == 1
     first, second = (entry["at"] for entry in azure.requests("jobs.create"))
     assert second - first >= 1.0
+
+
+@pytest.mark.fault
+def test_a_429_on_the_look_up_after_a_lost_answer_says_nothing_of_the_create(life: Life, azure: Emulator) -> None:
+    job_id = a_job(life)
+    nothing_yet = {"object": "list", "data": [], "has_more": False}
+    azure.faults(
+        {"match": {"operation": "jobs.create"}, "when": {"first_n": 1}, "do": {"drop_after": True}},
+        {
+            "match": {"operation": "jobs.list"},
+            "when": {"first_n": 1},
+            "do": {"status": 429, "headers": {"Retry-After": "0.1"}},
+        },
+        {
+            "match": {"operation": "jobs.list"},
+            "when": {"first_n": 1},
+            "do": {"status": 200, "body": nothing_yet},
+        },
+    )
+
+    steps = JobSteps(life.bench)
+
+    def looked_up() -> bool | None:
+        steps.advance(job_id)
+        return True if (life.read(job_id).last_error or {}).get("http_status") == 429 else None
+
+    def gate_open() -> bool | None:
+        with life.bench.read() as session:
+            return True if closed_seconds(session, life.read(job_id).connection_id, writes=False) == 0 else None
+
+    until(looked_up)
+    until(gate_open)
+    job = life.drive(job_id, until_status=ENDS)
+
+    assert job.status == JobStatus.SUCCEEDED, (job.error, job.last_error, job.parked_reason)
+    assert len(azure.state()["jobs"]) == 1
+    assert len(azure.requests("jobs.create")) == 1
 
 
 @pytest.mark.fault
