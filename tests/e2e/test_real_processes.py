@@ -89,6 +89,32 @@ class Running:
         return [job for job in listed if job["suffix"] == suffix]
 
 
+def furnish(client: Client, url: str, directory: Path) -> None:
+    """What every job of these tests needs, so that none depends on another: a connection and checked data."""
+    client.connections.create(
+        ConnectionCreate(
+            name="emulator",
+            endpoint=url,
+            region="swedencentral",
+            auth="api_key",
+            api_key="local",
+            arm_endpoint=url,
+            arm_token="local",
+            subscription_id="sub",
+            resource_group="rg",
+            account="acct",
+        )
+    )
+    assert client.connections.check("emulator").ok
+    example = examples.load("travel")
+    for name, path in (("travel", example.training), ("travel-validation", example.validation)):
+        client.datasets.create(DatasetCreate(name=name))
+        file = directory / f"{name}.jsonl"
+        file.write_bytes(head(path, 30))
+        client.datasets.upload(name, file)
+        until(lambda name=name: True if client.datasets.version(name).status == "ready" else None)
+
+
 @pytest.fixture(scope="module")
 def running(postgres: Postgres, redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     operator = new_secret().secret
@@ -114,6 +140,7 @@ def running(postgres: Postgres, redis_server: str, tmp_path_factory: pytest.Temp
             new = ApiKeyCreate(name="life", scopes=["*"], project=project.id)
             begun.secret = asked.keys.create(new).secret
         with Client(kitae.url, begun.secret) as begun.client:
+            furnish(begun.client, azure.url, tmp_path_factory.mktemp("data"))
             yield begun
 
 
@@ -130,31 +157,8 @@ def events_of(running: Running, job: str, *, after: str | None = None) -> Genera
                 yield json.loads(line.removeprefix("data:"))
 
 
-def test_a_life_from_upload_to_deletion(running: Running, tmp_path: Path) -> None:
-    client, url = running.client, running.azure.url
-    client.connections.create(
-        ConnectionCreate(
-            name="emulator",
-            endpoint=url,
-            region="swedencentral",
-            auth="api_key",
-            api_key="local",
-            arm_endpoint=url,
-            arm_token="local",
-            subscription_id="sub",
-            resource_group="rg",
-            account="acct",
-        )
-    )
-    assert client.connections.check("emulator").ok
-    example = examples.load("travel")
-    for name, path in (("travel", example.training), ("travel-validation", example.validation)):
-        client.datasets.create(DatasetCreate(name=name))
-        file = tmp_path / f"{name}.jsonl"
-        file.write_bytes(head(path, 30))
-        client.datasets.upload(name, file)
-        until(lambda name=name: True if client.datasets.version(name).status == "ready" else None)
-
+def test_a_life_from_upload_to_deletion(running: Running) -> None:
+    client = running.client
     job = running.job("life")
     seen: list[dict[str, Any]] = []
     broken = 0
