@@ -113,7 +113,6 @@ class Settings(BaseSettings):
         return Policy(
             environment=self.environment,
             lease_seconds=self.lease_seconds,
-            request_timeout_seconds=self.request_timeout_seconds,
             settle_seconds=self.settle_seconds,
             park_after_failures=self.park_after_failures,
             park_after_seconds=self.park_after_seconds,

@@ -36,7 +36,6 @@ class Policy:
     environment: str
     """Tag on everything we make at Azure, so that two installations on one resource stay apart."""
     lease_seconds: float
-    request_timeout_seconds: float
     settle_seconds: float
     """How long a created job may take to show in Azure's list before we believe that it does not exist."""
     park_after_failures: int

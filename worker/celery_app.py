@@ -134,7 +134,7 @@ def api_nudges(settings: Settings) -> Iterator[SendNudge]:
 
 def run_worker(settings: Settings) -> None:
     """A worker process: threads that take steps until SIGTERM, which lets the current ones end."""
-    setup_logging.connect(_keep_our_logging, weak=False)
+    keep_our_logging()
     celery = make_celery(_broker(settings))
     with open_workbench(settings, send_nudge=nudge_through(celery), pool_size=settings.worker_threads + 2) as bench:
         add_tasks(celery, bench, settings)
@@ -156,7 +156,7 @@ def run_worker(settings: Settings) -> None:
 
 def run_beat(settings: Settings) -> None:
     """The beat process: sends the tick until SIGTERM. Two of them are harmless."""
-    setup_logging.connect(_keep_our_logging, weak=False)
+    keep_our_logging()
     celery = make_celery(_broker(settings))
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -168,5 +168,10 @@ def run_beat(settings: Settings) -> None:
     log.info("beat.stopped")
 
 
-def _keep_our_logging(**_kwargs: object) -> None:
-    """Celery asks whether somebody has set up logging; we have."""
+def keep_our_logging() -> None:
+    """Celery sets up logging unless somebody answers that it is done; it is."""
+    setup_logging.connect(_logging_is_set_up, weak=False)
+
+
+def _logging_is_set_up(**_kwargs: object) -> None:
+    """To be asked is enough."""

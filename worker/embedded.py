@@ -6,11 +6,10 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import structlog
-from celery.signals import setup_logging
 
 from app.settings import Settings
 from app.workbench import SendNudge, Workbench
-from worker.celery_app import add_tasks, beat_through, make_celery, nudge_through
+from worker.celery_app import add_tasks, beat_through, keep_our_logging, make_celery, nudge_through
 
 log = structlog.get_logger("kitae.worker")
 
@@ -24,7 +23,7 @@ def embedded_worker(settings: Settings, open_bench: Callable[[SendNudge], Workbe
     Args:
         open_bench: builds the workbench from the function that sends nudges.
     """
-    setup_logging.connect(_keep_our_logging, weak=False)
+    keep_our_logging()
     celery = make_celery("memory://")
     celery.set_default()
     send = nudge_through(celery)
@@ -61,7 +60,3 @@ def embedded_worker(settings: Settings, open_bench: Callable[[SendNudge], Workbe
         worker.stop()
         for thread in threads:
             thread.join(STOP_SECONDS)
-
-
-def _keep_our_logging(**_kwargs: object) -> None:
-    """Celery asks whether somebody has set up logging; we have."""

@@ -158,6 +158,11 @@ class AccessService:
                     "api_key.revoked", project_id=row["project_id"], subject_id=key_id, by_key_id=holder.key_id
                 )
 
+    def is_paused(self, project_id: str) -> bool:
+        """The project's kill switch, for steps to read in their claim: what is accepted waits and costs nothing."""
+        with self._bench.read() as session:
+            return repository.is_paused(session, project_id)
+
     def check(self, secret: str) -> Caller | Operator | None:
         """Whose key this is; None when it is malformed, unknown, revoked, expired or its project archived."""
         if not secrets.is_well_formed(secret):

@@ -14,7 +14,7 @@ from typing import Any, Final
 import structlog
 from sqlalchemy import func
 
-from app.access.service import refuse_if_paused
+from app.access.service import AccessService
 from app.azure.port import (
     AzureError,
     AzureTarget,
@@ -44,7 +44,6 @@ from app.deployments.tables import Comparison, ComparisonAnswer, Deployment
 from app.kit import care
 from app.kit.care import Claim
 from app.kit.db import storable
-from app.kit.errors import Conflict
 from app.kit.failpoints import failpoint
 from app.workbench import UnitOfWork, Workbench, describe
 
@@ -76,6 +75,7 @@ class DeploymentSteps:
     def __init__(self, bench: Workbench) -> None:
         self._bench = bench
         self._policy = bench.policy
+        self._access = AccessService(bench)
         self._connections = ConnectionService(bench)
         self._costs = CostService(bench)
 
@@ -161,7 +161,7 @@ class DeploymentSteps:
 
     def _create(self, held: Claim, row: Deployment, now: datetime) -> None:
         target = self._connections.target_of(row.connection_id)
-        if row.put_sent_at is None and self._is_paused(row):
+        if row.put_sent_at is None and self._access.is_paused(row.project_id):
             self._finish(held, check_in_seconds=PAUSED_LOOK_SECONDS)
             return
         if not self._take_account(target, row):
@@ -186,15 +186,6 @@ class DeploymentSteps:
             self._follow_creation(held, row, target, remote, now)
         else:
             self._name_taken(held, row, target, remote)
-
-    def _is_paused(self, row: Deployment) -> bool:
-        """The project's kill switch, read in the claim."""
-        with self._bench.read() as session:
-            try:
-                refuse_if_paused(session, row.project_id)
-            except Conflict:
-                return True
-        return False
 
     def _find_in_list(self, target: AzureTarget, row: Deployment) -> RemoteDeployment | None:
         """A young deployment may stand in the list before a GET by name finds it."""

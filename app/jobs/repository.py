@@ -200,14 +200,6 @@ def seen_unchanged(session: Session, job_ids: Iterable[str], *, check_in_seconds
     )
 
 
-def known_remote_ids(session: Session, connection_id: str, remote_ids: Sequence[str]) -> frozenset[str]:
-    return frozenset(
-        session.scalars(
-            select(Job.remote_id).where(Job.connection_id == connection_id, Job.remote_id.in_(remote_ids))
-        ).all()  # type: ignore[arg-type]  # the condition leaves no null
-    )
-
-
 # ── job events, points, checkpoints ─────────────────────────────────────────
 
 

@@ -15,7 +15,7 @@ from app.jobs import analysis, repository
 from app.jobs.goals import REPRODUCIBLE_SEED, hyperparameters_for
 from app.jobs.plan import Material, checks
 from app.jobs.schemas import AnalysisRead, JobCreate, JobPlan, Metrics
-from app.jobs.states import IN_FLIGHT, JobStatus
+from app.jobs.states import JobStatus
 from app.jobs.tables import Checkpoint, Job, JobEventRow
 from app.kit.caller import Caller
 from app.kit.clock import utc_now
@@ -367,6 +367,3 @@ def judge(job: Job, results: analysis.Results, checkpoints: Sequence[Checkpoint]
 
 def _no_such_job(job_id: str) -> NotFound:
     return NotFound(f"There is no job {job_id!r} in this project.", code="job_not_found")
-
-
-__all__ = ["IN_FLIGHT", "JobService", "PlanRefused", "as_points", "as_results", "judge"]

@@ -12,7 +12,7 @@ from typing import Any, Final
 import structlog
 from sqlalchemy import func
 
-from app.access.service import refuse_if_paused
+from app.access.service import AccessService
 from app.azure.port import (
     ApiStyle,
     AzureTarget,
@@ -37,7 +37,6 @@ from app.jobs.tables import Job
 from app.kit import care
 from app.kit.care import Claim
 from app.kit.clock import utc_now
-from app.kit.errors import Conflict
 from app.kit.failpoints import failpoint
 from app.workbench import Policy, UnitOfWork, Workbench, describe
 
@@ -61,6 +60,7 @@ class JobSteps:
     def __init__(self, bench: Workbench) -> None:
         self._bench = bench
         self._policy = bench.policy
+        self._access = AccessService(bench)
         self._connections = ConnectionService(bench)
         self._datasets = DatasetService(bench)
         self._files = FileService(bench)
@@ -205,7 +205,7 @@ class JobSteps:
 
     def _send(self, held: Claim, job: Job) -> None:
         failpoint("jobs.create.claimed")
-        if self._is_paused(job):
+        if self._access.is_paused(job.project_id):
             self._finish(held, check_in_seconds=PAUSED_LOOK_SECONDS)
             return
         target = self._connections.target_of(job.connection_id)
@@ -235,15 +235,6 @@ class JobSteps:
             with self._bench.begin() as work:  # Unavailable: no connection was made, see the port
                 repository.change(work.session, held, send_state=made)
             raise
-
-    def _is_paused(self, job: Job) -> bool:
-        """The project's kill switch, read in the claim: a paused project's accepted jobs wait, and cost nothing."""
-        with self._bench.read() as session:
-            try:
-                refuse_if_paused(session, job.project_id)
-            except Conflict:
-                return True
-        return False
 
     def _write_intent(self, held: Claim) -> None:
         """From this commit on the POST may have happened. The lease now outlasts the longest request."""

@@ -195,13 +195,3 @@ def park(session: Session, held: Claim, *, reason: str, error: dict[str, Any]) -
     write(session, held, lease_owner=None, lease_until=None, parked_reason=reason, last_error=error)
     held.finished = True
     held.check_in_seconds = None
-
-
-def wake(session: Session, table: type[CareColumns], row_id: str, *, unpark: bool = False) -> None:
-    """Have the row looked at now; with `unpark`, forget why it was parked."""
-    values: dict[str, Any] = {"next_check_at": func.clock_timestamp()}
-    if unpark:
-        values |= {"parked_reason": None, "fail_count": 0, "failing_since": None, "last_error": None}
-    session.execute(
-        update(table).where(table.id == row_id).values(**values).execution_options(synchronize_session=False)
-    )
