@@ -16,8 +16,9 @@ from app.datasets.service import DatasetService
 from app.datasets.tables import DatasetVersion
 from app.jobs.schemas import JobCreate
 from app.jobs.service import JobService
-from app.jobs.steps import ConnectionWatch, JobSteps
+from app.jobs.steps import JobSteps
 from app.jobs.tables import Job
+from app.jobs.watch import ConnectionWatch
 from app.kit.caller import Caller
 from app.settings import Settings
 from app.workbench import Workbench

@@ -9,8 +9,9 @@ from app.datasets.service import DatasetService
 from app.datasets.tables import DatasetVersion
 from app.deployments.steps import ComparisonSteps, DeploymentSteps
 from app.deployments.tables import Comparison, Deployment
-from app.jobs.steps import ConnectionWatch, JobSteps
+from app.jobs.steps import JobSteps
 from app.jobs.tables import Job
+from app.jobs.watch import ConnectionWatch
 from app.kit.care import CareColumns
 from app.workbench import Workbench
 

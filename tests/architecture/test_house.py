@@ -36,9 +36,11 @@ MORE_OF_A_ROOM: Final = {
     "costs": set[str](),
     "events": {"log.py"},
     "datasets": {"files.py", "uploads.py", "upload_endpoints.py", "engine"},
-    "jobs": {"plan.py", "goals.py", "analysis"},
+    "jobs": {"plan.py", "goals.py", "watch.py", "analysis"},
     "models": set[str](),
     "deployments": {"comparisons.py", "inference.py"},
+    "upkeep": {"invariants.py"},
+    "triggers": {"signatures.py"},
 }
 """Room → what it has besides, each under a name that says what it is."""
 

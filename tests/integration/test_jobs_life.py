@@ -11,7 +11,7 @@ from app.bootstrap import open_workbench
 from app.events.log import read_page
 from app.jobs.service import JobService
 from app.jobs.states import JOB_LAW, JobStatus
-from app.jobs.steps import ConnectionWatch
+from app.jobs.watch import ConnectionWatch
 from app.settings import Settings
 
 
