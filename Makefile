@@ -8,7 +8,7 @@ SOURCES := app worker emulator examples migrations tests benchmarks
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo up test check docs migration lock bench-api bench-life bench-check clean
+.PHONY: help install demo up test fault-matrix check docs migration lock bench-api bench-life bench-check clean
 
 help: ## list these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -23,6 +23,12 @@ up: $(STAMPS)/run ## everything on this machine, until Ctrl-C: PORT=8000
 
 test: $(STAMPS)/dev ## the whole test suite: ARGS='tests/unit -x' for a part of it
 	@$(BIN)/pytest -n 2 $(ARGS)
+
+fault-matrix: $(STAMPS)/dev ## every test that breaks something on purpose, and the page of what held
+	@mkdir -p var
+	$(BIN)/pytest -n 2 -m row --junitxml=var/fault-matrix.xml
+	$(BIN)/python tests/fault_matrix.py record var/fault-matrix.xml
+	$(BIN)/python docs/generate.py
 
 check: $(STAMPS)/dev ## style, types, layers, migrations, generated pages, container files
 	$(BIN)/ruff format --check .

@@ -27,7 +27,9 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # the checkout is described, whatever is installed
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # the checkout is described, whatever is installed
+
+import fault_matrix  # noqa: E402
 
 import app.settings as service_settings  # noqa: E402
 import emulator.settings as emulator_settings  # noqa: E402
@@ -213,6 +215,7 @@ def measures() -> str:
 
 FILES: Final[Mapping[str, Callable[[], str]]] = {
     "reference/cli.md": render_cli_markdown,
+    "reference/fault-matrix.md": fault_matrix.render_markdown,
     "reference/findings.md": render_codes_markdown,
     "reference/openapi.json": openapi,
 }

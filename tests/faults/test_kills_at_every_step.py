@@ -98,6 +98,7 @@ def drive_deployment(life: Life, deployment_id: str, *, until_status: set[str]) 
     return until(look)
 
 
+@pytest.mark.row(1, 2, 4, 5, 6)
 @pytest.mark.fault
 @pytest.mark.parametrize("failpoint", [name for name in JOB_STEPS if name not in LOST_ANSWER])
 def test_a_worker_killed_there_leaves_one_job_at_azure_and_nothing_lost(
@@ -127,6 +128,7 @@ def test_a_worker_killed_there_leaves_one_job_at_azure_and_nothing_lost(
     assert len({model.remote_name for model in registered}) == len(registered)
 
 
+@pytest.mark.row(3, 6)
 @pytest.mark.fault
 @pytest.mark.parametrize("failpoint", sorted(LOST_ANSWER))
 def test_a_worker_killed_while_it_resolves_a_lost_answer_makes_no_second_job(
@@ -146,6 +148,7 @@ def test_a_worker_killed_while_it_resolves_a_lost_answer_makes_no_second_job(
     assert len(Emulator(emulator_url).state()["jobs"]) == 1
 
 
+@pytest.mark.row(6)
 @pytest.mark.fault
 @pytest.mark.parametrize("failpoint", DEPLOYMENT_STEPS)
 def test_a_worker_killed_at_a_deployment_step_leaves_one_deployment_and_deletes_it_in_the_end(

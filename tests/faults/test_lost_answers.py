@@ -40,6 +40,7 @@ def a_job(life: Life, *, style: str = "v1") -> str:
     return life.job(connection, training)
 
 
+@pytest.mark.row(3, 20)
 @pytest.mark.fault
 @pytest.mark.parametrize("style", ["v1", "dated"])
 @pytest.mark.parametrize(
@@ -67,6 +68,7 @@ def test_a_lost_or_unclear_answer_to_the_create_ends_in_exactly_one_job(
     assert len(azure.state()["jobs"]) == 1
 
 
+@pytest.mark.row(3)
 @pytest.mark.fault
 def test_three_lost_answers_in_a_row_still_end_in_one_job(life: Life, azure: Emulator) -> None:
     job_id = a_job(life)
@@ -79,6 +81,7 @@ def test_three_lost_answers_in_a_row_still_end_in_one_job(life: Life, azure: Emu
     assert len(azure.state()["jobs"]) == 1
 
 
+@pytest.mark.row(23)
 @pytest.mark.fault
 def test_a_429_waits_as_long_as_azure_asked_and_then_goes_on_without_a_fence(life: Life, azure: Emulator) -> None:
     job_id = a_job(life)
@@ -93,6 +96,7 @@ def test_a_429_waits_as_long_as_azure_asked_and_then_goes_on_without_a_fence(lif
     assert second - first >= 1.0
 
 
+@pytest.mark.row(23)
 @pytest.mark.fault
 def test_a_429_on_the_look_up_after_a_lost_answer_says_nothing_of_the_create(life: Life, azure: Emulator) -> None:
     job_id = a_job(life)
@@ -152,6 +156,7 @@ def test_a_definite_refusal_fails_the_job_keeps_azures_words_and_gives_the_money
     assert summary.settled_usd == 0
 
 
+@pytest.mark.row(37)
 @pytest.mark.fault
 def test_a_cancel_while_nobody_knows_whether_the_job_exists_ends_it_wherever_it_is(
     life: Life, azure: Emulator
@@ -179,6 +184,7 @@ def test_a_cancel_while_nobody_knows_whether_the_job_exists_ends_it_wherever_it_
     assert remote[0]["phase"] == "cancelled" or remote[0].get("status") == "cancelled"
 
 
+@pytest.mark.row(41)
 @pytest.mark.fault
 def test_a_second_job_that_carries_our_key_is_told_and_only_one_is_kept(life: Life, azure: Emulator) -> None:
     azure.put("/clock", {"mode": "manual"})
@@ -221,6 +227,7 @@ def test_a_second_job_that_carries_our_key_is_told_and_only_one_is_kept(life: Li
     assert len(azure.state()["jobs"]) == 2
 
 
+@pytest.mark.row(20)
 @pytest.mark.fault
 def test_a_lost_upload_is_found_by_its_name_and_no_copy_stays(life: Life, azure: Emulator) -> None:
     job_id = a_job(life)
@@ -234,6 +241,7 @@ def test_a_lost_upload_is_found_by_its_name_and_no_copy_stays(life: Life, azure:
     assert [file for file in azure.state()["files"] if file["purpose"] == "fine-tune"] == []
 
 
+@pytest.mark.row(45)
 @pytest.mark.fault
 def test_a_job_that_fails_again_and_again_is_parked_with_its_reason_and_goes_on_after_retry(
     settings: Settings, emulator_url: str, azure: Emulator
@@ -285,6 +293,7 @@ def test_a_job_deleted_in_the_portal_fails_and_is_not_made_again(
     assert len(azure.requests("jobs.create")) == 1
 
 
+@pytest.mark.row(27)
 @pytest.mark.fault
 def test_an_unknown_word_of_azure_is_kept_verbatim_and_changes_nothing(life: Life, azure: Emulator) -> None:
     job_id = a_job(life)

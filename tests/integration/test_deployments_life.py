@@ -294,6 +294,7 @@ def test_a_deployment_can_be_deleted_while_azure_still_makes_it(life: Life, azur
 # ── what goes wrong at Azure ────────────────────────────────────────────────
 
 
+@pytest.mark.row(24)
 def test_another_write_on_the_account_is_waited_for_without_counting_as_a_failure(
     life: Life, azure: Emulator
 ) -> None:
@@ -312,6 +313,7 @@ def test_another_write_on_the_account_is_waited_for_without_counting_as_a_failur
     assert len(remote(azure)) == 1
 
 
+@pytest.mark.row(24)
 def test_two_deployments_of_one_account_are_made_one_after_the_other(life: Life, azure: Emulator) -> None:
     first, second = deploy(life), deploy(life)
     azure.put("/clock", {"mode": "manual"})
@@ -358,6 +360,7 @@ def test_an_account_that_may_not_be_read_fails_at_once_with_what_to_do(life: Lif
     assert azure.requests("deployments.put") == []
 
 
+@pytest.mark.row(25)
 def test_a_creation_that_azure_fails_is_cleared_away_and_told_in_azures_words(life: Life, azure: Emulator) -> None:
     azure.strike("deployments.put", fate={"provision_fails": True})
     made = deploy(life)
@@ -368,6 +371,7 @@ def test_a_creation_that_azure_fails_is_cleared_away_and_told_in_azures_words(li
     assert len(azure.requests("deployments.delete")) == 1
 
 
+@pytest.mark.row(25)
 def test_one_that_never_warms_is_made_anew_once_and_then_parked_deleted(life: Life, azure: Emulator) -> None:
     azure.strike("deployments.put", times=9, fate={"extra_warm_up_seconds": 1e6})
     hasty = impatient(life.bench, warm_up_limit_seconds=0.4)
@@ -386,6 +390,7 @@ def test_one_that_never_warms_is_made_anew_once_and_then_parked_deleted(life: Li
     assert len(azure.requests("deployments.put")) == 3
 
 
+@pytest.mark.row(38)
 def test_what_somebody_deletes_in_the_portal_becomes_removed_by_azure_and_its_hosting_ends(
     life: Life, azure: Emulator, tuned: str
 ) -> None:
@@ -402,6 +407,7 @@ def test_what_somebody_deletes_in_the_portal_becomes_removed_by_azure_and_its_ho
     drive(life, again.id, "ready")
 
 
+@pytest.mark.row(39)
 def test_a_deployment_of_somebody_else_is_neither_taken_nor_deleted(life: Life, azure: Emulator) -> None:
     model = {"format": "OpenAI", "name": "gpt-4.1", "version": "2025-04-14"}
     body = {"sku": {"name": "GlobalStandard", "capacity": 1}, "properties": {"model": model}}
@@ -414,6 +420,7 @@ def test_a_deployment_of_somebody_else_is_neither_taken_nor_deleted(life: Life, 
     assert azure.requests("deployments.put") == []
 
 
+@pytest.mark.row(26)
 def test_one_glance_that_misses_a_deployment_does_not_bury_it(life: Life, azure: Emulator) -> None:
     made = deploy(life)
     drive(life, made.id, "ready")
@@ -427,6 +434,7 @@ def test_one_glance_that_misses_a_deployment_does_not_bury_it(life: Life, azure:
     assert len(remote(azure)) == 1
 
 
+@pytest.mark.row(20)
 @pytest.mark.parametrize("fault", [{"drop_after": True}, {"garbage": True}, {"status": 500}])
 def test_a_lost_answer_to_the_put_makes_no_second_deployment(
     life: Life, azure: Emulator, fault: dict[str, Any]
@@ -449,6 +457,7 @@ def test_a_lost_answer_to_the_delete_still_ends_in_deleted(
     assert remote(azure) == []
 
 
+@pytest.mark.row(26)
 def test_an_early_404_after_the_put_only_means_not_yet(life: Life, azure: Emulator) -> None:
     message = "The Resource 'Microsoft.CognitiveServices/accounts/acct/deployments/x' was not found."
     azure.faults(
@@ -463,6 +472,7 @@ def test_an_early_404_after_the_put_only_means_not_yet(life: Life, azure: Emulat
     assert len(azure.requests("deployments.put")) == 1
 
 
+@pytest.mark.row(26)
 def test_one_that_neither_a_get_nor_the_list_shows_at_first_is_waited_for(life: Life, azure: Emulator) -> None:
     gone = {"status": 404, "code": "ResourceNotFound", "message": "The Resource was not found."}
     azure.faults(

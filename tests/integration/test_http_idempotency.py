@@ -100,6 +100,7 @@ def test_without_a_key_every_request_is_a_deed(web, shop):
     assert shop.deeds == [None, None]
 
 
+@pytest.mark.row(36)
 def test_the_same_key_with_another_request_is_refused(web, shop):
     _order(web, "k-1", size=1)
     other = _order(web, "k-1", size=2)
@@ -157,6 +158,7 @@ def test_ten_at_once_are_one_deed(app, shop, project):
     assert len(shop.deeds) == 1
 
 
+@pytest.mark.row(35)
 def test_thirty_unordered_requests_are_one_deed(app, shop, project):
     with (
         serve(app) as url,
@@ -212,6 +214,7 @@ def _set(bench: Any, assignment: str) -> None:
         work.session.execute(text(f"UPDATE idempotency_keys SET {assignment}"))  # noqa: S608  the test's own words
 
 
+@pytest.mark.row(36)
 def test_a_dead_request_is_taken_over_under_the_same_id(web, shop, bench):
     _order(web, "k-1")
     _set(bench, "status = NULL, locked_at = clock_timestamp() - interval '9 minutes'")
