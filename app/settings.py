@@ -58,10 +58,14 @@ class Settings(BaseSettings):
     """How long one worker may act on a row before another may take it; longer than a request's ceiling."""
     settle_seconds: float = Field(default=300.0, ge=0)
     """How long a job may take to show in Azure's list before it is believed not to exist."""
+    backoff_max_seconds: float = Field(default=300.0, gt=0)
+    """Longest pause between two attempts at a step that keeps failing."""
     park_after_failures: int = Field(default=8, ge=1)
     """Failures in a row after which a row waits for a person."""
     park_after_seconds: float = Field(default=3600.0, ge=1)
     """Seconds on the same failing step after which a row waits for a person."""
+    circuit_rest_seconds: float = Field(default=30.0, ge=0)
+    """How long calls through a connection rest after five in a row got no answer."""
     tick_seconds: float = Field(default=1.0, gt=0)
     """How often due rows are sent to the workers."""
     redispatch_seconds: float = Field(default=30.0, gt=0)
@@ -114,8 +118,10 @@ class Settings(BaseSettings):
             environment=self.environment,
             lease_seconds=self.lease_seconds,
             settle_seconds=self.settle_seconds,
+            backoff_max_seconds=self.backoff_max_seconds,
             park_after_failures=self.park_after_failures,
             park_after_seconds=self.park_after_seconds,
+            circuit_rest_seconds=self.circuit_rest_seconds,
             watch_starting_seconds=self.watch_starting_seconds,
             watch_running_seconds=self.watch_running_seconds,
             watch_old_seconds=self.watch_old_seconds,

@@ -23,8 +23,6 @@ from app.storage.port import Storage
 
 log = structlog.get_logger("kitae.care")
 
-MAX_BACKOFF_SECONDS: Final = 300.0
-"""A failing step is looked at again at least this often until it parks."""
 STINT_SECONDS: Final = 20.0
 """How long one task goes on with steps that are due at once, before others get their turn."""
 
@@ -38,8 +36,12 @@ class Policy:
     lease_seconds: float
     settle_seconds: float
     """How long a created job may take to show in Azure's list before we believe that it does not exist."""
+    backoff_max_seconds: float
+    """A failing step is looked at again at least this often until it parks."""
     park_after_failures: int
     park_after_seconds: float
+    circuit_rest_seconds: float
+    """How long calls of one class rest after several of them in a row got no answer."""
     watch_starting_seconds: float
     watch_running_seconds: float
     watch_old_seconds: float
@@ -183,7 +185,7 @@ class Workbench:
             raise RuntimeError(f"a step of {noun} {held.row_id} ended without saying when to look again")
 
     def _give_back(self, held: Claim, noun: str, error: Exception, *, forgive: bool, wait: float | None) -> None:
-        ceiling = min(MAX_BACKOFF_SECONDS, 2.0 ** min(held.fail_count, 10))
+        ceiling = min(self.policy.backoff_max_seconds, 2.0 ** min(held.fail_count, 10))
         pause = wait if wait is not None else random.uniform(0.2, 1.0) * ceiling
         log.warning(
             "care.step_gave_back",

@@ -34,9 +34,7 @@ from app.workbench import UnitOfWork, Workbench
 log = structlog.get_logger("kitae.connections")
 
 CIRCUIT_FAILURES: Final = 5
-"""Failures in a row after which calls of that class rest."""
-CIRCUIT_REST_SECONDS: Final = 30.0
-"""How long they rest before one may try."""
+"""Failures in a row after which calls of that class rest for `policy.circuit_rest_seconds`."""
 
 
 class Traffic(StrEnum):
@@ -221,7 +219,7 @@ class ConnectionService:
                     connection_id,
                     writes=writes,
                     open_after=CIRCUIT_FAILURES,
-                    rest_seconds=CIRCUIT_REST_SECONDS,
+                    rest_seconds=self._bench.policy.circuit_rest_seconds,
                 )
             raise
         with self._bench.begin() as work:
