@@ -37,6 +37,7 @@ from app.jobs.measures import MEASURES as JOBS_MEASURES
 from app.kit.measures import Measure
 from app.models import endpoints as models_endpoints
 from app.settings import Settings
+from app.triggers import endpoints as triggers_endpoints
 from app.workbench import Workbench
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
@@ -50,6 +51,8 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     models_endpoints.router,
     deployments_endpoints.router,
     deployments_endpoints.chat_router,
+    triggers_endpoints.router,
+    triggers_endpoints.hooks_router,
 )
 """Every room's door, in the order of a model's life."""
 

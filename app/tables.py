@@ -10,6 +10,8 @@ from app.http import tables as _http
 from app.jobs import tables as _jobs
 from app.kit.db import Base
 from app.models import tables as _models
+from app.triggers import tables as _triggers
+from app.upkeep import tables as _upkeep
 
 __all__ = ["Base"]
-del _access, _connections, _costs, _datasets, _deployments, _events, _http, _jobs, _models
+del _access, _connections, _costs, _datasets, _deployments, _events, _http, _jobs, _models, _triggers, _upkeep

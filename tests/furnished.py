@@ -25,6 +25,8 @@ from app.kit.pagination import Page
 from app.main import create_app
 from app.models.service import ModelService
 from app.settings import Settings
+from app.triggers.schemas import TriggerCreate
+from app.triggers.service import TriggerService
 from app.workbench import Workbench
 from worker.reactions import react
 
@@ -32,6 +34,7 @@ DATASET: Final = "travel"
 """Name of the dataset that is there; its version 1 is ready."""
 DEPLOYMENT: Final = "furnished"
 CONNECTION: Final = "emulator"
+TRIGGER: Final = "news"
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,8 @@ class House:
     operator: str
     """Secret of the operator's key."""
     ids: dict[str, str]
-    """`project key connection dataset version validation upload job model deployment comparison event remote_event`."""
+    """`project key connection dataset version validation upload job model deployment comparison trigger event
+    remote_event`."""
 
     def ask(self, secret: str | None, timeout: float = 30) -> httpx2.Client:
         """A client of the service with this key."""
@@ -98,6 +102,9 @@ def _furnish(life: Life) -> dict[str, str]:
     until(lambda: None if react(life.bench) else True)
     models = ModelService(life.bench).page(life.caller.project_id, Page(limit=50)).rows
     deployment = _deployment(life)
+    trigger, _ = TriggerService(life.bench).create(
+        life.caller.project_id, TriggerCreate(name=TRIGGER, connection=connection)
+    )
     return {
         "connection": connection,
         "dataset": life.version(training).dataset_id,
@@ -108,6 +115,7 @@ def _furnish(life: Life) -> dict[str, str]:
         "model": next(model.id for model in models if model.kind == "final"),
         "deployment": deployment,
         "comparison": _comparison(life, deployment),
+        "trigger": trigger.id,
     }
 
 

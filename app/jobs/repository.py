@@ -139,6 +139,17 @@ def heed_wishes(session: Session, job_id: str) -> None:
     )
 
 
+def hasten(session: Session, connection_id: str, remote_id: str) -> str | None:
+    """Have a job in flight looked at now; its id, or None when we follow no such job."""
+    return session.scalars(
+        update(Job)
+        .where(Job.connection_id == connection_id, Job.remote_id == remote_id, Job.status.in_(IN_FLIGHT))
+        .values(next_check_at=func.clock_timestamp())
+        .returning(Job.id)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+
+
 def unpark(session: Session, project_id: str, job_id: str) -> bool:
     touched = session.execute(
         update(Job)

@@ -23,7 +23,7 @@ from app.kit.errors import Conflict, FieldError, Invalid, NotFound
 from app.kit.ids import new_id
 from app.kit.pagination import Page, Slice
 from app.storage.port import MissingObject
-from app.workbench import Workbench
+from app.workbench import UnitOfWork, Workbench
 
 
 class PlanRefused(Invalid):
@@ -249,6 +249,13 @@ class JobService:
             if not repository.unpark(work.session, project_id, job_id):
                 raise Conflict("The job is not parked; it is being looked after.", code="not_parked")
             work.announce("job.retry_requested", project_id=project_id, subject_id=job_id)
+            work.nudge("jobs.advance", job_id)
+
+    @staticmethod
+    def hasten(work: UnitOfWork, connection_id: str, remote_id: str) -> None:
+        """Have the job that Azure calls so looked at now; nothing happens where we follow no such job."""
+        job_id = repository.hasten(work.session, connection_id, remote_id)
+        if job_id is not None:
             work.nudge("jobs.advance", job_id)
 
     # ── reading ─────────────────────────────────────────────────────────────
