@@ -12,6 +12,7 @@ from app.kit.db import Base
 from app.models import tables as _models
 from app.triggers import tables as _triggers
 from app.upkeep import tables as _upkeep
+from app.upkeep import tables as _upkeep
 
 __all__ = ["Base"]
-del _access, _connections, _costs, _datasets, _deployments, _events, _http, _jobs, _models, _triggers, _upkeep
+del _access, _connections, _costs, _datasets, _deployments, _events, _http, _jobs, _models, _triggers, _upkeep, _upkeep

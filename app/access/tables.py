@@ -25,6 +25,22 @@ class ProjectRow(Base):
     """From then on no key of the project opens anything."""
 
 
+class InstallationRow(Base):
+    """The one row about the whole installation; there before the first request, by migration."""
+
+    __tablename__ = "installation"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, server_default="1")
+    halted: Mapped[bool] = mapped_column(default=False, server_default="false")
+    """The kill switch over every project: while it is on, nothing that costs money is begun."""
+    halted_reason: Mapped[str | None] = mapped_column(String(500))
+    halted_at: Mapped[datetime | None]
+    changed_by_key_id: Mapped[str | None] = mapped_column(String(ID_LENGTH, collation="C"))
+    """The operator's key that turned it last."""
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+
+
 class ApiKeyRow(Base):
     """One key; of the secret itself only its hash."""
 

@@ -43,10 +43,26 @@ class Connection(CareColumns, Base):
     last_check: Mapped[dict[str, Any] | None]
     """What the last `check` found, with its time."""
     reads_closed_until: Mapped[datetime | None]
-    """No read before this time: Azure said so, or five in a row failed."""
+    """No read before this time: Azure said so, or the circuit rests."""
     writes_closed_until: Mapped[datetime | None]
+    stops_closed_until: Mapped[datetime | None]
+    """No cancel or delete before this time: a pause of seconds, so that they do not spin against a dead Azure."""
     read_failures: Mapped[int] = mapped_column(default=0, server_default="0")
+    """In a row."""
     write_failures: Mapped[int] = mapped_column(default=0, server_default="0")
+    stop_failures: Mapped[int] = mapped_column(default=0, server_default="0")
+    read_history: Mapped[int] = mapped_column(default=0, server_default="0")
+    """The last 20 reads as bits, the newest lowest; 1 = no answer."""
+    write_history: Mapped[int] = mapped_column(default=0, server_default="0")
+    reads_open_since: Mapped[datetime | None]
+    """Since when the circuit of reads is open; null = it is closed and reads pass."""
+    writes_open_since: Mapped[datetime | None]
+    reads_probe_until: Mapped[datetime | None]
+    """Until when one call holds the right to try whether an open circuit may close."""
+    writes_probe_until: Mapped[datetime | None]
+    reads_outage_told_at: Mapped[datetime | None]
+    """When an event told that the circuit has been open for long."""
+    writes_outage_told_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     archived_at: Mapped[datetime | None]

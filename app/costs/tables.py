@@ -18,6 +18,7 @@ class LedgerLine(Base):
         CheckConstraint("amount_usd >= 0", name="amount"),
         Index("ix_ledger_project", "project_id", "created_at"),
         Index("ix_ledger_subject", "subject_id"),
+        Index("ix_ledger_key", "key_id"),
     )
 
     id: Mapped[Id] = mapped_column(primary_key=True)
@@ -43,4 +44,10 @@ class Budget(Base):
     """Reserved and settled in the current calendar month (UTC) may not pass this; null = no cap."""
     job_cap_usd: Mapped[Decimal | None]
     """No single job or deployment may reserve more; null = no cap."""
+    day_cap_usd: Mapped[Decimal | None]
+    """What is begun on one day (UTC), as reserved or, once it has ended, as settled; null = no cap."""
+    deployments_max: Mapped[int | None]
+    """Living deployments the project may have; null = only Azure's own limit."""
+    unfinished_jobs_max: Mapped[int | None]
+    """Unfinished jobs the project may have; null = the installation's setting."""
     updated_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())

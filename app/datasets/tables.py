@@ -39,6 +39,7 @@ class DatasetVersion(CareColumns, Base):
         UniqueConstraint("dataset_id", "number"),
         Index("ix_dataset_versions_project", "project_id", "id"),
         care_index("dataset_versions"),
+        Index("ix_dataset_versions_checking", "project_id", postgresql_where=text("status = 'checking'")),
     )
 
     id: Mapped[Id] = mapped_column(primary_key=True)

@@ -82,6 +82,12 @@ class Deployment(CareColumns, Base):
     cost_usd: Mapped[Decimal | None]
     """Of the hosting, once it has ended; null also when no price is known."""
     last_used_at: Mapped[datetime | None]
+    on_removal: Mapped[str] = mapped_column(server_default="park")
+    """`park` or `recreate`: what follows when Azure, or somebody there, removes it before its end."""
+    removals: Mapped[int] = mapped_column(server_default="0")
+    """How often that has happened and it was made again."""
+    drift: Mapped[dict[str, Any] | None]
+    """What somebody changed at Azure, as `{"capacity": {"ours": 100, "azure": 50}}`; null = nothing."""
     error: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
@@ -94,6 +100,7 @@ class Comparison(CareColumns, Base):
     __table_args__ = (
         care_index("comparisons"),
         Index("ix_comparisons_project", "project_id", "id"),
+        Index("ix_comparisons_running", "project_id", postgresql_where=text("status = 'running'")),
     )
 
     id: Mapped[Id] = mapped_column(primary_key=True)

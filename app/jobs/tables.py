@@ -24,6 +24,11 @@ class Job(CareColumns, Base):
             postgresql_where=text("status IN ('queued', 'running', 'paused')"),
         ),
         Index("ix_jobs_remote", "connection_id", "remote_id", unique=True),
+        Index(
+            "ix_jobs_unfinished",
+            "project_id",
+            postgresql_where=text("status NOT IN ('succeeded', 'failed', 'cancelled')"),
+        ),
     )
 
     id: Mapped[Id] = mapped_column(primary_key=True)
