@@ -1,23 +1,22 @@
 """The outermost layer of the server: tells accounts apart, makes faults happen, writes the request log.
 
-It works on raw ASGI, because a fault may have to cut a connection that a framework would close politely.
+It works on raw ASGI; `breakage.py` does what the rules say.
 """
 
-import asyncio
 import itertools
 import re
 import time
 import uuid
 from collections import deque
+from functools import partial
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from emulator import breakage
 from emulator.faults import Faults, operation_of
-from emulator.wire import Refusal, encode, error_body, form_of
-
-GARBAGE = b"<html><head><title>502 Bad Gateway</title></head><body>\xff\xfe upstream"
+from emulator.wire import form_of
 
 BODY_KEPT_BYTES = 2048
 """So much of a JSON request body the log keeps."""
@@ -85,44 +84,11 @@ class Gate:
         )
         started = time.perf_counter()
         try:
-            await self._serve(scope, _kept(scope, receive, entry), _marked(send, entry), plan)
+            await breakage.serve(
+                self._app, scope, _kept(scope, receive, entry), send, partial(_marked, entry=entry), plan
+            )
         finally:
             entry["milliseconds"] = round((time.perf_counter() - started) * 1000, 1)
-
-    async def _serve(self, scope: Scope, receive: Receive, send: Send, plan: dict[str, Any]) -> None:
-        if plan.get("delay_seconds"):
-            await asyncio.sleep(plan["delay_seconds"])
-        if plan.get("drop_before"):
-            await _cut(scope, receive)
-        elif plan.get("drop_after"):
-            await self._app(scope, receive, _nowhere)
-            await _cut(scope, receive)
-        elif plan.get("garbage"):
-            await self._app(scope, receive, _nowhere)
-            await _send_whole(send, int(plan.get("status", 200)), GARBAGE, {"content-type": "application/json"})
-        elif "truncate_bytes" in plan:
-            await self._truncate(scope, receive, send, int(plan["truncate_bytes"]))
-        elif "status" in plan:
-            await _refuse(scope, send, plan)
-        else:
-            await self._app(scope, receive, send)
-
-    async def _truncate(self, scope: Scope, receive: Receive, send: Send, size: int) -> None:
-        """Promise the whole body, send its first `size` bytes, close the connection."""
-        left = size
-
-        async def shortened(message: Message) -> None:
-            nonlocal left
-            if message["type"] == "http.response.body":
-                body = bytes(message.get("body", b""))[:left]
-                left -= len(body)
-                await send({"type": "http.response.body", "body": body, "more_body": True})
-            else:
-                await send(message)
-
-        await self._app(scope, receive, shortened)
-        scope["emulator.transport"].close()
-        await _gone(receive)
 
 
 def _address(scope: Scope, accounts: tuple[str, ...]) -> None:
@@ -168,55 +134,3 @@ def _marked(send: Send, entry: dict[str, Any]) -> Send:
         await send(message)
 
     return marking
-
-
-async def _nowhere(message: Message) -> None:
-    """An answer nobody gets."""
-
-
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _cut(scope: Scope, receive: Receive) -> None:
-    """Close the connection without an answer."""
-    scope["emulator.transport"].abort()
-    await _gone(receive)
-
-
-async def _send_whole(send: Send, status: int, body: bytes, headers: dict[str, str]) -> None:
-    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    raw.append((b"content-length", str(len(body)).encode()))
-    await send({"type": "http.response.start", "status": status, "headers": raw})
-    await send({"type": "http.response.body", "body": body})
-
-
-async def _refuse(scope: Scope, send: Send, plan: dict[str, Any]) -> None:
-    """Answer as the rule says; without a body of its own in Azure's form."""
-    status = int(plan["status"])
-    body = plan.get("body")
-    headers = {"content-type": "application/json"} | {
-        name.lower(): value for name, value in plan.get("headers", {}).items()
-    }
-    if body is None:
-        code, message = _usual(status)
-        refusal = Refusal(status, str(plan.get("code", code)), str(plan.get("message", message)))
-        body = error_body(form_of(scope["path"]), refusal)
-    await _send_whole(send, status, body.encode() if isinstance(body, str) else encode(body), headers)
-
-
-def _usual(status: int) -> tuple[str, str]:
-    """Code and words of an injected refusal. Source: bodies quoted in public issues, 2023-2026."""
-    known = {
-        401: ("401", "Unauthorized. Access token is missing, invalid, or has expired."),
-        403: ("AuthorizationFailed", "The client does not have authorization to perform this action."),
-        429: ("429", "Requests have exceeded call rate limit of your current OpenAI S0 pricing tier."),
-        503: (
-            "serviceUnavailable",
-            "The service is temporarily unable to process your request. Please try again later.",
-        ),
-    }
-    return known.get(
-        status, ("internalFailure", "The server had an error while processing your request. Sorry about that!")
-    )

@@ -1,6 +1,10 @@
 """The levers: calls that go wrong as asked, things done behind one's back, and what the emulator remembers."""
 
+import json
+import socket
 import time
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 import httpx2
 import openai
@@ -128,6 +132,194 @@ def test_chance_is_repeatable_by_its_seed(emulator: Emulator):
     assert {200, 500} == set(runs[0])
 
 
+def test_shares_have_one_draw_among_them_and_a_seed_repeats_a_run(emulator: Emulator):
+    models = {"match": {"operation": "models.list"}}
+    rules = [
+        {**models, "when": {"share": 0.15}, "do": {"status": 500}},
+        {**models, "when": {"share": 0.1}, "do": {"status": 502}},
+        {**models, "when": {"share": 0.5}, "do": {"status": 503}},
+    ]
+
+    def run(seed: object) -> list[int]:
+        emulator.lever("PUT", "faults", {"seed": seed, "rules": rules})
+        codes = []
+        for _ in range(200):
+            codes.append(emulator.http.get("/openai/v1/models").status_code)
+            emulator.http.get("/openai/v1/models/gpt-4.1")  # other operations draw for themselves
+        return codes
+
+    first = run(7)
+    assert first == run(7) != run("seven")
+    emulator.lever("PUT", "faults", {"seed": 7, "rules": rules})
+    assert first[:20] == [emulator.http.get("/openai/v1/models").status_code for _ in range(20)]
+    found = {code: first.count(code) / 200 for code in set(first)}
+    for code, share in ((500, 0.15), (502, 0.1), (503, 0.5), (200, 0.25)):
+        assert found[code] == pytest.approx(share, abs=0.1)
+
+
+def test_a_share_of_one_strikes_always_and_none_of_the_later_ones(emulator: Emulator):
+    emulator.faults(
+        {"when": {"share": 0}, "do": {"status": 501}},
+        {"match": {"operation": "models.list"}, "when": {"share": 1, "first_n": 2}, "do": {"status": 502}},
+        {"when": {"share": 0}, "do": {"status": 503}},
+    )
+    assert [emulator.http.get("/openai/v1/models").status_code for _ in range(3)] == [502, 502, 200]
+
+
+def _raw(
+    emulator: Emulator, path: str = "/openai/v1/models", method: str = "GET", body: bytes = b""
+) -> socket.socket:
+    """A request on a socket of its own, and nothing between it and the answer."""
+    url = httpx2.URL(emulator.url)
+    connection = socket.create_connection((url.host, url.port), timeout=10)
+    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\napi-key: k\r\nContent-Type: application/json\r\n"
+    connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+    return connection
+
+
+@pytest.mark.parametrize(("fault", "made"), [("reset_before", 0), ("reset_after", 1)])
+def test_a_reset_is_a_reset(emulator: Emulator, workshop, fault: str, made: int):
+    body = json.dumps(BODY | {"training_file": workshop.upload(emulator.v1())}).encode()
+    emulator.faults({"match": {"operation": "jobs.create"}, "do": {fault: True}})
+    with (
+        _raw(emulator, "/openai/v1/fine_tuning/jobs", "POST", body) as connection,
+        pytest.raises(ConnectionResetError),
+    ):
+        connection.recv(100)
+    assert _jobs(emulator) == made
+
+
+@pytest.mark.parametrize(("fault", "made"), [("hang_before", 0), ("hang_after", 1)])
+def test_a_silent_server_says_nothing_until_the_client_goes(emulator: Emulator, workshop, fault: str, made: int):
+    file_id = workshop.upload(emulator.v1())
+    emulator.faults({"match": {"operation": "jobs.create"}, "do": {fault: True}})
+    with pytest.raises(httpx2.ReadTimeout):
+        emulator.http.post("/openai/v1/fine_tuning/jobs", json=BODY | {"training_file": file_id}, timeout=0.4)
+    assert _jobs(emulator) == made
+    assert emulator.http.get("/openai/v1/models").status_code == 200
+
+
+@pytest.mark.parametrize(("after", "made"), [(False, 0), (True, 1)])
+@pytest.mark.parametrize("status", [500, 502, 503, 408, 409])
+def test_an_error_comes_before_or_after_acting(emulator: Emulator, workshop, status: int, *, after: bool, made: int):
+    file_id = workshop.upload(emulator.v1())
+    emulator.faults({"match": {"operation": "jobs.create"}, "do": {"status": status, "after_acting": after}})
+    refused = _create(emulator, file_id)
+    assert (refused.status_code, refused.json()["error"]["message"] != "") == (status, True)
+    assert _jobs(emulator) == made
+
+
+def test_an_answer_arrives_at_the_speed_asked_for_from_its_first_byte(emulator: Emulator):
+    emulator.faults({"match": {"operation": "models.get"}, "do": {"bytes_per_second": 2000}})
+    whole = emulator.v1().models.retrieve("gpt-4.1").id
+    started = time.monotonic()
+    with _raw(emulator, "/openai/v1/models/gpt-4.1") as connection:
+        first = connection.recv(65536)
+        pieces = [first]
+        while piece := connection.recv(65536):
+            pieces.append(piece)
+    took, size = time.monotonic() - started, sum(map(len, pieces))
+    assert whole == "gpt-4.1-2025-04-14"
+    assert len(first) < 300
+    assert took >= size / 2000 * 0.8
+
+
+@pytest.mark.parametrize(
+    ("kind", "readable"), [("html", False), ("half_json", False), ("empty", False), ("wrong_types", True)]
+)
+def test_garbage_comes_in_kinds_after_acting(emulator: Emulator, workshop, kind: str, *, readable: bool):
+    file_id = workshop.upload(emulator.v1())
+    emulator.faults({"match": {"operation": "jobs.create"}, "do": {"garbage": kind, "status": 201}})
+    answer = _create(emulator, file_id)
+    assert answer.status_code == 201
+    assert _jobs(emulator) == 1
+    if readable:
+        body = answer.json()
+        assert {type(body[name]) for name in ("id", "status", "model")} == {int}
+        assert isinstance(body["created_at"], str)
+    else:
+        with pytest.raises(ValueError, match=r"."):
+            answer.json()
+
+
+def test_members_of_an_answer_change_and_disappear_as_asked(emulator: Emulator, workshop):
+    job = workshop.submit(emulator.v1())
+    spoil = {"change": {"status": "levitating", "error.code": "x", "id": None}, "leave_out": ["seed", "none.such"]}
+    emulator.faults({"match": {"operation": "jobs.get"}, "do": spoil})
+    body = emulator.http.get(f"/openai/v1/fine_tuning/jobs/{job.id}").json()
+    assert (body["status"], body["id"], "seed" in body, "error" in body) == ("levitating", None, False, False)
+    emulator.faults(
+        {
+            "match": {"operation": "jobs.list"},
+            "do": {"change": {"data.*.status": "floating"}, "leave_out": ["has_more"]},
+        }
+    )
+    body = emulator.http.get("/openai/v1/fine_tuning/jobs").json()
+    assert ([item["status"] for item in body["data"]], "has_more" in body) == (["floating"], False)
+
+
+@pytest.mark.parametrize("off_by", [10, -10])
+def test_a_content_length_may_lie(emulator: Emulator, off_by: int):
+    emulator.faults({"match": {"operation": "models.get"}, "do": {"length_off_by": off_by}})
+    with _raw(emulator, "/openai/v1/models/gpt-4.1") as connection:
+        answer = b""
+        while piece := connection.recv(65536):
+            answer += piece
+    head, _, body = answer.partition(b"\r\n\r\n")
+    promised = next(int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.startswith(b"content-length"))
+    assert promised == len(body) + off_by
+    assert json.loads(body)["object"] == "model"
+    try:
+        assert emulator.http.get("/openai/v1/models/gpt-4.1").content == body[:promised]
+    except httpx2.RemoteProtocolError:
+        assert off_by > 0
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Retry-After": "7"},
+        {"Retry-After": "-5"},
+        {"Retry-After": "99999"},
+        {"Retry-After": "soon, my friend"},
+        {"retry-after-ms": "1500"},
+    ],
+)
+def test_a_429_carries_every_kind_of_retry_after(emulator: Emulator, headers: dict[str, str]):
+    emulator.faults({"match": {"operation": "models.list"}, "do": {"status": 429, "headers": headers}})
+    answer = emulator.http.get("/openai/v1/models")
+    assert answer.status_code == 429
+    assert {name: value for name, value in answer.headers.items() if "retry" in name} == {
+        name.lower(): value for name, value in headers.items()
+    }
+
+
+def test_a_retry_after_may_be_a_date(emulator: Emulator):
+    emulator.faults(
+        {"match": {"operation": "models.list"}, "do": {"status": 429, "headers": {"Retry-After": "{now+90}"}}}
+    )
+    shown = parsedate_to_datetime(emulator.http.get("/openai/v1/models").headers["retry-after"])
+    assert 80 < (shown - datetime.now(UTC)).total_seconds() <= 90
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/openai/v1/models", "401"),
+        (
+            "/subscriptions/s/resourceGroups/g/providers/Microsoft.CognitiveServices/accounts/a",
+            "ExpiredAuthenticationToken",
+        ),
+    ],
+)
+def test_a_refused_credential_speaks_the_words_of_its_plane(emulator: Emulator, path: str, code: str):
+    emulator.faults({"when": {"first_n": 1}, "do": {"status": 401}})
+    answers = [emulator.http.get(path, params={"api-version": "v1"}) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [401, 200]
+    assert answers[0].json()["error"]["code"] == code
+
+
 @pytest.mark.parametrize(
     ("rules", "words"),
     [
@@ -138,6 +330,16 @@ def test_chance_is_repeatable_by_its_seed(emulator: Emulator):
         ([{"match": {"operation": "cars.list"}, "do": {"status": 500}}], "no operation 'cars.list'"),
         ([{"match": {"path": "("}, "do": {"status": 500}}], "no regular expression"),
         ([{"do": {"status": 500, "headers": {"a": "b\r\nc"}}}], "printable"),
+        ({"rules": [], "sead": 1}, "'seed'"),
+        ({"rules": [], "seed": 0.5}, "'seed' must be"),
+        ([{"when": {"share": 2}, "do": {"status": 500}}], "'share' must be a number between 0 and 1"),
+        ([{"when": {"share": 0.6}, "do": {"status": 500}}] * 2, "sum up to more than 1"),
+        ([{"do": {"garbage": "poem"}}], "'garbage' must be"),
+        ([{"do": {"drop_after": "yes"}}], "'drop_after' must be true or false"),
+        ([{"do": {"after_acting": True}}], "goes with a 'status'"),
+        ([{"do": {"leave_out": "id"}}], "'leave_out' must be a list"),
+        ([{"do": {"change": ["id"]}}], "'change' must map"),
+        ([{"do": {"bytes_per_second": 0}}], "'bytes_per_second' must be"),
         ([{"do": {"fate": {"explode": 1}}}], "'fate.explode' is unknown"),
         ([{"do": {"fate": {"extra_queue_seconds": "long"}}}], "'extra_queue_seconds' must be a number"),
         ([{"do": {"fate": {"fail_at_step": 1.5}}}], "'fate.fail_at_step' must be a whole number"),
