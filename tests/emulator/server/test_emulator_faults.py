@@ -201,7 +201,9 @@ def test_a_silent_server_says_nothing_until_the_client_goes(emulator: Emulator, 
 
 @pytest.mark.parametrize(("after", "made"), [(False, 0), (True, 1)])
 @pytest.mark.parametrize("status", [500, 502, 503, 408, 409])
-def test_an_error_comes_before_or_after_acting(emulator: Emulator, workshop, status: int, *, after: bool, made: int):
+def test_an_error_comes_before_or_after_acting(
+    emulator: Emulator, workshop, status: int, *, after: bool, made: int
+):
     file_id = workshop.upload(emulator.v1())
     emulator.faults({"match": {"operation": "jobs.create"}, "do": {"status": status, "after_acting": after}})
     refused = _create(emulator, file_id)
