@@ -11,6 +11,7 @@ from pathlib import Path
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.audit.log import record
 from app.azure.adapter import AzureClients, azure_guard
 from app.azure.catalogue.catalogue import Catalogue
 from app.azure.port import Azure
@@ -87,6 +88,7 @@ def open_workbench(
             policy=settings.policy(),
             check_url=_url_checker(guard),
             record_events=append,
+            record_deed=record,
             send_nudge=send_nudge,
             owner=f"{socket.gethostname()}:{os.getpid()}",
         )

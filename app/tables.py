@@ -1,6 +1,7 @@
 """Every table of the house in one import, for migrations and tests. It knows nothing else."""
 
 from app.access import tables as _access
+from app.audit import tables as _audit
 from app.connections import tables as _connections
 from app.costs import tables as _costs
 from app.datasets import tables as _datasets
@@ -12,7 +13,7 @@ from app.kit.db import Base
 from app.models import tables as _models
 from app.triggers import tables as _triggers
 from app.upkeep import tables as _upkeep
-from app.upkeep import tables as _upkeep
 
 __all__ = ["Base"]
-del _access, _connections, _costs, _datasets, _deployments, _events, _http, _jobs, _models, _triggers, _upkeep, _upkeep
+del _access, _audit, _connections, _costs, _datasets, _deployments, _events, _http, _jobs, _models
+del _triggers, _upkeep

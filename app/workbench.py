@@ -18,11 +18,14 @@ from app.azure.catalogue.catalogue import Catalogue
 from app.azure.port import Azure, AzureError, Busy, Throttled
 from app.kit import care
 from app.kit.care import CareColumns, Claim, LeaseLost
+from app.kit.deeds import Deed, current_deed
 from app.kit.secrets import Vault
 from app.storage.port import Storage
 
 log = structlog.get_logger("kitae.care")
 
+INSTALLATION: Final = "installation"
+"""Stands for a project where something concerns all of them."""
 STINT_SECONDS: Final = 20.0
 """How long one task goes on with steps that are due at once, before others get their turn."""
 
@@ -51,6 +54,13 @@ class Policy:
     warm_up_limit_seconds: float
     deployment_ttl_seconds: float
     quota_release_seconds: float
+    sweep_seconds: float
+    """How often a whole resource is compared with our rows."""
+    recreate_max: int
+    """How often a deployment that Azure removed is made again, if its `on_removal` says so."""
+    janitor_seconds: float
+    leftover_seconds: float
+    """How old something in our storage that no row names must be before it is thrown away."""
     keep_files: bool
     """Whether training files stay at Azure after their job has ended."""
     jobs_per_project_max: int
@@ -73,11 +83,20 @@ class UnitOfWork:
 
     session: Session
     events: list[NewEvent] = field(default_factory=list)
+    notes: list[NewEvent] = field(default_factory=list)
     nudges: list[tuple[str, str]] = field(default_factory=list)
 
     def announce(self, event_type: str, *, project_id: str, subject_id: str, **data: Any) -> None:
         """Append an event to the log, in this transaction."""
         self.events.append(NewEvent(event_type, project_id, subject_id, data))
+
+    def note(self, change: str, *, project_id: str, subject_id: str, **data: Any) -> None:
+        """Record a change that is no news to anybody but an auditor; what is announced is recorded already.
+
+        Args:
+            project_id: `INSTALLATION` where it concerns no project.
+        """
+        self.notes.append(NewEvent(change, project_id, subject_id, data))
 
     def nudge(self, task: str, row_id: str) -> None:
         """Ask for work now instead of at the next tick. Sent after the commit; losing it costs only time."""
@@ -85,6 +104,8 @@ class UnitOfWork:
 
 
 RecordEvents = Callable[[Session, Sequence[NewEvent]], None]
+RecordDeed = Callable[[Session, Deed, Sequence[NewEvent]], bool]
+"""Puts changes, with who made them, into the record that nobody can edit; False when none of them belongs there."""
 SendNudge = Callable[[str, str], None]
 CheckUrl = Callable[[str], str]
 """The URL as it will be called, without a trailing slash; ValueError, in words, when it may never be called."""
@@ -102,6 +123,7 @@ class Workbench:
     policy: Policy
     check_url: CheckUrl
     record_events: RecordEvents
+    record_deed: RecordDeed
     send_nudge: SendNudge
     owner: str
     """Name of this process in leases."""
@@ -112,12 +134,17 @@ class Workbench:
 
         Never open across a call to Azure.
         """
+        deed = current_deed() or Deed(actor_kind="worker", actor_id=self.owner, operation="", chain=INSTALLATION)
+        recorded = False
         with self.sessions() as session:
             work = UnitOfWork(session)
             with session.begin():
                 yield work
                 if work.events:
                     self.record_events(session, work.events)
+                if work.events or work.notes:  # last: it locks the end of a chain until the commit
+                    recorded = self.record_deed(session, deed, [*work.events, *work.notes])
+        deed.recorded |= recorded
         for task, row_id in work.nudges:
             self.send_nudge(task, row_id)
 

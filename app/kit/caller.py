@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-NOUNS: Final = ("datasets", "jobs", "deployments", "connections", "costs", "events")
+NOUNS: Final = ("datasets", "jobs", "deployments", "connections", "costs", "events", "audit")
 SCOPES: Final = frozenset(
-    {f"{noun}:{right}" for noun in NOUNS for right in ("read", "write")} - {"events:write"}
+    {f"{noun}:{right}" for noun in NOUNS for right in ("read", "write")} - {"events:write", "audit:write"}
 ) | {"admin"}
 """Every right there is. `admin` is the right to manage keys and the project itself."""
 GRANTABLE: Final = SCOPES | {"*"} | {f"{noun}:*" for noun in NOUNS}

@@ -32,6 +32,7 @@ FILES_OF_A_ROOM: Final = frozenset(
 """What every room may have; a file that would be empty is absent."""
 MORE_OF_A_ROOM: Final = {
     "access": {"secrets.py"},
+    "audit": {"chain.py", "log.py"},
     "connections": set[str](),
     "costs": set[str](),
     "events": {"log.py"},
