@@ -88,6 +88,15 @@ class Settings(BaseSettings):
     """Life of a deployment whose creator names no expiry: a day, so that nobody pays for a forgotten one."""
     quota_release_seconds: float = Field(default=20.0, ge=0)
     """Pause between the deletion of a deployment and its re-creation, for Azure to release the quota."""
+    sweep_seconds: float = Field(default=600.0, gt=0)
+    """How often everything at a resource that carries our mark is compared with our rows."""
+    recreate_max: int = Field(default=3, ge=0, le=100)
+    """How often one deployment is made again after Azure, or somebody there, removed it; see `on_removal`."""
+    janitor_seconds: float = Field(default=3600.0, gt=0)
+    """How often our own storage is looked through for leftovers."""
+    leftover_seconds: float = Field(default=604_800.0, ge=60)
+    """Age at which an object in storage that no row names is deleted. A week, so that after the restore of an older
+    database nothing is lost before somebody has looked."""
     keep_files: bool = False
     """Keep training files at Azure after their job has ended; a resource holds 100."""
     jobs_per_project_max: int = Field(default=50, ge=1)
@@ -131,6 +140,10 @@ class Settings(BaseSettings):
             warm_up_limit_seconds=self.warm_up_limit_seconds,
             deployment_ttl_seconds=self.deployment_ttl_seconds,
             quota_release_seconds=self.quota_release_seconds,
+            sweep_seconds=self.sweep_seconds,
+            recreate_max=self.recreate_max,
+            janitor_seconds=self.janitor_seconds,
+            leftover_seconds=self.leftover_seconds,
             keep_files=self.keep_files,
             jobs_per_project_max=self.jobs_per_project_max,
             upload_bytes_max=self.upload_max_bytes,

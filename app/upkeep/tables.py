@@ -89,3 +89,17 @@ class Janitor(CareColumns, Base):
     removed_bytes: Mapped[int] = mapped_column(server_default="0")
     report: Mapped[dict[str, Any] | None]
     """What the last round found, as `JanitorReport`."""
+
+
+class InvariantCheck(Base):
+    """How the last look for one invariant went."""
+
+    __tablename__ = "invariant_checks"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    violations: Mapped[int]
+    found: Mapped[list[Any]]
+    """The first violations, as `{"subject_id": …, "detail": …}`."""
+    seconds: Mapped[float]
+    """How long looking took."""
+    checked_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
