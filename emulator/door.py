@@ -14,7 +14,7 @@ class Call:
     """One admitted request.
 
     `account` is the state key of its resource (empty for the default one). `fate` is what a fault rule has in store
-    for whatever the request creates; `list_lag_seconds` hides what is younger from lists.
+    for whatever the request creates; `list_lag_seconds`, `list_order` and `page_shift` are for a list it reads.
     """
 
     dialect: Dialect
@@ -22,7 +22,9 @@ class Call:
     url: str
     world: World
     fate: dict[str, Any]
-    list_lag_seconds: float
+    list_lag_seconds: float = 0.0
+    list_order: str = ""
+    page_shift: int = 0
 
 
 def world_of(request: Request) -> World:
@@ -39,6 +41,8 @@ def _call(request: Request, dialect: Dialect) -> Call:
         world=world_of(request),
         fate=plan.get("fate", {}),
         list_lag_seconds=float(plan.get("list_lag_seconds", 0.0)),
+        list_order=plan.get("list_order", ""),
+        page_shift=int(plan.get("page_shift", 0)),
     )
 
 

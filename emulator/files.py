@@ -4,7 +4,7 @@ import codecs
 import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Protocol, TypeVar
+from typing import Annotated, Any, BinaryIO
 
 from fastapi import APIRouter, Depends, Request
 from starlette.datastructures import FormData, UploadFile
@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse, Response
 
 from emulator.door import Call, DataCall
+from emulator.pages import cut, visible
 from emulator.results import results_csv
 from emulator.state import File
 from emulator.wire import PREVIEW, Dialect, Refusal, answer, new_id, whole_number
@@ -135,7 +136,7 @@ def keep_file(call: Call, filename: str, purpose: str, content: BinaryIO) -> Fil
                 status_details=problem,
                 blob=file_id,
             )
-            world.files[file.id] = file
+            world.files[file.id] = world.pending_files[file.id] = file
             world.touch("file", file)
     except Refusal:
         world.store.drop_blob(file_id)
@@ -195,17 +196,15 @@ def list_files(
     order: str | None = None,
 ) -> Response:
     with call.world.moment() as now_v:
-        oldest_v = now_v - call.list_lag_seconds
         files = [
             file
             for file in call.world.files.values()
-            if file.account == call.account
-            and (purpose is None or file.purpose == purpose)
-            and (call.list_lag_seconds == 0 or file.entered_v <= oldest_v)
+            if file.account == call.account and (purpose is None or file.purpose == purpose)
         ]
         if order == "desc":
             files.reverse()
-        page, has_more = cut(files, after, whole_number(limit, "limit", 10_000, 1, 10_000))
+        most = whole_number(limit, "limit", 10_000, 1, 10_000)
+        page, has_more = cut(visible(call, files, now_v), after, most, call.page_shift)
         data = [file_body(file, call.dialect) for file in page]
     body: dict[str, Any] = {"data": data, "object": "list"}
     if call.dialect.is_v1:
@@ -214,31 +213,6 @@ def list_files(
     elif call.dialect.version == PREVIEW and limit is not None:
         body["has_more"] = has_more
     return answer(body)
-
-
-class HasId(Protocol):
-    id: str
-
-
-Item = TypeVar("Item", bound=HasId)
-
-
-def cut(items: list[Item], after: str | None, limit: int) -> tuple[list[Item], bool]:
-    """One page of a list: what follows the item with the id `after`, and whether more follows the page.
-
-    Raises:
-        Refusal: 400 when there is no such item.
-    """
-    start = 0
-    if after is not None:
-        positions = (index for index, item in enumerate(items) if item.id == after)
-        found = next(positions, None)
-        if found is None:
-            raise Refusal(
-                400, "invalidPayload", f"The value '{after[:80]}' of 'after' is not known.", param="after"
-            )
-        start = found + 1
-    return items[start : start + limit], start + limit < len(items)
 
 
 @router.get("/files/{file_id}")
@@ -261,6 +235,7 @@ def get_file_content(call: DataCall, file_id: str) -> Response:
 def delete_file_now(world: World, file: File) -> None:
     """Forget a file; jobs that use it keep their bytes."""
     del world.files[file.id]
+    world.pending_files.pop(file.id, None)
     world.drop("file", file)
     if file.blob:
         world.store.drop_blob(file.blob)

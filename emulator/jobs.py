@@ -10,8 +10,9 @@ from starlette.responses import Response
 from emulator import catalogue, lives
 from emulator.catalogue import BaseModel
 from emulator.door import Body, Call, DataCall
-from emulator.files import created, cut
+from emulator.files import created
 from emulator.ledger import model_blob
+from emulator.pages import cut, visible
 from emulator.state import ON_MACHINE, TERMINAL, Checkpoint, Event, Job
 from emulator.wire import Dialect, Refusal, answer, new_id, whole_number
 from emulator.world import World
@@ -145,10 +146,10 @@ def _check_file(world: World, account: str, file_id: str, param: str) -> None:
 
 def _check_room(world: World, account: str, *, developer: bool) -> None:
     """Source: Microsoft Learn, openai/quotas-limits, 2026-02-17; the words and the code are not published."""
-    jobs = [job for job in world.jobs.values() if job.account == account]
-    waiting = [job for job in jobs if job.phase not in TERMINAL and job.phase not in ON_MACHINE]
+    held = sum(job.account == account and not job.planted for job in world.jobs.values())
+    waiting = [job for job in world.active.values() if job.account == account and job.phase not in ON_MACHINE]
     limits = world.limits
-    if len(jobs) >= limits.jobs:
+    if held >= limits.jobs:
         message = f"The maximum number of fine-tuning jobs ({limits.jobs}) for this resource has been reached."
         raise Refusal(400, "quotaExceeded", message)
     if sum(job.is_developer == developer for job in waiting) >= limits.queued_jobs:
@@ -216,7 +217,7 @@ def create(call: Call, now_v: float, body: dict[str, Any]) -> Job:
         created_at=created_at,
         created_v=now_v,
         entered_v=now_v,
-        order=1 + max((other.order for other in world.jobs.values()), default=0),
+        order=1 + (next(reversed(world.jobs.values())).order if world.jobs else 0),
         estimated_finish=created_at + ESTIMATE_SECONDS,
         fate=dict(call.fate),
     )
@@ -388,14 +389,9 @@ def create_job(call: DataCall, body: Body) -> Response:
 @router.get("")
 def list_jobs(call: DataCall, after: str | None = None, limit: str | None = None) -> Response:
     with call.world.moment() as now_v:
-        oldest_v = now_v - call.list_lag_seconds
-        jobs = [
-            job
-            for job in call.world.jobs.values()
-            if job.account == call.account and (call.list_lag_seconds == 0 or job.created_v <= oldest_v)
-        ]
-        jobs.sort(key=lambda job: -job.order)
-        page, has_more = cut(jobs, after, whole_number(limit, "limit", 20, 1, 1000))
+        newest_first = (job for job in reversed(call.world.jobs.values()) if job.account == call.account)
+        most = whole_number(limit, "limit", 20, 1, 1000)
+        page, has_more = cut(visible(call, newest_first, now_v), after, most, call.page_shift)
         data = [job_body(call.world, job, call.dialect) for job in page]
     return answer({"data": data, "has_more": has_more, "object": "list"})
 

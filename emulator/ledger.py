@@ -10,7 +10,19 @@ from typing import Any
 from emulator.clock import Clock, Segment
 from emulator.schedule import INSTANT, Pace
 from emulator.settings import Settings
-from emulator.state import Checkpoint, Deployment, Event, File, Job, Operation, Record, Recording, Row, Upload
+from emulator.state import (
+    TERMINAL,
+    Checkpoint,
+    Deployment,
+    Event,
+    File,
+    Job,
+    Operation,
+    Record,
+    Recording,
+    Row,
+    Upload,
+)
 from emulator.store import Store
 from emulator.wire import new_id
 
@@ -46,7 +58,11 @@ class Ledger:
         self._load()
 
     def start_empty(self) -> None:
-        """Forget everything but the settings. `given_up` names jobs whose training nobody waits for any more."""
+        """Forget everything but the settings.
+
+        `active` holds the jobs that may still move by themselves: all that time has to look at. `given_up` names
+        jobs whose training nobody waits for any more.
+        """
         self.clock = Clock(self.settings.clock, self.settings.speed)
         self.pace = self.default_pace
         self.limits = Limits()
@@ -54,6 +70,8 @@ class Ledger:
         self.files: dict[str, File] = {}
         self.uploads: dict[str, Upload] = {}
         self.jobs: dict[str, Job] = {}
+        self.active: dict[str, Job] = {}
+        self.pending_files: dict[str, File] = {}
         self.deployments: dict[str, Deployment] = {}
         self.removed: dict[str, Deployment] = {}
         self.operations: dict[str, Operation] = {}
@@ -66,8 +84,10 @@ class Ledger:
         for key, body in self.store.all("lever"):
             self._load_lever(key, body)
         self.files = {key: File.of(body) for key, body in self.store.all("file")}
+        self.pending_files = {key: file for key, file in self.files.items() if file.phase == "pending"}
         self.uploads = {key: Upload.of(body) for key, body in self.store.all("upload")}
         self.jobs = {key: Job.of(body) for key, body in self.store.all("job")}
+        self.active = {key: job for key, job in self.jobs.items() if job.phase not in TERMINAL and not job.planted}
         self.deployments = {key: Deployment.of(body) for key, body in self.store.all("deployment")}
         self.removed = {key: Deployment.of(body) for key, body in self.store.all("removed")}
         self.operations = {key: Operation.of(body) for key, body in self.store.all("operation")}

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
-from emulator import deployments, files, jobs
+from emulator import deployments, files, jobs, planting
 from emulator.door import AnyWorld, Body, Call, OptionalBody, world_of
 from emulator.faults import BadRule, Faults
 from emulator.ledger import Limits
@@ -325,6 +325,7 @@ _ACTIONS = {
     "create_file": _create_file,
     "delete_file": _delete_file,
     "create_job": _create_job,
+    "create_jobs": planting.create_jobs,
     "cancel_job": _cancel_job,
     "delete_job": _delete_job,
     "create_deployment": _create_deployment,

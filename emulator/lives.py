@@ -17,6 +17,7 @@ HONESTY = "Trained by the emulator's own small model: metrics are measured, but 
 
 def process_file(ledger: Ledger, file: File) -> None:
     file.phase = "error" if file.status_details else "processed"
+    ledger.pending_files.pop(file.id, None)
     ledger.touch("file", file)
 
 
@@ -33,6 +34,7 @@ def end_job(ledger: Ledger, job: Job, phase: JobPhase, at_v: float, error: dict[
         ledger.store.write_blob(file.blob, content)
         ledger.touch("file", file)
     job.phase, job.hold, job.entered_v, job.error = phase, "", at_v, error
+    ledger.active.pop(job.id, None)
     job.finished_at = ledger.stamp(at_v)
     for role in ("training", "validation", "parent"):
         ledger.store.drop_blob(f"{job.id}.{role}")

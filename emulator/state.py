@@ -48,6 +48,10 @@ class File(Record):
     expires_at: int | None = None
     blob: str = ""
 
+    @property
+    def born_v(self) -> float:
+        return self.entered_v
+
 
 @dataclass(slots=True)
 class Upload(Record):
@@ -128,7 +132,10 @@ class Checkpoint:
 
 @dataclass(slots=True)
 class Job(Record):
-    """A fine-tuning job; `asked` holds the hyperparameters as given (absent = auto)."""
+    """A fine-tuning job; `asked` holds the hyperparameters as given (absent = auto).
+
+    `planted`: put there by a lever; nothing trains it, and it stays as it is until somebody acts on it.
+    """
 
     model: str
     base: str
@@ -159,6 +166,7 @@ class Job(Record):
     result_file: str | None = None
     trained_tokens: int | None = None
     hyperparameters_known: bool = False
+    planted: bool = False
     fate: dict[str, Any] = field(default_factory=dict)
     checkpoints: list[Checkpoint] = field(default_factory=list)
 
@@ -166,6 +174,10 @@ class Job(Record):
     def of(cls, document: dict[str, Any]) -> Self:
         checkpoints = [Checkpoint(**checkpoint) for checkpoint in document.pop("checkpoints")]
         return cls(**document, checkpoints=checkpoints)
+
+    @property
+    def born_v(self) -> float:
+        return self.created_v
 
     @property
     def is_developer(self) -> bool:

@@ -45,7 +45,11 @@ class Store:
         )
 
     def put(self, kind: str, key: str, body: object) -> None:
-        self._db.execute("insert or replace into document values (?, ?, ?)", (kind, key, json.dumps(body)))
+        """Keep a document; one that is kept already keeps its place in `all`."""
+        statement = (
+            "insert into document values (?, ?, ?) on conflict (kind, key) do update set body = excluded.body"
+        )
+        self._db.execute(statement, (kind, key, json.dumps(body)))
 
     def remove(self, kind: str, key: str) -> None:
         self._db.execute("delete from document where kind = ? and key = ?", (kind, key))

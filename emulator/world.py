@@ -39,8 +39,8 @@ class World(Ledger):
         cache.mkdir(parents=True, exist_ok=True)
         self.training = Training(self.settings.workers, cache, self._hear)
         threading.Thread(target=self._check_files, name="file-checks", daemon=True).start()
-        for job in sorted(self.jobs.values(), key=lambda job: job.order):
-            if job.phase not in TERMINAL and self.recordings[job.id].finished_v is None:
+        for job in self.active.values():
+            if self.recordings[job.id].finished_v is None:
                 self._unchecked.put(self.task_of(job))
 
     def close(self) -> None:
@@ -102,8 +102,7 @@ class World(Ledger):
             return done
 
     def _all_learned(self) -> bool:
-        active = (job.id for job in self.jobs.values() if job.phase not in TERMINAL)
-        return all(self.recordings[job_id].finished_v is not None for job_id in active)
+        return all(self.recordings[job_id].finished_v is not None for job_id in self.active)
 
     def _settle(self, now_v: float) -> None:
         while True:
@@ -120,14 +119,19 @@ class World(Ledger):
                     lives.move_deployment(self, record, at_v)
 
     def _next_moves(self) -> Iterator[tuple[float, int, Record]]:
-        """What comes next for everything that is on its way: when, its place among equals, and the record."""
+        """What comes next for everything that is on its way: when, its place among equals, and the record.
+
+        It costs nothing for what has come to rest: ten thousand jobs that are over slow no request down.
+        """
         pace = self.stage_pace()
-        for file in self.files.values():
+        for file in self.pending_files.values():
             file_due = schedule.file_due(file, pace)
             if file_due is not None:
                 yield file_due, 0, file
-        running = Counter((job.account, job.is_developer) for job in self.jobs.values() if job.phase in ON_MACHINE)
-        for job in self.jobs.values():
+        running = Counter(
+            (job.account, job.is_developer) for job in self.active.values() if job.phase in ON_MACHINE
+        )
+        for job in self.active.values():
             job_due = self._job_due(job, pace, running)
             if job_due is not None:
                 yield job_due, job.order, job
@@ -140,7 +144,7 @@ class World(Ledger):
 
     def add_job(self, job: Job) -> None:
         """Take a new job in and let the learner begin; its files keep their bytes even if they are deleted."""
-        self.jobs[job.id] = job
+        self.jobs[job.id] = self.active[job.id] = job
         self.events[job.id] = []
         self.recordings[job.id] = Recording()
         for role, file_id in (("training", job.training_file), ("validation", job.validation_file)):
