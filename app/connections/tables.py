@@ -42,6 +42,8 @@ class Connection(CareColumns, Base):
     account: Mapped[str | None]
     last_check: Mapped[dict[str, Any] | None]
     """What the last `check` found, with its time."""
+    watch_after: Mapped[str | None]
+    """Azure's id of the job after which a broken-off reading of its list goes on; null = from the top."""
     reads_closed_until: Mapped[datetime | None]
     """No read before this time: Azure said so, or the circuit rests."""
     writes_closed_until: Mapped[datetime | None]

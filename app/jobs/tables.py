@@ -73,7 +73,11 @@ class Job(CareColumns, Base):
     """Azure's word, verbatim."""
     remote: Mapped[dict[str, Any] | None]
     """Azure's last job object, verbatim."""
+    remote_mark: Mapped[str | None]
+    """Digest of `remote`: what Azure's list is compared with, so that a watch need not read `remote` itself."""
     remote_seen_at: Mapped[datetime | None]
+    events_read_at: Mapped[datetime | None]
+    """When Azure was last asked for the job's events, whether it answered or not."""
     missing_since: Mapped[datetime | None]
     """First time Azure answered 404 for a job it had confirmed."""
     fine_tuned_model: Mapped[str | None]
