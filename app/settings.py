@@ -46,12 +46,30 @@ class Settings(BaseSettings):
     """How long a checked API key is believed without asking the database; a revoked key lives at most so long."""
     api_threads: int = Field(default=40, ge=2, le=500)
     """Threads that answer requests in one API process; the connection pool is half as large."""
+    key_requests_per_second: float = Field(default=500.0, gt=0, le=100_000)
+    """Requests a second one API key may send to one API process; after silence two seconds' worth at once."""
+    wrong_keys_per_minute: float = Field(default=30.0, gt=0, le=1_000_000)
+    """Requests with a wrong key one address may send a minute, in one API process, before it must wait."""
+    streams_per_key_max: int = Field(default=50, ge=1)
+    """Event streams one API key may have open at one API process."""
+    costly_requests_per_project_max: int = Field(default=16, ge=1)
+    """Uploads, transforms, estimates, comparisons of datasets, exports and chats of a project under way at once, in
+    one API process; fewer than `api_threads`, so that one project never takes them all."""
+    uploads_per_project_max: int = Field(default=100, ge=1)
+    """Resumable uploads a project may have open."""
+    proxy_hops: int = Field(default=0, ge=0, le=10)
+    """Proxies in front of the API that append to X-Forwarded-For and can be believed; 0: the connection's other end
+    is the caller."""
 
     # outgoing calls
     allowed_origins: Annotated[frozenset[str], NoDecode] = frozenset()
     """Origins (`http://127.0.0.1:8111`) that may be plain HTTP or private, comma-separated: emulators, proxies."""
     request_timeout_seconds: float = Field(default=60.0, ge=1, le=600)
     """Ceiling for one call to Azure, in seconds."""
+
+    retry_after_max_seconds: float = Field(default=172_800.0, ge=3600)
+    """Longest wait that Azure's Retry-After is believed: its quotas are by the day, so that more than two days is a
+    mistake on the way, and believing it would leave a connection shut with nobody to open it."""
 
     # care
     lease_seconds: float = Field(default=120.0, ge=1)
@@ -65,7 +83,7 @@ class Settings(BaseSettings):
     park_after_seconds: float = Field(default=3600.0, ge=1)
     """Seconds on the same failing step after which a row waits for a person."""
     circuit_rest_seconds: float = Field(default=30.0, ge=0)
-    """How long calls through a connection rest after five in a row got no answer."""
+    """How long calls through a connection rest after five in a row, or ten of the last twenty, got no answer."""
     tick_seconds: float = Field(default=1.0, gt=0)
     """How often due rows are sent to the workers."""
     redispatch_seconds: float = Field(default=30.0, gt=0)
@@ -135,6 +153,7 @@ class Settings(BaseSettings):
             watch_running_seconds=self.watch_running_seconds,
             watch_old_seconds=self.watch_old_seconds,
             watch_old_after_seconds=self.watch_old_after_seconds,
+            retry_after_max_seconds=self.retry_after_max_seconds,
             file_poll_seconds=self.file_poll_seconds,
             deployment_poll_seconds=self.deployment_poll_seconds,
             warm_up_limit_seconds=self.warm_up_limit_seconds,
@@ -147,4 +166,5 @@ class Settings(BaseSettings):
             keep_files=self.keep_files,
             jobs_per_project_max=self.jobs_per_project_max,
             upload_bytes_max=self.upload_max_bytes,
+            uploads_per_project_max=self.uploads_per_project_max,
         )

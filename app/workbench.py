@@ -49,6 +49,8 @@ class Policy:
     watch_running_seconds: float
     watch_old_seconds: float
     watch_old_after_seconds: float
+    retry_after_max_seconds: float
+    """Longer waits that Azure asks for are taken for a mistake and cut to this."""
     file_poll_seconds: float
     deployment_poll_seconds: float
     warm_up_limit_seconds: float
@@ -65,6 +67,7 @@ class Policy:
     """Whether training files stay at Azure after their job has ended."""
     jobs_per_project_max: int
     upload_bytes_max: int
+    uploads_per_project_max: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,12 @@
 """All SQL of the connections room."""
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
 
-from sqlalchemy import case, delete, func, literal, or_, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import case, cast, delete, func, literal, literal_column, or_, select, update
+from sqlalchemy.dialects.postgresql import BIT, insert
 from sqlalchemy.orm import Session
 
 from app.connections.tables import AccountLock, Connection
@@ -33,6 +36,10 @@ def get_unscoped(session: Session, connection_id: str) -> Connection | None:
     return session.get(Connection, connection_id)
 
 
+def project_of(session: Session, connection_id: str) -> str:
+    return session.scalars(select(Connection.project_id).where(Connection.id == connection_id)).one()
+
+
 def page(session: Session, project_id: str, wanted: Page) -> Slice[Connection]:
     statement = select(Connection).where(Connection.project_id == project_id, Connection.archived_at.is_(None))
     return slice_of(session.scalars(keyset(statement, Connection.id, wanted)).all(), wanted)
@@ -55,51 +62,193 @@ def change(session: Session, connection_id: str, values: dict[str, Any]) -> None
     )
 
 
-def closed_seconds(session: Session, connection_id: str, *, writes: bool) -> float:
-    """How long calls of this class must still wait; 0 = open."""
-    column = Connection.writes_closed_until if writes else Connection.reads_closed_until
-    left = session.scalar(
-        select(func.extract("epoch", column - func.clock_timestamp())).where(Connection.id == connection_id)
+# ── gates ───────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class _Gate:
+    """Columns of one class of calls. Stopping money has no circuit, so it has no history and no probe."""
+
+    closed_until: Any
+    failures: Any
+    history: Any = None
+    open_since: Any = None
+    probe_until: Any = None
+    outage_told_at: Any = None
+
+
+_GATES: Final[Mapping[str, _Gate]] = {
+    "read": _Gate(
+        Connection.reads_closed_until,
+        Connection.read_failures,
+        Connection.read_history,
+        Connection.reads_open_since,
+        Connection.reads_probe_until,
+        Connection.reads_outage_told_at,
+    ),
+    "write": _Gate(
+        Connection.writes_closed_until,
+        Connection.write_failures,
+        Connection.write_history,
+        Connection.writes_open_since,
+        Connection.writes_probe_until,
+        Connection.writes_outage_told_at,
+    ),
+    "stop_money": _Gate(Connection.stops_closed_until, Connection.stop_failures),
+}
+HISTORY_CALLS: Final = 20
+_HISTORY_MASK: Final = (1 << HISTORY_CALLS) - 1
+
+
+def _update(session: Session, connection_id: str, values: Mapping[Any, Any], *conditions: Any) -> bool:
+    """Change the gates only: `updated_at`, which callers see, says when a person changed the connection."""
+    touched = session.execute(
+        update(Connection)
+        .where(Connection.id == connection_id, *conditions)
+        .values({column.key: value for column, value in values.items()})
+        .returning(Connection.id)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    return touched is not None
+
+
+def gate(session: Session, connection_id: str, traffic: str) -> tuple[float, bool]:
+    """How many seconds calls of this class must still wait (0 = none), and whether their circuit is open."""
+    columns = _GATES[traffic]
+    row = session.execute(
+        select(
+            func.extract("epoch", columns.closed_until - func.clock_timestamp()),
+            literal(False) if columns.open_since is None else columns.open_since.is_not(None),
+        ).where(Connection.id == connection_id)
+    ).one_or_none()
+    return (0.0, False) if row is None else (max(0.0, float(row[0] or 0)), bool(row[1]))
+
+
+def take_probe(session: Session, connection_id: str, traffic: str, *, seconds: float) -> bool:
+    """The right to make the one call by which an open circuit is tried; False when another caller has it."""
+    columns, now = _GATES[traffic], func.clock_timestamp()
+    return _update(
+        session,
+        connection_id,
+        {columns.probe_until: in_seconds(seconds)},
+        columns.open_since.is_not(None),
+        or_(columns.closed_until.is_(None), columns.closed_until <= now),
+        or_(columns.probe_until.is_(None), columns.probe_until <= now),
     )
-    return max(0.0, float(left or 0))
 
 
-def close_for(session: Session, connection_id: str, *, writes: bool, seconds: float) -> None:
+def drop_probe(session: Session, connection_id: str, traffic: str) -> None:
+    """The probe ended without saying anything of Azure; another call may try."""
+    _update(session, connection_id, {_GATES[traffic].probe_until: None})
+
+
+def close_for(session: Session, connection_id: str, traffic: str, *, seconds: float) -> None:
     """Let no call of this class through for so long; an existing later time stays."""
-    name = "writes_closed_until" if writes else "reads_closed_until"
-    column = getattr(Connection, name)
-    change(session, connection_id, {name: func.greatest(column, in_seconds(seconds))})
+    columns = _GATES[traffic]
+    _update(
+        session, connection_id, {columns.closed_until: func.greatest(columns.closed_until, in_seconds(seconds))}
+    )
 
 
 def count_failure(
-    session: Session, connection_id: str, *, writes: bool, open_after: int, rest_seconds: float
-) -> None:
-    """One more failure in a row; at `open_after` the circuit opens for `rest_seconds`, then one call may try."""
-    kind = "write" if writes else "read"
-    failures = getattr(Connection, f"{kind}_failures")
-    closed = getattr(Connection, f"{kind}s_closed_until")
-    change(
+    session: Session,
+    connection_id: str,
+    traffic: str,
+    *,
+    open_after: int,
+    open_after_of_last: int,
+    rest_seconds: float,
+) -> bool:
+    """One more call without an answer; opens the circuit after so many in a row, or so many of the last 20.
+
+    Returns:
+        Whether this very call opened it.
+    """
+    columns = _GATES[traffic]
+    rests = func.greatest(columns.closed_until, in_seconds(rest_seconds))
+    history = columns.history.op("<<")(literal_column("1")).op("|")(1).op("&")(_HISTORY_MASK)
+    missed = func.bit_count(cast(history, BIT(HISTORY_CALLS)))
+    opens = or_(columns.failures + 1 >= open_after, missed >= open_after_of_last)
+    was_open = columns.open_since.is_not(None)
+    before = session.scalar(
+        select(columns.open_since).where(Connection.id == connection_id).with_for_update(key_share=True)
+    )
+    _update(
         session,
         connection_id,
         {
-            f"{kind}_failures": failures + 1,
-            f"{kind}s_closed_until": case(
-                (failures + 1 >= open_after, func.greatest(closed, in_seconds(rest_seconds))), else_=closed
-            ),
+            columns.failures: columns.failures + 1,
+            columns.history: history,
+            columns.open_since: case((was_open, columns.open_since), (opens, func.clock_timestamp())),
+            columns.closed_until: case((or_(was_open, opens), rests), else_=columns.closed_until),
+            columns.probe_until: None,
+        },
+    )
+    after = session.scalar(select(columns.open_since).where(Connection.id == connection_id))
+    return before is None and after is not None
+
+
+def count_stop_failure(session: Session, connection_id: str, *, pause_max_seconds: float) -> None:
+    """A cancel or delete had no answer: the next waits 1, 2, 4 … seconds, never longer than the given pause."""
+    columns = _GATES["stop_money"]
+    pause = func.least(pause_max_seconds, func.power(2.0, func.least(columns.failures, 16)))
+    _update(
+        session,
+        connection_id,
+        {
+            columns.failures: columns.failures + 1,
+            columns.closed_until: func.clock_timestamp() + func.make_interval(0, 0, 0, 0, 0, 0, pause),
         },
     )
 
 
-def forget_failures(session: Session, connection_id: str, *, writes: bool) -> None:
-    """A call went well. Writes nothing where there is nothing to forget."""
-    kind = "write" if writes else "read"
-    failures = getattr(Connection, f"{kind}_failures")
-    session.execute(
+def count_success(session: Session, connection_id: str, traffic: str) -> datetime | None:
+    """Azure answered: the circuit closes. Writes nothing where there is nothing to forget.
+
+    Returns:
+        Since when the circuit had been open, if an event had told so.
+    """
+    columns = _GATES[traffic]
+    if columns.history is None:
+        _update(session, connection_id, {columns.failures: 0}, columns.failures > 0)
+        return None
+    told: datetime | None = session.scalar(
+        select(columns.open_since)
+        .where(Connection.id == connection_id, columns.outage_told_at.is_not(None))
+        .with_for_update(key_share=True)
+    )
+    was_open = columns.open_since.is_not(None)
+    shifted = columns.history.op("<<")(literal_column("1")).op("&")(_HISTORY_MASK)
+    _update(
+        session,
+        connection_id,
+        {
+            columns.failures: 0,
+            columns.history: case((was_open, 0), else_=shifted),
+            columns.open_since: None,
+            columns.probe_until: None,
+            columns.outage_told_at: None,
+        },
+        or_(columns.failures > 0, columns.history > 0, was_open),
+    )
+    return told
+
+
+def long_outages(session: Session, traffic: str, *, seconds: float) -> Sequence[tuple[str, str, datetime]]:
+    """(connection, project, since) of circuits that have been open so long and were not told of; they are now."""
+    columns, now = _GATES[traffic], func.clock_timestamp()
+    rows = session.execute(
         update(Connection)
-        .where(Connection.id == connection_id, failures > 0)
-        .values({f"{kind}_failures": 0})
+        .where(
+            columns.open_since < now - func.make_interval(0, 0, 0, 0, 0, 0, seconds),
+            columns.outage_told_at.is_(None),
+            Connection.archived_at.is_(None),
+        )
+        .values({columns.outage_told_at.key: now})
+        .returning(Connection.id, Connection.project_id, columns.open_since)
         .execution_options(synchronize_session=False)
     )
+    return [(row[0], row[1], row[2]) for row in rows]
 
 
 def watch_in(session: Session, connection_id: str, seconds: float) -> None:

@@ -2,26 +2,20 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
-from typing import Any, Final
-
-import structlog
+from typing import Any
 
 from app.azure.port import (
     ApiStyle,
     AuthKind,
     AzureError,
     AzureTarget,
-    Busy,
     ControlPlane,
     DataPlane,
     NotThere,
-    OutcomeUnknown,
-    Throttled,
-    Unavailable,
     Usage,
 )
 from app.connections import repository
+from app.connections.gates import Gates, Traffic
 from app.connections.schemas import CheckResult, ConnectionCheck, ConnectionCreate, ConnectionPatch
 from app.connections.tables import Connection
 from app.kit.clock import utc_now
@@ -31,19 +25,7 @@ from app.kit.markers import CheckMarker, any_marker
 from app.kit.pagination import Page, Slice
 from app.workbench import UnitOfWork, Workbench
 
-log = structlog.get_logger("kitae.connections")
-
-CIRCUIT_FAILURES: Final = 5
-"""Failures in a row after which calls of that class rest for `policy.circuit_rest_seconds`."""
-
-
-class Traffic(StrEnum):
-    """Classes of calls, each with its own gate."""
-
-    READ = "read"
-    WRITE = "write"
-    STOP_MONEY = "stop_money"
-    """Cancel and delete: no gate ever holds these back."""
+__all__ = ["ConnectionService", "Traffic"]
 
 
 class ConnectionService:
@@ -51,6 +33,7 @@ class ConnectionService:
 
     def __init__(self, bench: Workbench) -> None:
         self._bench = bench
+        self._gates = Gates(bench)
 
     def create(self, project_id: str, wanted: ConnectionCreate) -> Connection:
         """Keep a connection; nothing is called. Raises `Conflict` (`name_taken`), `Invalid` (endpoint)."""
@@ -175,7 +158,7 @@ class ConnectionService:
         Raises:
             Throttled: the gate is shut; `retry_after_seconds` tells for how long.
         """
-        with self._gate(target, traffic):
+        with self._gates.passing(target.connection_id, traffic):
             yield self._bench.azure.data_plane(target)
 
     @contextmanager
@@ -187,48 +170,8 @@ class ConnectionService:
                 code="arm_not_configured",
                 hint="Give it subscription_id, resource_group and account.",
             )
-        with self._gate(target, traffic):
+        with self._gates.passing(target.connection_id, traffic):
             yield self._bench.azure.control_plane(target)
-
-    @contextmanager
-    def _gate(self, target: AzureTarget, traffic: Traffic) -> Iterator[None]:
-        connection_id = target.connection_id
-        if traffic is Traffic.STOP_MONEY:
-            yield
-            return
-        writes = traffic is Traffic.WRITE
-        with self._bench.read() as session:
-            wait = repository.closed_seconds(session, connection_id, writes=writes)
-        if wait > 0:
-            raise Throttled(
-                f"{traffic.capitalize()}s through this connection rest for {wait:.0f} s more.",
-                code="gate_closed",
-                retry_after_seconds=wait,
-            )
-        try:
-            yield
-        except Throttled as error:
-            self._close(connection_id, writes=writes, seconds=error.retry_after_seconds or 10.0)
-            raise
-        except Busy:
-            raise
-        except (Unavailable, OutcomeUnknown):
-            with self._bench.begin() as work:
-                repository.count_failure(
-                    work.session,
-                    connection_id,
-                    writes=writes,
-                    open_after=CIRCUIT_FAILURES,
-                    rest_seconds=self._bench.policy.circuit_rest_seconds,
-                )
-            raise
-        with self._bench.begin() as work:
-            repository.forget_failures(work.session, connection_id, writes=writes)
-
-    def _close(self, connection_id: str, *, writes: bool, seconds: float) -> None:
-        log.warning("connection.gate_closed", connection=connection_id, writes=writes, seconds=seconds)
-        with self._bench.begin() as work:
-            repository.close_for(work.session, connection_id, writes=writes, seconds=seconds)
 
     @staticmethod
     def watch_in(work: UnitOfWork, connection_id: str, seconds: float) -> None:
@@ -277,6 +220,7 @@ class ConnectionService:
         )
         with self._bench.begin() as work:
             repository.change(work.session, connection.id, {"last_check": outcome.model_dump(mode="json")})
+            work.note("connection.checked", project_id=project_id, subject_id=connection.id, ok=outcome.ok)
         return outcome
 
     @staticmethod

@@ -33,7 +33,7 @@ FILES_OF_A_ROOM: Final = frozenset(
 MORE_OF_A_ROOM: Final = {
     "access": {"secrets.py"},
     "audit": {"chain.py", "log.py"},
-    "connections": set[str](),
+    "connections": {"gates.py"},
     "costs": set[str](),
     "events": {"log.py"},
     "datasets": {"files.py", "uploads.py", "upload_endpoints.py", "engine"},

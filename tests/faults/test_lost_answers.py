@@ -10,7 +10,7 @@ from servers import make_project
 from sqlalchemy import select
 
 from app.bootstrap import open_workbench
-from app.connections.repository import closed_seconds
+from app.connections.repository import gate
 from app.costs.service import CostService
 from app.events.tables import EventRow
 from app.jobs.service import JobService
@@ -123,7 +123,7 @@ def test_a_429_on_the_look_up_after_a_lost_answer_says_nothing_of_the_create(lif
 
     def gate_open() -> bool | None:
         with life.bench.read() as session:
-            return True if closed_seconds(session, life.read(job_id).connection_id, writes=False) == 0 else None
+            return True if gate(session, life.read(job_id).connection_id, "read")[0] == 0 else None
 
     until(looked_up)
     until(gate_open)
