@@ -195,6 +195,12 @@ def list_files(
     after: str | None = None,
     order: str | None = None,
 ) -> Response:
+    """Only `2025-04-01-preview` lists files in pages; the other forms know no parameter but `purpose`.
+
+    Source: Files_List of 2025-04-01-preview; GET /files of the v1 specification, 2026-02-02.
+    """
+    if call.dialect.version != PREVIEW:
+        limit = after = order = None
     with call.world.moment() as now_v:
         files = [
             file

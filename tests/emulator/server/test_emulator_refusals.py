@@ -380,8 +380,8 @@ def test_no_body_makes_the_server_fail(emulator: Emulator, method: str, path: st
 )
 def test_wrong_pages_are_refused(emulator: Emulator, workshop, query: str):
     job_id = workshop.submit(emulator.v1()).id
+    assert emulator.http.get(f"/openai/files?api-version={PREVIEW}&{query}").status_code == 400
     for path in (
-        "files",
         "fine_tuning/jobs",
         f"fine_tuning/jobs/{job_id}/events",
         f"fine_tuning/jobs/{job_id}/checkpoints",
