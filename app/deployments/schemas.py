@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from app.costs.schemas import Usd
-from app.deployments.states import ComparisonStatus, DeploymentStatus
+from app.deployments.states import ComparisonStatus, DeploymentStatus, OnRemoval
 from app.jobs.schemas import Ref
 from app.kit.wire import Count, Flag, Measure, Moment, RequestModel
 
@@ -23,6 +23,13 @@ DeploymentName = Annotated[
 ]
 Capacity = Annotated[Count, Field(ge=1, le=1_000_000, description="Thousands of tokens per minute.")]
 TtlSeconds = Annotated[Count, Field(ge=60, le=LIFE_SECONDS_MAX, description="Life from now on, instead of an end.")]
+RemovalPolicy = Annotated[
+    OnRemoval,
+    Field(
+        description="What follows when Azure, or somebody there, removes it before its end: `park` leaves it "
+        "removed, `recreate` makes it again for the rest of its time, a few times at most and if the budget bears it."
+    ),
+]
 Ends = Annotated[Moment, Field(description="When it is deleted; at most 30 days ahead.")]
 
 _DEPLOYMENT: Final[dict[str, Any]] = {
@@ -41,6 +48,9 @@ _DEPLOYMENT: Final[dict[str, Any]] = {
     "status_changed_at": "2026-11-20T10:20:01.456789Z",
     "provisioning_state": "Succeeded",
     "recreated": False,
+    "on_removal": "park",
+    "removals": 0,
+    "drift": None,
     "expires_at": "2026-11-21T10:15:00Z",
     "delete_requested_at": None,
     "delete_reason": None,
@@ -82,6 +92,7 @@ class DeploymentCreate(RequestModel):
     capacity: Capacity | None = Field(default=None, description="Thousands of tokens per minute; left out: 100.")
     expires_at: Ends | None = None
     ttl_seconds: TtlSeconds | None = None
+    on_removal: RemovalPolicy = OnRemoval.PARK
 
 
 class DeploymentPatch(RequestModel):
@@ -92,6 +103,7 @@ class DeploymentPatch(RequestModel):
     expires_at: Ends | None = None
     ttl_seconds: TtlSeconds | None = None
     capacity: Capacity | None = None
+    on_removal: RemovalPolicy | None = None
 
 
 class DeploymentRead(BaseModel):
@@ -114,6 +126,11 @@ class DeploymentRead(BaseModel):
     status_changed_at: datetime
     provisioning_state: str | None = Field(description="Azure's word, verbatim.")
     recreated: bool = Field(description="It never answered and was deleted and made once more.")
+    on_removal: OnRemoval = Field(description="What follows when Azure, or somebody there, removes it.")
+    removals: int = Field(description="How often that happened and it was made again.")
+    drift: dict[str, Any] | None = Field(
+        description="What somebody changed at Azure: for each member `ours` and `azure`; null = nothing."
+    )
     expires_at: datetime = Field(description="At this time it is deleted.")
     delete_requested_at: datetime | None
     delete_reason: str | None

@@ -146,6 +146,7 @@ class DeploymentService:
                 reserved_usd=reserve,
                 status=DeploymentStatus.CREATING,
                 expires_at=expires_at,
+                on_removal=wanted.on_removal,
                 next_check_at=func.clock_timestamp(),
             )
             repository.add(work.session, deployment)
@@ -300,7 +301,10 @@ class DeploymentService:
                         note=note,
                     )
                     values["reserved_usd"] = deployment.reserved_usd + extra
-            values["capacity_wanted"] = wanted.capacity or deployment.capacity_wanted or deployment.capacity
+            if wanted.on_removal is not None:
+                values["on_removal"] = wanted.on_removal
+            if wanted.capacity is not None or expires_at is not None:
+                values["capacity_wanted"] = wanted.capacity or deployment.capacity_wanted or deployment.capacity
             repository.ask(work.session, deployment.id, values)
             work.announce(
                 "deployment.change_requested",

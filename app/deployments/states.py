@@ -34,8 +34,8 @@ DEPLOYMENT_LAW: Final = Law(
     "deployment",
     {
         DeploymentStatus.CREATING: _GOING | {DeploymentStatus.WARMING, DeploymentStatus.FAILED},
-        DeploymentStatus.WARMING: _GOING | {DeploymentStatus.READY},
-        DeploymentStatus.READY: _GOING,
+        DeploymentStatus.WARMING: _GOING | {DeploymentStatus.READY, DeploymentStatus.CREATING},
+        DeploymentStatus.READY: _GOING | {DeploymentStatus.CREATING},
         DeploymentStatus.DELETING: frozenset(
             {
                 DeploymentStatus.DELETED,
@@ -50,8 +50,17 @@ DEPLOYMENT_LAW: Final = Law(
         DeploymentStatus.FAILED: frozenset(),
     },
 )
-"""Deletion is the one way back to `creating` (it never answered and is made once more) and the way by which the
-remains of a failed creation are cleared away."""
+"""Two ways lead back to `creating`: deletion, when it never answered and is made once more; and the sight that
+Azure has removed it, when its `on_removal` says `recreate`. Deletion also clears away what a failed creation left."""
+
+
+class OnRemoval(StrEnum):
+    """What follows when Azure, or somebody there, removes a deployment before its end."""
+
+    PARK = "park"
+    """It becomes `removed_by_azure`; nothing more is done, nothing more is paid."""
+    RECREATE = "recreate"
+    """It is made again under the same name, for the rest of its time and of its reservation; not without end."""
 
 
 class DeleteReason(StrEnum):

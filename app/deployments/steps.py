@@ -39,6 +39,7 @@ from app.deployments.states import (
     ComparisonStatus,
     DeleteReason,
     DeploymentStatus,
+    OnRemoval,
 )
 from app.deployments.tables import Comparison, ComparisonAnswer, Deployment
 from app.kit import care
@@ -387,9 +388,34 @@ class DeploymentSteps:
         elif row.capacity_wanted is not None:
             self._send_change(held, row, target, row.capacity_wanted)
         else:
+            drift = difference(row, remote, self._tags(row)) or None
+            if drift != row.drift:
+                self._note_drift(held, row, drift)
+                return
             changed = remote.provisioning_state != row.provisioning_state or row.missing_since is not None
             values = {"provisioning_state": remote.provisioning_state, "missing_since": None} if changed else {}
             self._finish(held, check_in_seconds=READY_LOOK_FACTOR * self._poll, **values)
+
+    def _note_drift(self, held: Claim, row: Deployment, drift: dict[str, Any] | None) -> None:
+        """Somebody changed it at Azure: that is told and shown, and nothing is changed back."""
+        log.warning("deployment.drifted", id=row.id, drift=drift)
+        with self._bench.begin() as work:
+            care.finish(
+                work.session,
+                held,
+                check_in_seconds=READY_LOOK_FACTOR * self._poll,
+                updated_at=func.clock_timestamp(),
+                missing_since=None,
+                drift=drift,
+            )
+            repository.heed_wishes(work.session, held.row_id)
+            work.announce(
+                "deployment.drifted" if drift else "deployment.drift_ended",
+                project_id=row.project_id,
+                subject_id=row.id,
+                name=row.name,
+                difference=drift or {},
+            )
 
     def _send_change(self, held: Claim, row: Deployment, target: AzureTarget, capacity: int) -> None:
         if not self._take_account(target, row):
@@ -421,7 +447,7 @@ class DeploymentSteps:
         self._connections.free_account(target, row.id)
 
     def _missing(self, held: Claim, row: Deployment, now: datetime, *, patience_seconds: float) -> None:
-        """Azure does not show it. Believed when it is so again after a while; it is never made again by itself."""
+        """Azure does not show it. Believed when it is so again after a while; `on_removal` says what follows."""
         if row.missing_since is None:
             self._finish(
                 held,
@@ -433,9 +459,13 @@ class DeploymentSteps:
         if missing_seconds < patience_seconds:
             self._finish(held, check_in_seconds=min(self._poll, patience_seconds - missing_seconds))
             return
+        kept_away = self._why_not_again(row, now)
+        if kept_away is None:
+            self._make_again(held, row, row.missing_since)
+            return
         error = {
             "code": "removed_by_azure",
-            "message": "Azure no longer has this deployment.",
+            "message": f"Azure no longer has this deployment. {kept_away}".strip(),
             "hint": "Azure removes deployments after 15 days without a call, DeveloperTier ones after 24 hours; "
             "or somebody deleted it there. The model is still there: deploy it again.",
         }
@@ -451,6 +481,46 @@ class DeploymentSteps:
                 hosting_ended_at=row.missing_since,
                 cost_usd=cost,
                 error=error,
+            )
+        self._connections.free_account(self._connections.target_of(row.connection_id), row.id)
+
+    def _why_not_again(self, row: Deployment, now: datetime) -> str | None:
+        """Why a removed deployment is not made again, in words (none when nobody asked for it); None = it is."""
+        most = self._policy.recreate_max
+        if row.on_removal != OnRemoval.RECREATE:
+            return ""
+        if row.status == DeploymentStatus.CREATING:
+            return "It was not made again: it had not been seen whole."
+        if row.removals >= most:
+            return f"It was not made again: that has happened {row.removals} times already."
+        if row.expires_at <= now:
+            return "It was not made again: its time is up."
+        if self._access.is_paused(row.project_id):
+            return "It was not made again: the project is paused."
+        if not self._is_borne(row):
+            return "It was not made again: the project's budget no longer bears it."
+        return None
+
+    def _is_borne(self, row: Deployment) -> bool:
+        """Whether the caps, which may have been lowered since, still allow what was reserved for it."""
+        budget = self._costs.budget(row.project_id)
+        month, single = budget.month_cap_usd, budget.job_cap_usd
+        return (month is None or budget.month_used_usd <= month) and (single is None or row.reserved_usd <= single)
+
+    def _make_again(self, held: Claim, row: Deployment, gone_since: datetime) -> None:
+        """For the rest of its time. Its reservation was for all of it, so what is left of it pays for the rest."""
+        log.warning("deployment.made_again", id=row.id, removals=row.removals + 1)
+        with self._bench.begin() as work:
+            self._move(
+                work,
+                held,
+                row,
+                DeploymentStatus.CREATING,
+                check_in_seconds=self._policy.quota_release_seconds,
+                tell={"because": "removed_by_azure", "removals": row.removals + 1},
+                removals=row.removals + 1,
+                drift=None,
+                **self._fresh_round(row, gone_since),
             )
         self._connections.free_account(self._connections.target_of(row.connection_id), row.id)
 
@@ -566,16 +636,7 @@ class DeploymentSteps:
                 check_in_seconds=self._policy.quota_release_seconds,
                 tell={"recreated": True},
                 recreated=True,
-                provisioning_state=None,
-                operation_url=None,
-                put_sent_at=None,
-                remote_seen_at=None,
-                missing_since=None,
-                warm_since=None,
-                delete_reason=None,
-                delete_sent_at=None,
-                hosting_started_at=None,
-                hosted_seconds=self._hosted(row, ended_at),
+                **self._fresh_round(row, ended_at),
                 **values,
             )
             if values:
@@ -586,6 +647,21 @@ class DeploymentSteps:
                     reason=values["parked_reason"],
                     error=row.error,
                 )
+
+    def _fresh_round(self, row: Deployment, ended_at: datetime) -> dict[str, Any]:
+        """What a row is when it is to be made anew: as if nothing had been sent, with the hours of before kept."""
+        return {
+            "provisioning_state": None,
+            "operation_url": None,
+            "put_sent_at": None,
+            "remote_seen_at": None,
+            "missing_since": None,
+            "warm_since": None,
+            "delete_reason": None,
+            "delete_sent_at": None,
+            "hosting_started_at": None,
+            "hosted_seconds": self._hosted(row, ended_at),
+        }
 
     # ── money ───────────────────────────────────────────────────────────────
 
@@ -616,11 +692,32 @@ def is_ours(row: Deployment, remote: RemoteDeployment) -> bool:
     Its op_key says so. One without any may be ours only after our PUT was sent, and if it is of our model: a
     deployment that somebody made by hand must never be deleted at our expiry.
     """
-    same_model = remote.model_name is None or remote.model_name.lower() == row.remote_model.lower()
     op_key = remote.tags.get("op_key")
     if op_key is not None:
-        return op_key == row.id and same_model
+        return op_key == row.id
+    same_model = remote.model_name is None or remote.model_name.lower() == row.remote_model.lower()
     return row.put_sent_at is not None and same_model
+
+
+def difference(row: Deployment, remote: RemoteDeployment, tags: Mapping[str, str]) -> dict[str, Any]:
+    """What is not as we made it, as `{"sku": {"ours": …, "azure": …}}`. Tags of others are none of our business.
+
+    Args:
+        tags: those we gave it.
+    """
+    pairs: dict[str, tuple[Any, Any]] = {
+        "model": (row.remote_model, remote.model_name),
+        "sku": (row.sku, remote.sku_name),
+        "capacity": (row.capacity, remote.capacity),
+    }
+    found: dict[str, Any] = {
+        name: {"ours": ours, "azure": azure}
+        for name, (ours, azure) in pairs.items()
+        if azure is not None and str(azure).lower() != str(ours).lower()
+    }
+    changed = {name: {"ours": ours, "azure": remote.tags.get(name)} for name, ours in tags.items()}
+    changed = {name: pair for name, pair in changed.items() if pair["azure"] != pair["ours"]}
+    return found | ({"tags": changed} if changed else {})
 
 
 # ── comparisons ─────────────────────────────────────────────────────────────

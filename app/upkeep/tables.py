@@ -37,7 +37,9 @@ class Stray(CareColumns, Base):
         care_index("strays"),
         UniqueConstraint("resource", "kind", "remote_id", "op_key"),
         Index("ix_strays_project", "project_id", "id"),
-        Index("ix_strays_open", "connection_id", postgresql_where=text("status IN ('open', 'removing', 'ignored')")),
+        Index(
+            "ix_strays_open", "connection_id", postgresql_where=text("status IN ('open', 'removing', 'ignored')")
+        ),
     )
 
     id: Mapped[Id] = mapped_column(primary_key=True)
