@@ -3,6 +3,7 @@
 The owner (a job) holds a claim on its own row; every write here goes under that claim's fence.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -25,6 +26,9 @@ LOST_UPLOAD_SECONDS: Final = 30.0
 """How long a lost upload may take to show in the list before the bytes are sent again; a file costs nothing."""
 UPLOAD_BYTES_PER_SECOND: Final = 1_000_000
 """The slowest line we wait for: the lease grows with the file's size by this."""
+_NAME: Final = re.compile(
+    r"kitae-(?P<env>[a-z0-9-]{1,24})-(?P<owner>[a-z]+_[0-9a-z]{26})-(?P<role>[a-z]+)-a(?P<attempt>[0-9]{1,9})\.jsonl"
+)
 _READY: Final = "processed"
 _BROKEN: Final = frozenset({"error", "failed", "deleted", "deleting"})
 
@@ -38,9 +42,28 @@ class FileStep:
     wait_seconds: float = 0.0
 
 
-def op_key(owner_id: str, role: str, attempt: int) -> str:
-    """The file's name at Azure, and its identity there: `kitae-job_01…-training-a1.jsonl`."""
-    return f"kitae-{owner_id}-{role}-a{attempt}.jsonl"
+@dataclass(frozen=True, slots=True)
+class FileMark:
+    """What the name of a file at Azure says of it."""
+
+    environment: str
+    owner_id: str
+    role: str
+    attempt: int
+
+
+def op_key(environment: str, owner_id: str, role: str, attempt: int) -> str:
+    """The file's name at Azure, and its identity there: `kitae-prod-job_01…-training-a1.jsonl`.
+
+    A file carries no metadata, so its name also says which installation it belongs to.
+    """
+    return f"kitae-{environment}-{owner_id}-{role}-a{attempt}.jsonl"
+
+
+def mark_of(filename: str) -> FileMark | None:
+    """What `op_key` put into a name; None for a name that it did not make."""
+    found = _NAME.fullmatch(filename)
+    return FileMark(found["env"], found["owner"], found["role"], int(found["attempt"])) if found else None
 
 
 class FileService:
@@ -50,11 +73,14 @@ class FileService:
         self._bench = bench
         self._connections = ConnectionService(bench)
 
+    def _name(self, owner_id: str, role: str, attempt: int) -> str:
+        return op_key(self._bench.policy.environment, owner_id, role, attempt)
+
     def advance(
         self, held: Claim, target: AzureTarget, version: DatasetVersion, *, owner_id: str, role: str, attempt: int
     ) -> FileStep:
         """One step of getting this version to Azure: at most one upload, or one look."""
-        name = op_key(owner_id, role, attempt)
+        name = self._name(owner_id, role, attempt)
         with self._bench.read() as session:
             row = repository.find_file(session, name)
         if row is None:
@@ -179,7 +205,7 @@ class FileService:
         Source: Azure allows deleting a file that a job uses (authoring API 2025-04-01-preview, Files_Delete).
         """
         with self._bench.read() as session:
-            row = repository.find_file(session, op_key(owner_id, "training", attempt))
+            row = repository.find_file(session, self._name(owner_id, "training", attempt))
         if row is not None and row.remote_id is not None and row.deleted_at is None:
             self._delete(held, target, row)
 
@@ -222,5 +248,5 @@ class FileService:
     def remote_id_of(self, owner_id: str, role: str, attempt: int) -> str | None:
         """Azure's id of one file, or None while it has none."""
         with self._bench.read() as session:
-            row = repository.find_file(session, op_key(owner_id, role, attempt))
+            row = repository.find_file(session, self._name(owner_id, role, attempt))
         return row.remote_id if row else None

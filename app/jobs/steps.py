@@ -4,7 +4,6 @@ Each step does at most one remote mutation, never inside a transaction, and may 
 what was about to happen, and the next claim finds out whether it did.
 """
 
-import hashlib
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Final
@@ -30,11 +29,13 @@ from app.costs.service import MILLION, CostService
 from app.datasets.files import FileService, FileStep
 from app.datasets.service import DatasetService
 from app.jobs import analysis, repository
+from app.jobs.marks import derived_seed, derived_suffix
 from app.jobs.service import as_results, judge
 from app.jobs.states import BY_REMOTE_WORD, IN_FLIGHT, JOB_LAW, JobStatus, SendState
 from app.jobs.tables import Job
 from app.kit import care
 from app.kit.care import Claim
+from app.kit.clock import utc_now
 from app.kit.failpoints import failpoint
 from app.workbench import Policy, UnitOfWork, Workbench, describe
 
@@ -207,6 +208,10 @@ class JobSteps:
             self._finish(held, check_in_seconds=PAUSED_LOOK_SECONDS)
             return
         target = self._connections.target_of(job.connection_id)
+        if self._is_old(job) and self._find_ours(target, job):
+            # a POST that this row knows nothing of: the database was restored to a time before it
+            self._finish(held, check_in_seconds=0, send_state=SendState.SENT, sent_at=func.clock_timestamp())
+            return
         new = self._request(target, job)
         try:
             with self._connections.data(target, Traffic.WRITE) as azure:
@@ -223,6 +228,10 @@ class JobSteps:
         failpoint("jobs.create.sent")
         self._adopt(held, job, remote)
         failpoint("jobs.create.recorded")
+
+    def _is_old(self, job: Job) -> bool:
+        """Whether it has waited so long to be sent that it may stem from a backup of the database."""
+        return (utc_now() - job.created_at).total_seconds() > self._policy.sweep_seconds
 
     def _post(self, held: Claim, azure: DataPlane, new: NewRemoteJob) -> RemoteJob:
         """The POST; what is known of it when it made nothing is kept with it, not read from a later error."""
@@ -249,7 +258,10 @@ class JobSteps:
             "env": self._policy.environment,
             "op_key": job.op_key,
             "project": job.project_id,
+            "training": job.training_version_id,
         }
+        if job.validation_version_id is not None:
+            metadata["validation"] = job.validation_version_id
         suffix, seed = job.suffix, job.seed
         if target.api_style is ApiStyle.DATED:
             suffix, seed = marks(job)
@@ -674,14 +686,10 @@ class JobSteps:
 
 
 def marks(job: Job) -> tuple[str, int]:
-    """Suffix and seed by which a job is known where Azure keeps no metadata (the dated api-versions).
-
-    Azure allows 40 characters of `[A-Za-z0-9_-]`. Source: authoring API 2025-04-01-preview.
-    """
-    digest = hashlib.sha256(job.op_key.encode()).digest()
-    tail = job.op_key[-10:]
+    """Suffix and seed by which a job is known where Azure keeps no metadata (the dated api-versions)."""
+    tail = derived_suffix(job.op_key)
     suffix = f"{job.suffix[:28]}-{tail}" if job.suffix else tail
-    return suffix, job.seed if job.seed is not None else int.from_bytes(digest[:4]) & 0x7FFFFFFF
+    return suffix, job.seed if job.seed is not None else derived_seed(job.op_key)
 
 
 def watch_interval(policy: Policy, status: JobStatus, *, age_seconds: float = 0.0) -> float:
