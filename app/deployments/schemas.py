@@ -27,7 +27,7 @@ RemovalPolicy = Annotated[
     OnRemoval,
     Field(
         description="What follows when Azure, or somebody there, removes it before its end: `park` leaves it "
-        "removed, `recreate` makes it again for the rest of its time, a few times at most and if the budget bears it."
+        "removed, `recreate` makes it again for the rest of its time, a few times at most, if the budget bears it."
     ),
 ]
 Ends = Annotated[Moment, Field(description="When it is deleted; at most 30 days ahead.")]

@@ -51,7 +51,7 @@ DEPLOYMENT_LAW: Final = Law(
     },
 )
 """Two ways lead back to `creating`: deletion, when it never answered and is made once more; and the sight that
-Azure has removed it, when its `on_removal` says `recreate`. Deletion also clears away what a failed creation left."""
+Azure has removed it, when its `on_removal` says `recreate`. Deletion also clears away what a failed one left."""
 
 
 class OnRemoval(StrEnum):
