@@ -13,6 +13,8 @@ from starlette.types import ASGIApp
 
 from app.access import endpoints as access_endpoints
 from app.access.service import AccessService
+from app.audit import endpoints as audit_endpoints
+from app.audit.service import AuditService
 from app.connections import endpoints as connections_endpoints
 from app.costs import endpoints as costs_endpoints
 from app.datasets import endpoints as datasets_endpoints
@@ -24,11 +26,13 @@ from app.deployments.service import DeploymentService
 from app.events import endpoints as events_endpoints
 from app.http import docs, health
 from app.http.access import KeyRing
+from app.http.deeds import AuditRules, DeedsRecorded
 from app.http.health import Probe
 from app.http.limits import Limits
 from app.http.metrics import DatabaseCollector, request_seconds
 from app.http.openapi import complete
 from app.http.problems import install_problem_handlers
+from app.http.rates import BURST_SECONDS, Buckets, RateFields, Rates, Slots
 from app.http.request_id import RequestIds
 from app.http.security import SecurityHeaders
 from app.http.server import Stopping
@@ -42,6 +46,7 @@ from app.workbench import Workbench
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     access_endpoints.router,
+    audit_endpoints.router,
     costs_endpoints.router,
     events_endpoints.router,
     connections_endpoints.router,
@@ -59,6 +64,20 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
 MEASURES: Final[tuple[Measure, ...]] = (*DATASETS_MEASURES, *JOBS_MEASURES, *DEPLOYMENTS_MEASURES)
 """What the rooms count for Prometheus."""
 
+AUDIT: Final = AuditRules(
+    reads=frozenset({"getContent", "previewVersion"}),
+    silent=frozenset({"compareDatasets", "estimateVersion", "putPart", "chat"}),
+)
+"""Reads that hand out training rows leave a record. Not recorded: POSTs that only compute, the parts of an upload
+whose beginning and end are, and chat, which is traffic and no change."""
+COSTLY: Final = frozenset(
+    {
+        *("putContent", "createVersion", "putPart", "completeUpload", "transformVersion", "estimateVersion"),
+        *("compareDatasets", "getContent", "chat", "checkConnection"),
+    }
+)
+"""Operations that hold a thread for long: a project may have only so many of them under way."""
+
 DESCRIPTION: Final = """\
 The whole life of a fine-tuned model on Azure OpenAI: datasets, jobs, models, deployments.
 
@@ -71,22 +90,40 @@ as decimal text. POSTs that can spend take an `Idempotency-Key`.
 class Service(FastAPI):
     """FastAPI with our layers around everything, its own error pages included."""
 
-    def __init__(self, settings: Settings, registry: CollectorRegistry, **options: Any) -> None:
+    def __init__(self, settings: Settings, bench: Workbench, registry: CollectorRegistry, **options: Any) -> None:
         self._settings = settings
+        self._bench = bench
         self._seconds = request_seconds(registry)
         super().__init__(**options)
 
     def build_middleware_stack(self) -> ASGIApp:
-        """Outermost first: request ids, security headers, limits, then what FastAPI builds."""
+        """Outermost first: ids, headers, rates, deeds, limits, then what FastAPI builds."""
         inner = super().build_middleware_stack()
         limited = Limits(inner, body_max_bytes=self._settings.body_max_bytes)
-        return RequestIds(SecurityHeaders(limited), seconds=self._seconds)
+        recorded = DeedsRecorded(limited, record=AuditService(self._bench).record_outcome)
+        per_second = self._settings.key_requests_per_second
+        rated = RateFields(recorded, per_second=per_second, burst=per_second * BURST_SECONDS)
+        return RequestIds(SecurityHeaders(rated), seconds=self._seconds)
 
     def openapi(self) -> dict[str, Any]:
         """The contract, built once."""
         if self.openapi_schema is None:
             self.openapi_schema = complete(super().openapi(), self)
         return self.openapi_schema
+
+
+def rates(settings: Settings) -> Rates:
+    """The limits of one process, all in its memory."""
+    per_second = settings.key_requests_per_second
+    per_minute = settings.wrong_keys_per_minute
+    return Rates(
+        requests=Buckets(per_second=per_second, burst=per_second * BURST_SECONDS),
+        failures=Buckets(per_second=per_minute / 60, burst=per_minute),
+        streams=Slots(settings.streams_per_key_max),
+        costly=Slots(settings.costly_requests_per_project_max),
+        costly_operations=COSTLY,
+        proxy_hops=settings.proxy_hops,
+    )
 
 
 def create_app(
@@ -112,6 +149,7 @@ def create_app(
 
     app = Service(
         settings,
+        bench,
         registry,
         title="Kitae",
         version="0.1.0",
@@ -129,6 +167,8 @@ def create_app(
     app.state.settings = settings
     app.state.stopping = Stopping()
     app.state.key_ring = KeyRing(AccessService(bench).check, seconds=settings.key_cache_seconds)
+    app.state.rates = rates(settings)
+    app.state.audit_rules = AUDIT
     app.state.metrics = registry
     app.state.running_hosting = DeploymentService(bench).running_hosting_usd
     app.state.probes = dict(probes or {})

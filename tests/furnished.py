@@ -70,9 +70,8 @@ def furnished(postgres: Postgres, emulator_url: str, data_dir: Path, **changes: 
                 _env_file=None,
                 database_url=database_url,
                 data_dir=data_dir,
-                key_cache_seconds=0,
                 environment="test",
-                **changes,
+                **{"key_cache_seconds": 0, "wrong_keys_per_minute": 100_000, **changes},
             ),
             emulator_url,
         )

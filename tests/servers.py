@@ -277,6 +277,7 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
         database_url=database_url,
         data_dir=tmp_path / "data",
         key_cache_seconds=0,
+        wrong_keys_per_minute=100_000,
         environment="test",
     )
 

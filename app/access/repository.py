@@ -1,5 +1,6 @@
 """All SQL of projects and keys."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, RowMapping, func, insert, literal_column, or_, select, text, update
@@ -68,14 +69,15 @@ def insert_key(session: Session, **values: Any) -> RowMapping:
     return session.execute(insert(ApiKeyRow).values(**values).returning(*_KEY)).mappings().one()
 
 
-def insert_key_once(session: Session, **values: Any) -> None:
-    """For the operator's key: the same secret twice is one row."""
-    session.execute(upsert(ApiKeyRow).values(**values).on_conflict_do_nothing(index_elements=[ApiKeyRow.sha256]))
+def insert_key_once(session: Session, **values: Any) -> bool:
+    """For the operator's key: the same secret twice is one row. Whether it is new."""
+    statement = upsert(ApiKeyRow).values(**values).on_conflict_do_nothing(index_elements=[ApiKeyRow.sha256])
+    return session.execute(statement.returning(ApiKeyRow.id)).first() is not None
 
 
-def revoke_operator_keys_but(session: Session, *, sha256: str, name: str) -> None:
-    """A bootstrap key that the settings no longer name opens nothing."""
-    session.execute(
+def revoke_operator_keys_but(session: Session, *, sha256: str, name: str) -> Sequence[str]:
+    """A bootstrap key that the settings no longer name opens nothing; ids of those that did until now."""
+    return session.scalars(
         update(ApiKeyRow)
         .where(
             ApiKeyRow.project_id.is_(None),
@@ -84,7 +86,8 @@ def revoke_operator_keys_but(session: Session, *, sha256: str, name: str) -> Non
             ApiKeyRow.revoked_at.is_(None),
         )
         .values(revoked_at=func.clock_timestamp())
-    )
+        .returning(ApiKeyRow.id)
+    ).all()
 
 
 def find_by_hash(session: Session, sha256: str) -> RowMapping | None:

@@ -12,7 +12,7 @@ from app.kit.errors import Conflict, FieldError, Forbidden, Invalid, NotFound
 from app.kit.ids import new_id
 from app.kit.markers import CheckMarker, any_marker, marker
 from app.kit.pagination import Page, Slice
-from app.workbench import Workbench
+from app.workbench import INSTALLATION, Workbench
 
 OPERATOR_KEY_NAME: Final = "operator key of the settings"
 
@@ -82,6 +82,9 @@ class AccessService:
             if changed["paused"] != row["paused"]:
                 word = "paused" if changed["paused"] else "resumed"
                 work.announce(f"project.{word}", project_id=row["id"], subject_id=row["id"], key_id=holder.key_id)
+            if changed["name"] != row["name"]:
+                names = {"was": row["name"], "name": changed["name"]}
+                work.note("project.renamed", project_id=row["id"], subject_id=row["id"], **names)
         return _project(changed)
 
     def archive_project(self, holder: Operator, reference: str, check: CheckMarker = any_marker) -> ProjectRead:
@@ -153,10 +156,14 @@ class AccessService:
             if row is None:
                 raise NotFound(f"There is no API key {key_id}.", code="api_key_not_found")
             repository.revoke_key(work.session, key_id)
-            if row["project_id"] is not None and row["revoked_at"] is None:
+            if row["revoked_at"] is not None:
+                return
+            if row["project_id"] is not None:
                 work.announce(
                     "api_key.revoked", project_id=row["project_id"], subject_id=key_id, by_key_id=holder.key_id
                 )
+            else:
+                work.note("operator_key.revoked", project_id=INSTALLATION, subject_id=key_id)
 
     def is_paused(self, project_id: str) -> bool:
         """The project's kill switch, for steps to read in their claim: what is accepted waits and costs nothing."""
@@ -192,10 +199,14 @@ class AccessService:
             raise ValueError("KITAE_ADMIN_KEY is not an API key: it needs the form ftk_live_… with its checksum")
         known = secrets.NewSecret(secret)
         with self._bench.begin() as work:
-            repository.revoke_operator_keys_but(work.session, sha256=known.sha256, name=OPERATOR_KEY_NAME)
-            repository.insert_key_once(
+            for revoked in repository.revoke_operator_keys_but(
+                work.session, sha256=known.sha256, name=OPERATOR_KEY_NAME
+            ):
+                work.note("operator_key.revoked", project_id=INSTALLATION, subject_id=revoked)
+            key_id = new_id("key")
+            fresh = repository.insert_key_once(
                 work.session,
-                id=new_id("key"),
+                id=key_id,
                 project_id=None,
                 name=OPERATOR_KEY_NAME,
                 public_id=known.public_id,
@@ -203,6 +214,8 @@ class AccessService:
                 last4=known.last4,
                 scopes=["admin"],
             )
+            if fresh:
+                work.note("operator_key.stored", project_id=INSTALLATION, subject_id=key_id)
 
     def bootstrap_project(self, name: str) -> tuple[ProjectRead, str]:
         """The project of this name, made if need be, and a fresh key of it that may do everything."""

@@ -117,6 +117,17 @@ def find_upload(session: Session, dataset_id: str, upload_id: str, *, lock: bool
     return session.scalars(statement.with_for_update() if lock else statement).one_or_none()
 
 
+def open_uploads(session: Session, project_id: str) -> int:
+    """How many uploads the project has under way. Others that want to know wait for the end of the transaction."""
+    session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"uploads of {project_id}", 0))))
+    statement = select(func.count()).where(
+        DatasetUpload.project_id == project_id,
+        DatasetUpload.status == UploadStatus.RECEIVING,
+        DatasetUpload.expires_at > func.clock_timestamp(),
+    )
+    return session.scalar(statement) or 0
+
+
 def change_upload(session: Session, upload_id: str, values: dict[str, Any]) -> None:
     session.execute(
         update(DatasetUpload)

@@ -97,7 +97,9 @@ class DatasetService:
         dataset = self.get(project_id, ref)
         with self._bench.begin() as work:
             check(repository.lock_marker(work.session, dataset.id))
-            repository.change(work.session, dataset.id, wanted.model_dump(exclude_unset=True, exclude_none=True))
+            values = wanted.model_dump(exclude_unset=True, exclude_none=True)
+            repository.change(work.session, dataset.id, values)
+            work.note("dataset.changed", project_id=project_id, subject_id=dataset.id, fields=sorted(values))
         return self.get(project_id, dataset.id)
 
     def archive(self, project_id: str, ref: str, *, check: CheckMarker = any_marker) -> None:

@@ -176,7 +176,7 @@ async def _add_form(
     summary="Begin an upload in parts",
     status_code=201,
     response_model=UploadRead,
-    responses=problems(413),
+    responses=problems(409, 413),
 )
 def begin_upload(
     *, request: Request, bench: Bench, caller: WriteDatasets, dataset: str, new: UploadCreate

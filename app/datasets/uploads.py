@@ -75,7 +75,12 @@ class UploadService:
         self._datasets = DatasetService(bench)
 
     def begin(self, project_id: str, ref: str, wanted: UploadCreate) -> UploadRead:
-        """Raises `TooLarge` at once, so that nobody sends for hours what will be refused."""
+        """Refuses at once, so that nobody sends for hours in vain.
+
+        Raises:
+            TooLarge: more bytes than are taken.
+            Conflict: the project has too many uploads open (`too_many_uploads`).
+        """
         limit = self._bench.policy.upload_bytes_max
         if wanted.bytes > limit:
             raise TooLarge(
@@ -97,7 +102,15 @@ class UploadService:
             expires_at=care.in_seconds(LIFE_SECONDS),
         )
         with self._bench.begin() as work:
+            most = self._bench.policy.uploads_per_project_max
+            if repository.open_uploads(work.session, project_id) >= most:
+                raise Conflict(
+                    f"The project has {most} uploads open, as many as it may.",
+                    code="too_many_uploads",
+                    hint="Complete or cancel one of them; an abandoned one ends after a day.",
+                )
             repository.add(work.session, row)
+            work.note("upload.begun", project_id=project_id, subject_id=row.id, dataset=dataset.id, bytes=row.bytes)
         return _read(row, ())
 
     def get(self, project_id: str, ref: str, upload_id: str) -> UploadRead:
@@ -244,6 +257,7 @@ class UploadService:
             if row.status == UploadStatus.RECEIVING:
                 UPLOAD_LAW.check(UploadStatus(row.status), UploadStatus.CANCELLED)
                 repository.change_upload(work.session, row.id, {"status": UploadStatus.CANCELLED})
+                work.note("upload.cancelled", project_id=project_id, subject_id=row.id)
         self._discard_all(row.id)
 
     def sweep(self) -> None:

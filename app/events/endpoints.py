@@ -19,6 +19,7 @@ from app.http.bench import Bench
 from app.http.openapi import STREAM_RESPONSES, problems
 from app.http.paging import ListOf, answer_page, page_of
 from app.http.problems import DATABASE_OUTAGES, Unauthenticated
+from app.http.rates import hold_stream
 from app.http.responses import to_json
 from app.http.server import stopping
 from app.kit.errors import FieldError, Invalid
@@ -159,6 +160,7 @@ async def stream(
     Raises:
         Invalid: `last_event_id` is no event's id.
         NotFound: it is none of this project.
+        TooMany: the key has as many streams open as it may.
     """
     if last_event_id is not None and not is_id(last_event_id, "evt"):
         detail = f"{last_event_id!r} is not the id of an event."
@@ -175,6 +177,7 @@ async def stream(
             return START if from_start else newest_place(session)
 
     place = await run_in_threadpool(first_place)
+    hold_stream(request)
     wanted = _Wanted(project_id, subject_id, event_type, ping_seconds)
     return StreamingResponse(
         _follow(request, bench, place, wanted),

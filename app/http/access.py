@@ -10,6 +10,7 @@ from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 from starlette.concurrency import run_in_threadpool
 
+from app.http import deeds, rates
 from app.http.problems import Unauthenticated
 from app.kit.caller import SCOPES, Caller, Operator
 from app.kit.errors import Forbidden
@@ -34,7 +35,7 @@ class KeyRing:
         self._known: dict[bytes, tuple[float, Caller | Operator]] = {}
 
     async def holder(self, secret: str) -> Caller | Operator | None:
-        name = hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
+        name = _name(secret)
         found = self._known.get(name)
         if found is not None and found[0] > time.monotonic():
             return found[1]
@@ -47,9 +48,17 @@ class KeyRing:
         self._known[name] = (time.monotonic() + self._seconds, holder)
         return holder
 
+    def knew(self, secret: str) -> bool:
+        """Whether the key was good lately, so that others' wrong keys do not lock its holder out."""
+        return _name(secret) in self._known
+
     def forget(self) -> None:
         """Ask anew for every key, after one was revoked here."""
         self._known.clear()
+
+
+def _name(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
 _bearer = HTTPBearer(
@@ -76,14 +85,18 @@ def secret_in(request: Request) -> str | None:
 
 
 async def authenticate(request: Request) -> Caller | Operator:
-    """The holder of the request's key. Raises `Unauthenticated` (401)."""
+    """The holder of the request's key. Raises `Unauthenticated` (401), `TooMany` (429) after many wrong keys."""
     secret = secret_in(request)
     if not secret:
         raise Unauthenticated(
             "This needs an API key.", code="key_missing", hint="Send `Authorization: Bearer ftk_live_…`."
         )
-    holder = await key_ring(request).holder(secret)
+    ring = key_ring(request)
+    if not ring.knew(secret):
+        rates.refuse_guessing(request)
+    holder = await ring.holder(secret)
     if holder is None:
+        rates.count_wrong_key(request)
         raise Unauthenticated(
             "The API key is unknown, revoked or expired.",
             code="key_invalid",
@@ -96,7 +109,12 @@ async def authenticate(request: Request) -> Caller | Operator:
 
 
 async def _any_key(request: Request, _bearer: BearerKey, _header: HeaderKey) -> Caller | Operator:
-    return await authenticate(request)
+    holder = await authenticate(request)
+    operation = str(getattr(request.scope.get("route"), "operation_id", None) or "")
+    request.state.holder = holder
+    rates.admit(request, holder, operation)
+    deeds.begin(request, holder, operation)
+    return holder
 
 
 def require(scope: str) -> Callable[..., Awaitable[Caller]]:
@@ -140,7 +158,15 @@ async def operator(holder: Annotated[Caller | Operator, Depends(_any_key)]) -> O
     return holder
 
 
+async def auditor(holder: Annotated[Caller | Operator, Depends(_any_key)]) -> Caller | Operator:
+    """A key of a project with the scope `audit:read`, or an operator."""
+    if not holder.may("audit:read" if isinstance(holder, Caller) else "admin"):
+        raise Forbidden("This key lacks the scope audit:read.", code="scope_missing")
+    return holder
+
+
 AnyKey = Annotated[Caller | Operator, Depends(_any_key)]
+Auditor = Annotated[Caller | Operator, Depends(auditor)]
 Administrator = Annotated[Caller | Operator, Depends(administrator)]
 OperatorOnly = Annotated[Operator, Depends(operator)]
 ReadDatasets = Annotated[Caller, Depends(require("datasets:read"))]

@@ -22,7 +22,7 @@ class Limits:
             await self.app(scope, receive, send)
             return
         if "\x00" in scope["path"] or b"%00" in scope["query_string"] or b"\x00" in scope["query_string"]:
-            await _refuse(scope, send, 400, "bad_request", "The URL holds a NUL character.", "Remove it.")
+            await refuse(scope, send, 400, "bad_request", "The URL holds a NUL character.", "Remove it.")
             return
         replaced = False
 
@@ -30,7 +30,7 @@ class Limits:
             nonlocal replaced
             if message["type"] == "http.response.start" and message["status"] == 413 and _is_plain(message):
                 replaced = True
-                await _refuse(
+                await refuse(
                     scope,
                     send,
                     413,
@@ -48,7 +48,17 @@ def _is_plain(message: Message) -> bool:
     return any(name == b"content-type" and value.startswith(b"text/plain") for name, value in message["headers"])
 
 
-async def _refuse(scope: Scope, send: Send, status: int, code: str, detail: str, hint: str) -> None:
+async def refuse(
+    scope: Scope,
+    send: Send,
+    status: int,
+    code: str,
+    detail: str,
+    hint: str,
+    *,
+    retry_after_seconds: int | None = None,
+) -> None:
+    """A problem document as the whole answer, for layers around the app."""
     body = problem_body(
         status=status,
         code=code,
@@ -63,5 +73,7 @@ async def _refuse(scope: Scope, send: Send, status: int, code: str, detail: str,
         (b"cache-control", b"no-store"),
         (b"connection", b"close"),
     ]
+    if retry_after_seconds is not None:
+        headers.append((b"retry-after", str(retry_after_seconds).encode()))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

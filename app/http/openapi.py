@@ -107,7 +107,7 @@ def _add_errors(operation: dict[str, Any], path: str) -> None:
     statuses: set[int] = {400, 500}
     answers = operation.setdefault("responses", {})
     if operation.get("security"):
-        statuses |= {401, 403, 503}
+        statuses |= {401, 403, 429, 503}
     if "{" in path:
         statuses.add(404)
     if "requestBody" in operation:

@@ -128,6 +128,12 @@ class Unauthenticated(KitaeError):
     code = "unauthenticated"
 
 
+class TooMany(KitaeError):
+    """More than one caller may ask at once or in a while (429). Only doors say this."""
+
+    code = "rate_limited"
+
+
 class Unreadable(KitaeError):
     """The request cannot even be parsed (400). Only doors say this."""
 
@@ -197,6 +203,8 @@ def _of_kitae_error(request: Request, error: Exception) -> Response:
         headers["WWW-Authenticate"] = 'Bearer realm="kitae"'
     elif isinstance(error, Unreadable):
         status = 400
+    elif isinstance(error, TooMany):
+        status = 429
     else:
         status = next((number for kind, number in _STATUS if isinstance(error, kind)), 500)
     if status == 503 or error.retry_after_seconds is not None:
