@@ -96,6 +96,9 @@ class Settings(BaseSettings):
     """How often Azure is asked about jobs older than `watch_old_after_seconds`."""
     watch_old_after_seconds: float = Field(default=21_600.0, gt=0)
     """Age at which a job counts as old: 6 hours."""
+    watch_details_max: int = Field(default=100, ge=0)
+    """Running jobs whose job events are read after one look at a connection's list, the longest unread first; also
+    how many jobs that the list did not show are then asked for by id."""
     file_poll_seconds: float = Field(default=3.0, gt=0)
     """How often Azure is asked whether an uploaded file is processed."""
     deployment_poll_seconds: float = Field(default=10.0, gt=0)
@@ -153,6 +156,7 @@ class Settings(BaseSettings):
             watch_running_seconds=self.watch_running_seconds,
             watch_old_seconds=self.watch_old_seconds,
             watch_old_after_seconds=self.watch_old_after_seconds,
+            watch_details_max=self.watch_details_max,
             retry_after_max_seconds=self.retry_after_max_seconds,
             file_poll_seconds=self.file_poll_seconds,
             deployment_poll_seconds=self.deployment_poll_seconds,

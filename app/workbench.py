@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.azure.catalogue.catalogue import Catalogue
-from app.azure.port import Azure, AzureError, Busy, Throttled
+from app.azure.port import Azure, AzureError, Busy, Throttled, Unauthorised
 from app.kit import care
 from app.kit.care import CareColumns, Claim, LeaseLost
 from app.kit.deeds import Deed, current_deed
@@ -26,6 +26,10 @@ log = structlog.get_logger("kitae.care")
 
 INSTALLATION: Final = "installation"
 """Stands for a project where something concerns all of them."""
+HERD_SECONDS: Final = 30.0
+"""Rows that waited for the same gate are spread over at most so long."""
+PARKED_FOR_AUTH: Final = "auth"
+"""Why a row is parked whose credential Azure refused, also after a forced renewal of its token."""
 STINT_SECONDS: Final = 20.0
 """How long one task goes on with steps that are due at once, before others get their turn."""
 
@@ -49,6 +53,8 @@ class Policy:
     watch_running_seconds: float
     watch_old_seconds: float
     watch_old_after_seconds: float
+    watch_details_max: int
+    """Single jobs that one look at a connection's list may ask about."""
     retry_after_max_seconds: float
     """Longer waits that Azure asks for are taken for a mistake and cut to this."""
     file_poll_seconds: float
@@ -172,6 +178,8 @@ class Workbench:
         A step does at most one remote mutation and ends with `care.finish`. Whatever it raises is recorded in the
         row: a 429 or a busy account waits without counting, a failure backs off with full jitter, and after
         `policy.park_after_failures` failures or `policy.park_after_seconds` on the same step the row is parked.
+        A credential that Azure does not accept parks it at once: that is no failure of the row, and only a person
+        can mend it.
 
         Args:
             once: leave the next step to another task even if it is due at once.
@@ -204,6 +212,8 @@ class Workbench:
             raise
         except (Throttled, Busy) as error:
             self._give_back(held, noun, error, forgive=True, wait=error.retry_after_seconds or 5.0)
+        except Unauthorised as error:
+            self._park(held, noun, reason=PARKED_FOR_AUTH, error=describe(error))
         except AzureError as error:
             self._give_back(held, noun, error, forgive=False, wait=error.retry_after_seconds)
         except (OperationalError, DBAPIError):
@@ -216,7 +226,9 @@ class Workbench:
 
     def _give_back(self, held: Claim, noun: str, error: Exception, *, forgive: bool, wait: float | None) -> None:
         ceiling = min(self.policy.backoff_max_seconds, 2.0 ** min(held.fail_count, 10))
-        pause = wait if wait is not None else random.uniform(0.2, 1.0) * ceiling
+        pause = random.uniform(0.2, 1.0) * ceiling
+        if wait is not None:  # never earlier than asked; not all rows of a gate at the same moment
+            pause = wait + random.uniform(0.0, min(0.1 * wait, HERD_SECONDS)) if forgive else max(wait, pause)
         log.warning(
             "care.step_gave_back",
             noun=noun,
@@ -227,11 +239,14 @@ class Workbench:
         with self.begin() as work:
             care.give_back(work.session, held, error=describe(error), check_in_seconds=pause, forgive=forgive)
 
-    def _park(self, held: Claim, noun: str) -> None:
-        reason = f"{held.fail_count - 1} attempts in a row did not go well"
+    def _park(
+        self, held: Claim, noun: str, *, reason: str | None = None, error: dict[str, Any] | None = None
+    ) -> None:
+        reason = reason or f"{held.fail_count - 1} attempts in a row did not go well"
         with self.begin() as work:
             row: Any = work.session.get(held.table, held.row_id)
-            last = row.last_error or {"code": "crashed", "message": "The worker ended during this step."}
+            crashed = {"code": "crashed", "message": "The worker ended during this step."}
+            last = error or row.last_error or crashed
             care.park(work.session, held, reason=reason, error=last)
             project_id = getattr(row, "project_id", None)
             if project_id:

@@ -211,8 +211,8 @@ class OpenAIDataPlane:
         response = self._get(what, f"/fine_tuning/jobs/{_id(remote_id)}")
         return self._read(CallKind.READ, what, response, payloads.job_from)
 
-    def list_jobs(self, *, page_size: int = 100) -> Iterator[Sequence[RemoteJob]]:
-        for page in self._pages("listing jobs", "/fine_tuning/jobs", {"limit": page_size}):
+    def list_jobs(self, *, page_size: int = 100, after: str | None = None) -> Iterator[Sequence[RemoteJob]]:
+        for page in self._pages("listing jobs", "/fine_tuning/jobs", {"limit": page_size}, after=after):
             yield self._each("listing jobs", page, payloads.job_from)
 
     def cancel_job(self, remote_id: str) -> RemoteJob:
@@ -444,14 +444,19 @@ class OpenAIDataPlane:
         )
 
     def _pages(
-        self, what: str, path: str, query: Mapping[str, Any], *, max_pages: int = MAX_PAGES
+        self,
+        what: str,
+        path: str,
+        query: Mapping[str, Any],
+        *,
+        after: str | None = None,
+        max_pages: int = MAX_PAGES,
     ) -> Iterator[dict[str, Any]]:
-        """The pages of a list, each fetched when it is asked for.
+        """The pages of a list, or of what comes after one id in it, each fetched when it is asked for.
 
         Raises:
             Unavailable: the pages do not come to an end, or one cannot be read.
         """
-        after: str | None = None
         seen: set[str] = set()
         for number in range(max_pages):
             params = {**query, "after": after} if after else query

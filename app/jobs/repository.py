@@ -1,19 +1,41 @@
 """All SQL of the jobs room."""
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, cast
 
-from sqlalchemy import Result, String, and_, bindparam, delete, func, literal, or_, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Interval,
+    Result,
+    String,
+    Table,
+    and_,
+    bindparam,
+    case,
+    column,
+    delete,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.orm import Session
 
-from app.azure.port import RemoteCheckpoint, RemoteJobEvent
+from app.azure.port import RemoteCheckpoint, RemoteJob, RemoteJobEvent
 from app.jobs.states import IN_FLIGHT, JOB_LAW, JobStatus
 from app.jobs.tables import Checkpoint, Job, JobEventRow, JobPoint
 from app.kit import care
 from app.kit.care import Claim
 from app.kit.ids import new_id
 from app.kit.pagination import Page, Slice, keyset, slice_of
+from app.workbench import Policy
 
 _jobs: Final = Job.__table__.c
 _READ: Final = select(
@@ -183,30 +205,230 @@ def missing_seconds(session: Session, job_id: str) -> float | None:
     return None if seconds is None else float(seconds)
 
 
-def in_flight(session: Session, connection_id: str) -> Sequence[Job]:
+# ── the watch ───────────────────────────────────────────────────────────────
+
+_IN_FLIGHT: Final = Job.status.in_(bindparam("in_flight", sorted(IN_FLIGHT), expanding=True, literal_execute=True))
+"""Written into the statement: only then does the planner see that the index of jobs in flight serves it."""
+_UNLEASED: Final = or_(Job.lease_until.is_(None), Job.lease_until < func.clock_timestamp())
+_NO_WISH: Final = and_(Job.cancel_requested_at.is_(None), Job.pause_wanted.is_(None))
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What the watch must know of a job to tell whether it changed."""
+
+    id: str
+    project_id: str
+    remote_id: str
+    status: str
+    remote_status: str | None
+    remote_mark: str | None
+
+
+_WATCHED: Final = (Job.id, Job.project_id, Job.remote_id, Job.status, Job.remote_status, Job.remote_mark)
+
+
+def mark(raw: Mapping[str, Any]) -> str:
+    """Digest of a job object as Azure showed it; the order of its members does not matter."""
+    return hashlib.blake2b(json.dumps(raw, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def _said(remote: RemoteJob) -> dict[str, Any]:
+    """Azure's last word, as plain values."""
+    return {
+        "remote_status": remote.status,
+        "remote": dict(remote.raw),
+        "remote_mark": mark(remote.raw),
+        "estimated_finish_at": remote.estimated_finish_at,
+    }
+
+
+def sighting(remote: RemoteJob) -> dict[str, Any]:
+    """Columns that hold what Azure last said of a job."""
+    return _said(remote) | {
+        "remote_seen_at": func.clock_timestamp(),
+        "missing_since": None,
+        "trained_tokens": func.coalesce(remote.trained_tokens, Job.trained_tokens),
+        "fine_tuned_model": func.coalesce(remote.fine_tuned_model, Job.fine_tuned_model),
+    }
+
+
+def _of(connection_id: str) -> ColumnElement[bool]:
     """The connection's jobs that Azure knows and has not finished."""
-    return session.scalars(
-        select(Job).where(
-            Job.connection_id == connection_id,
-            Job.status.in_(IN_FLIGHT),
-            Job.parked_reason.is_(None),
-            Job.remote_id.is_not(None),
+    return and_(
+        Job.connection_id == connection_id, _IN_FLIGHT, Job.parked_reason.is_(None), Job.remote_id.is_not(None)
+    )
+
+
+def _interval(policy: Policy, *, times: float = 1.0) -> ColumnElement[Any]:
+    """How long a job may go unseen, by its state and age; the same law as `app.jobs.steps.watch_interval`."""
+    is_old = Job.created_at < func.clock_timestamp() - _seconds(policy.watch_old_after_seconds)
+    return _seconds(
+        case(
+            (is_old, policy.watch_old_seconds * times),
+            (Job.status == JobStatus.RUNNING, policy.watch_running_seconds * times),
+            else_=policy.watch_starting_seconds * times,
         )
+    )
+
+
+def _seconds(seconds: ColumnElement[Any] | float) -> ColumnElement[Any]:
+    return literal_column("interval '1 second'").op("*", return_type=Interval())(seconds)
+
+
+def due_remote_ids(session: Session, connection_id: str, policy: Policy, *, early: float) -> set[str]:
+    """Azure's ids of the jobs in flight whose interval is over.
+
+    Args:
+        early: part of the interval, 0 to 1, that may be missing, so that jobs of about one time go together.
+    """
+    return {
+        str(remote_id)
+        for remote_id in session.scalars(
+            select(Job.remote_id).where(
+                _of(connection_id),
+                Job.missing_since.is_(None),
+                or_(
+                    Job.remote_seen_at.is_(None),
+                    Job.remote_seen_at + _interval(policy, times=1 - early) <= func.clock_timestamp(),
+                ),
+            )
+        )
+    }
+
+
+def next_look_seconds(session: Session, connection_id: str, policy: Policy) -> float | None:
+    """In how many seconds the first of the jobs in flight is due, below 0 when it is overdue; None without any."""
+    seen_at = case((Job.missing_since.is_(None), Job.remote_seen_at))  # one that is missing looks for itself
+    due_at = func.coalesce(seen_at, func.clock_timestamp()) + _interval(policy)
+    seconds = session.scalar(
+        select(func.extract("epoch", func.min(due_at) - func.clock_timestamp())).where(_of(connection_id))
+    )
+    return None if seconds is None else float(seconds)
+
+
+def seen_again(
+    session: Session, connection_id: str, marks: Mapping[str, str], policy: Policy, *, fallback: float
+) -> set[str]:
+    """Azure's list showed these jobs: note it where a job is in flight and just as it was seen before.
+
+    A job's own look is pushed on only when it comes near; a row of which no indexed column changes is rewritten in
+    place.
+
+    Args:
+        marks: Azure's ids, each with the mark of what was shown.
+        fallback: after how many intervals without the watch a job is looked at by itself.
+
+    Returns: Azure's ids of the jobs that this was true of.
+    """
+    shown = func.unnest(
+        literal(list(marks), ARRAY(String)), literal(list(marks.values()), ARRAY(String))
+    ).table_valued(column("remote_id", String), column("mark", String), name="shown")
+    shown = shown.render_derived()
+    now = func.clock_timestamp()
+    near = and_(_NO_WISH, Job.next_check_at < now + _interval(policy, times=fallback / 2))
+    return set(
+        session.scalars(
+            update(Job)
+            .where(
+                _of(connection_id), Job.remote_id == shown.c.remote_id, Job.remote_mark == shown.c.mark, _UNLEASED
+            )
+            .values(
+                remote_seen_at=now,
+                missing_since=None,
+                next_check_at=case((near, now + _interval(policy, times=fallback)), else_=Job.next_check_at),
+            )
+            .returning(shown.c.remote_id)
+            .execution_options(synchronize_session=False)
+        )
+    )
+
+
+def in_flight_among(session: Session, connection_id: str, remote_ids: Iterable[str]) -> Sequence[Watched]:
+    """Those of Azure's ids that are jobs of ours in flight and in nobody's hands."""
+    wanted = list(remote_ids)
+    if not wanted:
+        return ()
+    found = session.execute(
+        select(*_WATCHED).where(
+            _of(connection_id), Job.remote_id == func.any(literal(wanted, ARRAY(String))), _UNLEASED
+        )
+    )
+    return [Watched(**row) for row in found.mappings()]
+
+
+_NOTE_DETAILS: Final = (
+    update(cast("Table", Job.__table__))
+    .where(_jobs.id == bindparam("job_id"), _IN_FLIGHT, _UNLEASED)
+    .values(
+        {name: bindparam(name) for name in ("remote_status", "remote", "remote_mark", "estimated_finish_at")}
+        | {
+            "trained_tokens": func.coalesce(bindparam("tokens", type_=BigInteger), _jobs.trained_tokens),
+            "remote_seen_at": func.clock_timestamp(),
+            "missing_since": None,
+            "updated_at": func.clock_timestamp(),
+        }
+    )
+)
+
+
+def note_details(session: Session, seen: Iterable[tuple[str, RemoteJob]]) -> None:
+    """Azure shows other details of these jobs, and their status stays: keep them, in one round trip."""
+    rows = [{"job_id": job_id, "tokens": remote.trained_tokens} | _said(remote) for job_id, remote in seen]
+    if rows:
+        session.connection().execute(_NOTE_DETAILS, rows)
+
+
+def wake(session: Session, connection_id: str, remote_ids: Iterable[str]) -> Sequence[str]:
+    """Have jobs in flight looked at by themselves, now. Returns their ids."""
+    wanted = list(remote_ids)
+    if not wanted:
+        return ()
+    return session.scalars(
+        update(Job)
+        .where(
+            _of(connection_id),
+            Job.remote_id == func.any(literal(wanted, ARRAY(String))),
+            _UNLEASED,
+            Job.missing_since.is_(None),
+        )
+        .values(next_check_at=func.clock_timestamp())
+        .returning(Job.id)
+        .execution_options(synchronize_session=False)
     ).all()
 
 
-def seen_unchanged(session: Session, job_ids: Iterable[str], *, check_in_seconds: float) -> None:
-    """Azure's list showed these as they were: push their own next look behind the watch's."""
+def events_due(
+    session: Session, connection_id: str, policy: Policy, *, early: float, limit: int
+) -> Sequence[Watched]:
+    """Running jobs whose events were not asked for in their interval, the longest ago first.
+
+    Args:
+        early: as for `due_remote_ids`.
+    """
+    found = session.execute(
+        select(*_WATCHED)
+        .where(
+            _of(connection_id),
+            Job.status == JobStatus.RUNNING,
+            Job.missing_since.is_(None),
+            or_(
+                Job.events_read_at.is_(None),
+                Job.events_read_at + _interval(policy, times=1 - early) <= func.clock_timestamp(),
+            ),
+        )
+        .order_by(Job.events_read_at.nulls_first())
+        .limit(limit)
+    )
+    return [Watched(**row) for row in found.mappings()]
+
+
+def events_asked(session: Session, job_id: str) -> None:
+    """Somebody asked Azure for the job's events; others are asked for first now."""
     session.execute(
         update(Job)
-        .where(
-            Job.id.in_(list(job_ids)),
-            or_(Job.lease_until.is_(None), Job.lease_until < func.clock_timestamp()),
-            Job.cancel_requested_at.is_(None),
-            Job.pause_wanted.is_(None),
-            Job.status.in_(IN_FLIGHT),
-        )
-        .values(remote_seen_at=func.clock_timestamp(), next_check_at=care.in_seconds(check_in_seconds))
+        .where(Job.id == job_id)
+        .values(events_read_at=func.clock_timestamp())
         .execution_options(synchronize_session=False)
     )
 

@@ -4,6 +4,7 @@ Each step does at most one remote mutation, never inside a transaction, and may 
 what was about to happen, and the next claim finds out whether it did.
 """
 
+import random
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Final
@@ -14,6 +15,7 @@ from sqlalchemy import func
 from app.access.service import AccessService
 from app.azure.port import (
     ApiStyle,
+    AzureError,
     AzureTarget,
     DataPlane,
     NewRemoteJob,
@@ -22,6 +24,7 @@ from app.azure.port import (
     Refused,
     RemoteJob,
     Throttled,
+    Unauthorised,
     Unavailable,
 )
 from app.connections.service import ConnectionService, Traffic
@@ -48,6 +51,8 @@ FALLBACK_FACTOR: Final = 6.0
 MISSING_SECONDS: Final = 60.0
 """Azure must answer 404 twice, so far apart, before a confirmed job counts as gone."""
 RESULTS_BYTES_MAX: Final = 64 * 1024 * 1024
+SPEAKING: Final = frozenset({JobStatus.RUNNING, JobStatus.FAILED, JobStatus.CANCELLED})
+"""Whose job events are read with a look of its own; when a job succeeded they are collected with all else."""
 ENDED_AT_AZURE: Final = frozenset({"succeeded", "failed", "cancelled"})
 PAUSED_LOOK_SECONDS: Final = 15.0
 """How often a job of a paused project looks whether it may go on."""
@@ -70,7 +75,7 @@ class JobSteps:
         self._bench.tend(Job, job_id, self._step, noun="job")
 
     def look(self, job_id: str, remote: RemoteJob) -> None:
-        """Take in what Azure's list said of the job. What follows from it is its own task's, not the watch's."""
+        """Take in what Azure's list said of the job, without a call to Azure; what follows is its own task's."""
         self._bench.tend(
             Job, job_id, lambda held: self._take_in(held, self._load(held), remote), noun="job", once=True
         )
@@ -151,6 +156,8 @@ class JobSteps:
                 continue
             try:
                 step = self._advance_file(held, target, job, role, version_id)
+            except Unauthorised:
+                raise  # no fault of the job's: it waits for a person
             except Refused as error:
                 self._end_unborn(held, job, JobStatus.FAILED, error=describe(error))
                 return
@@ -222,6 +229,8 @@ class JobSteps:
             log.warning("job.outcome_unknown", id=job.id, error=error.message)
             self._finish(held, check_in_seconds=FIRST_LOOK_SECONDS)
             return
+        except Unauthorised:
+            raise  # see _prepare
         except Refused as error:
             self._end_unborn(held, job, JobStatus.FAILED, error=describe(error))
             return
@@ -237,7 +246,7 @@ class JobSteps:
         """The POST; what is known of it when it made nothing is kept with it, not read from a later error."""
         try:
             return azure.create_job(new)
-        except (Throttled, Unavailable) as error:
+        except (Throttled, Unavailable, Unauthorised) as error:
             made = SendState.THROTTLED if isinstance(error, Throttled) else SendState.IDLE
             with self._bench.begin() as work:  # Unavailable: no connection was made, see the port
                 repository.change(work.session, held, send_state=made)
@@ -299,10 +308,7 @@ class JobSteps:
                 check_in_seconds=0 if over or job.cancel_requested_at else self._fallback(wanted),
                 send_state=SendState.CONFIRMED,
                 remote_id=remote.remote_id,
-                remote_status=remote.status,
-                remote=dict(remote.raw),
-                remote_seen_at=func.clock_timestamp(),
-                estimated_finish_at=remote.estimated_finish_at,
+                **repository.sighting(remote) | ({"remote_mark": None} if over else {}),
             )
             self._connections.watch_in(work, job.connection_id, watch_interval(self._policy, wanted))
 
@@ -412,11 +418,13 @@ class JobSteps:
     # ── following ───────────────────────────────────────────────────────────
 
     def _fallback(self, status: JobStatus) -> float:
-        return watch_interval(self._policy, status) * FALLBACK_FACTOR
+        """When the job looks for itself if the watch does not see it; spread, so that not all are due at once."""
+        return watch_interval(self._policy, status) * FALLBACK_FACTOR * random.uniform(0.9, 1.1)
 
     def _follow(self, held: Claim, job: Job) -> None:
         target = self._connections.target_of(job.connection_id)
         assert job.remote_id is not None  # noqa: S101  the law: only a confirmed job gets here
+        wished = job.cancel_requested_at is not None or job.pause_wanted is not None
         try:
             if job.cancel_requested_at and not job.cancel_sent_at:
                 with self._connections.data(target, Traffic.STOP_MONEY) as azure:
@@ -431,12 +439,26 @@ class JobSteps:
         except NotThere:
             self._missing(held, job)
             return
+        except (Throttled, Unavailable, Unauthorised) as error:
+            if wished:
+                raise
+            self._leave_to_the_watch(held, job, error)
+            return
         except Refused as error:
-            if job.cancel_requested_at or job.pause_wanted is not None:
+            if wished:
                 self._wish_refused(held, job, error)
                 return
             raise
+        if meaning(remote) in SPEAKING:
+            self.read_events(held, target, job_id=job.id, project_id=job.project_id, remote_id=job.remote_id)
         self._take_in(held, job, remote)
+
+    def _leave_to_the_watch(self, held: Claim, job: Job, error: AzureError) -> None:
+        """Azure cannot be asked: that is not the job's fault and parks nothing. The watch sees it when it can."""
+        with self._bench.begin() as work:
+            wait = self._fallback(JobStatus(job.status))
+            care.give_back(work.session, held, error=describe(error), check_in_seconds=wait, forgive=True)
+            repository.heed_wishes(work.session, held.row_id)
 
     def _pause_or_resume(self, held: Claim, job: Job, target: AzureTarget) -> RemoteJob:
         assert job.remote_id is not None  # noqa: S101  see _follow
@@ -490,25 +512,12 @@ class JobSteps:
 
     def _take_in(self, held: Claim, job: Job, remote: RemoteJob) -> None:
         """Keep what Azure says and, when its word means something to us, move."""
-        wanted = BY_REMOTE_WORD.get(remote.status)
-        if wanted is None and remote.status != job.remote_status:
-            log.warning("job.unknown_remote_status", id=job.id, remote_status=remote.status)
-        if wanted is JobStatus.COLLECTING and remote.fine_tuned_model is None:
-            wanted = None  # Azure says succeeded before its safety evaluation has named the model
+        wanted = meaning(remote)
+        tell_unknown(job.id, job.remote_status, remote)
         if JobStatus(job.status) not in IN_FLIGHT:
             self._finish(held, check_in_seconds=0)
             return
-        if wanted is JobStatus.RUNNING or (wanted is not None and wanted not in IN_FLIGHT):
-            self._read_progress(held, job)
-        values: dict[str, Any] = {
-            "remote_status": remote.status,
-            "remote": dict(remote.raw),
-            "remote_seen_at": func.clock_timestamp(),
-            "missing_since": None,
-            "estimated_finish_at": remote.estimated_finish_at,
-            "trained_tokens": remote.trained_tokens or job.trained_tokens,
-            "fine_tuned_model": remote.fine_tuned_model or job.fine_tuned_model,
-        }
+        values = repository.sighting(remote)
         if wanted is JobStatus.RUNNING and job.started_at is None:
             values["started_at"] = func.clock_timestamp()
         if wanted is None or wanted == job.status:
@@ -574,35 +583,38 @@ class JobSteps:
         self._settle(work, job, cost, str(wanted))
         return cost
 
-    def _read_progress(self, held: Claim, job: Job) -> None:
-        """New job events, and the measured values in them."""
-        assert job.remote_id is not None  # noqa: S101  see _follow
-        target = self._connections.target_of(job.connection_id)
-        with self._bench.read() as session:
-            known = repository.known_events(session, job.id)
+    def read_events(
+        self, held: Claim, target: AzureTarget, *, job_id: str, project_id: str, remote_id: str
+    ) -> None:
+        """Keep the job's new events and the measured values in them. Twice at once is harmless: each is kept once.
+
+        Args:
+            held: of the job, or of the connection whose watch reads for it; its lease begins anew.
+        """
+        with self._bench.begin() as work:  # before the call, so that one that always fails waits its turn, too
+            known = repository.known_events(work.session, job_id)
+            repository.events_asked(work.session, job_id)
         with self._connections.data(target, Traffic.READ) as azure:
-            events = azure.job_events(job.remote_id, known=known)
+            events = azure.job_events(remote_id, known=known)
         failpoint("jobs.watch.read")
-        if not events:
-            return
         measured = as_results(
             (int(event.data["step"]), {k: v for k, v in event.data.items() if k != "step"})
             for event in events
             if event.type == "metrics" and str(event.data.get("step", "")).replace(".0", "").isdigit()
         )
         with self._bench.begin() as work:
-            care.extend(work.session, held, lease_seconds=self._policy.lease_seconds)
-            new = repository.add_events(work.session, job.id, events)
-            repository.put_points(work.session, job.id, ((point.step, point.values) for point in measured.points))
+            new = repository.add_events(work.session, job_id, events)
+            repository.put_points(work.session, job_id, ((point.step, point.values) for point in measured.points))
             if new and measured.points:
                 last = measured.points[-1]
                 work.announce(
                     "job.progress",
-                    project_id=job.project_id,
-                    subject_id=job.id,
+                    project_id=project_id,
+                    subject_id=job_id,
                     step=last.step,
                     values=dict(last.values),
                 )
+            care.extend(work.session, held, lease_seconds=self._policy.lease_seconds)
 
     # ── the end ─────────────────────────────────────────────────────────────
 
@@ -610,7 +622,7 @@ class JobSteps:
         """Read everything Azure will ever say of the job, judge the training, settle the cost."""
         assert job.remote_id is not None  # noqa: S101  see _follow
         target = self._connections.target_of(job.connection_id)
-        self._read_progress(held, job)
+        self.read_events(held, target, job_id=job.id, project_id=job.project_id, remote_id=job.remote_id)
         with self._connections.data(target, Traffic.READ) as azure:
             remote = azure.get_job(job.remote_id)
             checkpoints = azure.checkpoints(job.remote_id)
@@ -646,6 +658,7 @@ class JobSteps:
                 analysis=judged.to_json() | ({"results_problem": problem} if problem else {}),
                 cost_usd=cost,
                 remote=dict(remote.raw),
+                remote_mark=repository.mark(remote.raw),
                 remote_status=remote.status,
             )
 
@@ -690,6 +703,20 @@ def marks(job: Job) -> tuple[str, int]:
     tail = derived_suffix(job.op_key)
     suffix = f"{job.suffix[:28]}-{tail}" if job.suffix else tail
     return suffix, job.seed if job.seed is not None else derived_seed(job.op_key)
+
+
+def meaning(remote: RemoteJob) -> JobStatus | None:
+    """What Azure's word means to us; None when it changes nothing, as does one never seen before."""
+    wanted = BY_REMOTE_WORD.get(remote.status)
+    if wanted is JobStatus.COLLECTING and remote.fine_tuned_model is None:
+        return None  # Azure says succeeded before its safety evaluation has named the model
+    return wanted
+
+
+def tell_unknown(job_id: str, known_status: str | None, remote: RemoteJob) -> None:
+    """Once for each job and word that means nothing to us: from then on it stands in the row."""
+    if remote.status not in BY_REMOTE_WORD and remote.status != known_status:
+        log.warning("job.unknown_remote_status", id=job_id, remote_status=remote.status)
 
 
 def watch_interval(policy: Policy, status: JobStatus, *, age_seconds: float = 0.0) -> float:
