@@ -85,6 +85,7 @@ class TokenProvider:
                 return False
             self._renewed_at = self._now()
             self._credential = None
+            self._token = ""  # so that others who were refused with it see that it is being renewed
             self._expires_at = 0.0
             return True
 

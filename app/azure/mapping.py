@@ -347,25 +347,27 @@ def error_from_garbage(
 def retry_after_seconds(headers: Mapping[str, str], message: str = "", *, now: datetime) -> float | None:
     """How long Azure asks to wait, never negative, uncapped; None when it does not say.
 
-    Reads, in this order: `retry-after-ms`, `retry-after` as seconds or as an HTTP date (measured from the
-    answer's own `date` where there is one, so that our clock does not matter), and "retry after N seconds"
-    in the message. What cannot be read counts as absent.
+    Reads `retry-after-ms`, `x-ms-retry-after-ms` and `retry-after`, this one as seconds or as an HTTP date
+    (measured from the answer's own `date` where there is one, so that our clock does not matter); where they
+    differ the longest counts, so that nothing is asked earlier than any of them says. Without them, "retry after
+    N seconds" in the message. What cannot be read counts as absent.
 
     Args:
         headers: names in lower case.
         message: Azure's words.
         now: our clock, aware.
     """
-    milliseconds = _number(headers.get("retry-after-ms"))
-    if milliseconds is not None:
-        return max(0.0, milliseconds / 1000)
+    said = [_number(headers.get(name)) for name in ("retry-after-ms", "x-ms-retry-after-ms")]
+    waits = [milliseconds / 1000 for milliseconds in said if milliseconds is not None]
     value = headers.get("retry-after")
     seconds = _number(value)
     if seconds is not None:
-        return max(0.0, seconds)
+        waits.append(seconds)
     until = _http_date(value)
     if until is not None:
-        return max(0.0, (until - (_http_date(headers.get("date")) or now)).total_seconds())
+        waits.append((until - (_http_date(headers.get("date")) or now)).total_seconds())
+    if waits:
+        return max(0.0, *waits)
     found = _WAIT_WORDS.search(message)
     if found is None:
         return None

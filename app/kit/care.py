@@ -6,13 +6,16 @@ own clock, so that a worker whose clock is wrong cannot reap or keep anything.
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Index, func, literal, or_, select, text, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from app.kit.db import Id
+
+PARKED_PAUSE_SECONDS: Final = 60.0
+"""How soon a parked row may be taken up again where care must not end: a cancel, or a deletion."""
 
 
 class LeaseLost(Exception):
@@ -191,7 +194,15 @@ def give_back(
 
 
 def park(session: Session, held: Claim, *, reason: str, error: dict[str, Any]) -> None:
-    """Stop looking until a person says `retry`."""
-    write(session, held, lease_owner=None, lease_until=None, parked_reason=reason, last_error=error)
+    """Stop looking until a person says `retry`. A row whose money must stop is taken up again after a pause."""
+    write(
+        session,
+        held,
+        lease_owner=None,
+        lease_until=None,
+        parked_reason=reason,
+        last_error=error,
+        next_check_at=in_seconds(PARKED_PAUSE_SECONDS),
+    )
     held.finished = True
     held.check_in_seconds = None
