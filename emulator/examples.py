@@ -50,6 +50,14 @@ def check(path: Path, least: int) -> int:
     return sum(1 for _ in read(path, least))
 
 
+def words_found(path: Path, words: Mapping[str, list[str]]) -> list[str]:
+    """The names under which one of their words stands in the file, in whatever case."""
+    if not words:
+        return []
+    text = path.read_text("utf-8", "replace").casefold()
+    return [name for name, listed in words.items() if any(word.casefold() in text for word in listed)]
+
+
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 OPERATIONS: dict[str, tuple[str, str]] = {
     "files.upload": ("POST", r"/files$"),
+    "files.import": ("POST", r"/files/import$"),
     "files.list": ("GET", r"/files$"),
     "files.get": ("GET", r"/files/[^/]+$"),
     "files.content": ("GET", r"/files/[^/]+/content$"),
@@ -95,6 +96,8 @@ _FATES: dict[str, type] = {
     "fail_at_step": int,
     "data_refused": list,
     "model_refused": list,
+    "import_fails": bool,
+    "needs_files": bool,
     "provision_fails": bool,
     "extra_warm_up_seconds": float,
     "file_error": str,

@@ -91,19 +91,33 @@ def _expiry_seconds(form: FormData) -> int | None:
 
 
 def _text_problem(purpose: str, pieces: Iterator[bytes]) -> str:
-    """Why Azure's import would end in `error`; what is wrong with single lines is found by the job."""
+    """Why Azure's import would end in `error`; what is wrong with single lines is found by the job.
+
+    Source: ErrorCode `jsonlValidationFailed` of 2024-10-21; which checks are made here, and which by the job, is
+    not published.
+    """
     if purpose != "fine-tune":
         return ""
     decoder = codecs.getincrementaldecoder("utf-8")()
-    blank, read = True, 0
+    beginning, read = "", 0
     try:
         for piece in pieces:
-            blank = not decoder.decode(piece).strip() and blank
+            text = decoder.decode(piece)
+            beginning = beginning or text.lstrip("\ufeff \t\r\n")[:1]
             read += len(piece)
         decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
         return f"The file is not encoded in UTF-8: {error.reason} near byte {read + error.start}."
-    return "The file is empty." if blank else ""
+    if not beginning:
+        return "The file is empty."
+    if beginning != "{":
+        return "jsonlValidationFailed: The file is not JSON Lines: its first line does not begin with '{'."
+    return ""
+
+
+def text_problem(purpose: str, path: Path) -> str:
+    """Why the import of these bytes ends in `error`; empty when it does not."""
+    return _text_problem(purpose, _pieces(path))
 
 
 def _pieces(path: Path) -> Iterator[bytes]:
@@ -112,42 +126,55 @@ def _pieces(path: Path) -> Iterator[bytes]:
             yield piece
 
 
-def keep_file(call: Call, filename: str, purpose: str, content: BinaryIO) -> File:
+def keep_file(call: Call, filename: str, purpose: str, content: BinaryIO, *, in_parts: bool = False) -> File:
     """Take in the bytes of a new file; they are copied and read before the world stands still.
 
     Raises:
-        Refusal: 400 when the resource holds as many files as it may.
+        Refusal: 400 when the resource holds as many files, or bytes, as it may.
     """
     world = call.world
     file_id = new_id("file-")
     size_bytes = world.store.write_stream(file_id, content)
-    problem = str(call.fate.get("file_error", "")) or _text_problem(purpose, _pieces(world.store.blob(file_id)))
+    problem = str(call.fate.get("file_error", "")) or text_problem(purpose, world.store.blob(file_id))
     try:
         with world.moment() as now_v:
-            _check_room(world, call.account, purpose)
-            file = File(
-                account=call.account,
-                id=file_id,
-                filename=re.sub(r"[\x00-\x1f]", "", filename) or "file.jsonl",
-                purpose=purpose,
-                size_bytes=size_bytes,
-                created_at=world.stamp(now_v),
-                entered_v=now_v,
-                status_details=problem,
-                blob=file_id,
-            )
-            world.files[file.id] = world.pending_files[file.id] = file
-            world.touch("file", file)
+            file = new_file(call, now_v, file_id, filename, purpose, size_bytes)
+            file.status_details, file.blob, file.in_parts = problem, file_id, in_parts
     except Refusal:
         world.store.drop_blob(file_id)
         raise
     return file
 
 
-def _check_room(world: World, account: str, purpose: str) -> None:
-    held = sum(file.purpose == purpose and file.account == account for file in world.files.values())
-    if purpose == "fine-tune" and held >= world.limits.files:
+def new_file(call: Call, now_v: float, file_id: str, filename: str, purpose: str, size_bytes: int) -> File:
+    """Enter a file that is pending.
+
+    Raises:
+        Refusal: 400 when the resource holds as many files, or bytes, as it may.
+    """
+    world = call.world
+    _check_room(world, call.account, purpose, size_bytes)
+    name = re.sub(r"[\x00-\x1f]", "", filename) or "file.jsonl"
+    file = File(call.account, file_id, name, purpose, size_bytes, world.stamp(now_v), now_v)
+    world.files[file.id] = world.pending_files[file.id] = file
+    world.touch("file", file)
+    return file
+
+
+def _check_room(world: World, account: str, purpose: str, size_bytes: int) -> None:
+    """Source: Microsoft Learn, openai/quotas-limits, 2026-02-17: 100 files, 1 GB. The words are not published."""
+    if purpose != "fine-tune":
+        return
+    held = [file for file in world.files.values() if file.purpose == purpose and file.account == account]
+    if len(held) >= world.limits.files:
         message = f"The maximum number of files ({world.limits.files}) for this resource has been reached."
+        raise Refusal(400, "quotaExceeded", message)
+    used = sum(file.size_bytes for file in held)
+    if used + size_bytes > world.limits.file_bytes:
+        message = (
+            f"The maximum total size of files ({world.limits.file_bytes} bytes) for this resource would be"
+            f" exceeded: {used} bytes are used, {size_bytes} were added."
+        )
         raise Refusal(400, "quotaExceeded", message)
 
 

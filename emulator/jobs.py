@@ -144,6 +144,12 @@ def _check_file(world: World, account: str, file_id: str, param: str) -> None:
         raise _invalid(message, param)
 
 
+def _is_too_large(world: World, file_id: str | None) -> bool:
+    """Whether a file is larger than a plain upload should be; Azure takes it, and fails the job later."""
+    file = world.files.get(file_id or "")
+    return file is not None and not file.in_parts and file.size_bytes > world.settings.plain_upload_bytes
+
+
 def _check_room(world: World, account: str, *, developer: bool) -> None:
     """Source: Microsoft Learn, openai/quotas-limits, 2026-02-17; the words and the code are not published."""
     held = sum(job.account == account and not job.planted for job in world.jobs.values())
@@ -221,6 +227,8 @@ def create(call: Call, now_v: float, body: dict[str, Any]) -> Job:
         estimated_finish=created_at + ESTIMATE_SECONDS,
         fate=dict(call.fate),
     )
+    if any(_is_too_large(world, name) for name in (training_file, validation_file)):
+        job.fate["import_fails"] = True
     world.add_job(job)
     return job
 

@@ -40,8 +40,13 @@ class Limits:
     queued_jobs: int = 20
     jobs: int = 100
     files: int = 100
+    file_bytes: int = 1024**3
     deployments: int = 10
     capacity: int = 1000
+
+
+Safety = dict[str, dict[str, list[str]]]
+"""For `data` and `model`: harm type → words in the training file for which that is refused."""
 
 
 class Ledger:
@@ -67,6 +72,7 @@ class Ledger:
         self.pace = self.default_pace
         self.limits = Limits()
         self.quota: dict[str, int] = {}
+        self.safety: Safety = {"data": {}, "model": {}}
         self.files: dict[str, File] = {}
         self.uploads: dict[str, Upload] = {}
         self.jobs: dict[str, Job] = {}
@@ -111,6 +117,8 @@ class Ledger:
                 self.limits = Limits(**body)
             case "quota":
                 self.quota = body
+            case "safety":
+                self.safety = body
 
     def save_levers(self) -> None:
         clock = self.clock
@@ -119,6 +127,7 @@ class Ledger:
         self.store.put("lever", "pace", self.pace.document())
         self.store.put("lever", "limits", asdict(self.limits))
         self.store.put("lever", "quota", self.quota)
+        self.store.put("lever", "safety", self.safety)
 
     def stamp(self, virtual: float) -> int:
         """The unix second an answer shows for a virtual time."""

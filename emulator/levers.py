@@ -135,6 +135,25 @@ def put_quota(world: AnyWorld, body: Body) -> Response:
     return answer(_quota_body(world))
 
 
+@router.get("/safety")
+def get_safety(world: AnyWorld) -> Response:
+    return answer(world.safety)
+
+
+@router.put("/safety")
+def put_safety(world: AnyWorld, body: Body) -> Response:
+    """Words for which training data, or a model, is refused: `{"data": {"violence": ["stab"]}, "model": {…}}`."""
+    _only(body, "data", "model")
+    for harms in body.values():
+        listed = harms.values() if isinstance(harms, dict) else [None]
+        if not all(isinstance(words, list) and all(isinstance(word, str) for word in words) for words in listed):
+            raise _bad("'data' and 'model' must map harm types to lists of words.")
+    with world.moment():
+        world.safety = {**world.safety, **body}
+        world.save_levers()
+    return answer(world.safety)
+
+
 @router.post("/reset")
 def reset(request: Request, world: AnyWorld) -> Response:
     world.reset()

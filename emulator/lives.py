@@ -12,6 +12,8 @@ CHECKPOINTS_KEPT = 3
 FEW_STEPS = 30
 """Up to this many steps every one gets a metrics event; above, the first and every tenth, as on Azure."""
 
+INTERNAL_ERROR = "The job failed due to an internal error."
+
 HONESTY = "Trained by the emulator's own small model: metrics are measured, but their levels are not those of GPT."
 
 
@@ -60,10 +62,7 @@ def move_job(ledger: Ledger, job: Job, at_v: float, now_v: float) -> None:
         case "preprocessing":
             finish_preprocessing(ledger, job, recording, at_v)
         case "queued":
-            job.phase, job.entered_v = "starting", at_v
-            for message in ("Job started.", "Data Import started.", "Finetuning started."):
-                ledger.say(job, at_v, message)
-            ledger.say(job, at_v, "Job queued, waiting for GPUs.")
+            start(ledger, job, at_v)
         case "starting":
             begin_training(ledger, job, recording, at_v)
         case "training":
@@ -82,7 +81,7 @@ def finish_preprocessing(ledger: Ledger, job: Job, recording: Recording, at_v: f
     if recording.problem:
         fail_job(ledger, job, at_v, recording.problem)
         return
-    if harms := job.fate.get("data_refused"):
+    if harms := [*job.fate.get("data_refused", ()), *recording.data_harms]:
         names = ", ".join(map(str, harms))
         message = (
             f"The provided training data failed RAI checks for harm types: [{names}]."
@@ -94,6 +93,28 @@ def finish_preprocessing(ledger: Ledger, job: Job, recording: Recording, at_v: f
     ledger.say(job, at_v, "Preprocessing completed for file training file.")
     if job.validation_file:
         ledger.say(job, at_v, "Preprocessing completed for file validation file.")
+
+
+def start(ledger: Ledger, job: Job, at_v: float) -> None:
+    """Import the data.
+
+    Source: Microsoft's fine-tuning notes, large file uploads, 2026-08: a plain upload of more than 150 MB is taken
+    and ends in an internal error during the job. Files may be deleted while a job needs them (Files_Delete and
+    FileState `deleted`, 2025-04-01-preview): the job keeps what it began with, unless its fate is to need them.
+    """
+    job.phase, job.entered_v = "starting", at_v
+    for message in ("Job started.", "Data Import started."):
+        ledger.say(job, at_v, message)
+    gone = [name for name in (job.training_file, job.validation_file) if name and name not in ledger.files]
+    if job.fate.get("import_fails"):
+        fail_job(ledger, job, at_v, {"code": "internalFailure", "message": INTERNAL_ERROR})
+        return
+    if gone and job.fate.get("needs_files"):
+        message = f"The file '{gone[0]}' of the job does not exist any more."
+        fail_job(ledger, job, at_v, {"code": "notFound", "message": message, "param": "training_file"})
+        return
+    for message in ("Finetuning started.", "Job queued, waiting for GPUs."):
+        ledger.say(job, at_v, message)
 
 
 def begin_training(ledger: Ledger, job: Job, recording: Recording, at_v: float) -> None:
@@ -142,8 +163,7 @@ def publish(ledger: Ledger, job: Job, recording: Recording, row: Row, at_v: floa
             ledger.store.drop_blob(model_blob(job.id, old.step))
         del job.checkpoints[:-CHECKPOINTS_KEPT]
     if row.step == job.fate.get("fail_at_step"):
-        message = "The job failed due to an internal error."
-        fail_job(ledger, job, at_v, {"code": "internalFailure", "message": message})
+        fail_job(ledger, job, at_v, {"code": "internalFailure", "message": INTERNAL_ERROR})
 
 
 def end_training(ledger: Ledger, job: Job, recording: Recording, at_v: float) -> None:
@@ -155,7 +175,7 @@ def end_training(ledger: Ledger, job: Job, recording: Recording, at_v: float) ->
 
 
 def finish(ledger: Ledger, job: Job, recording: Recording, at_v: float) -> None:
-    if harms := job.fate.get("model_refused"):
+    if harms := [*job.fate.get("model_refused", ()), *recording.model_harms]:
         message = (
             "This model is unable to be deployed. Model evaluation identified that this fine tuned model scores"
             f" above acceptable thresholds for [{', '.join(map(str, harms))}]."

@@ -64,7 +64,9 @@ INSTANT = Pace(0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 def file_due(file: File, pace: Pace) -> float | None:
-    return file.entered_v + pace.file_processing if file.phase == "pending" else None
+    if file.phase != "pending" or file.url:
+        return None
+    return file.entered_v + pace.file_processing
 
 
 def job_due(job: Job, recording: Recording, pace: Pace) -> float | None:

@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from emulator import chat, deployments, files, jobs, levers, models, uploads
+from emulator import chat, deployments, files, imports, jobs, levers, models, uploads
 from emulator.faults import Faults
 from emulator.gate import CuttableProtocol, Gate, RequestLog
 from emulator.settings import Settings
@@ -35,6 +35,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
         world.start()
+        imports.take_up(world)
         app.state.voice.warm()
         yield
         world.close()
@@ -43,7 +44,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.world, app.state.faults, app.state.log = world, faults, log
     app.state.voice = chat.Voice(settings.cache.expanduser())
     for prefix in DATA_PLANES:
-        for room in (files, uploads, jobs, models, chat):
+        for room in (files, imports, uploads, jobs, models, chat):
             app.include_router(room.router, prefix=prefix)
     app.include_router(deployments.router)
     app.include_router(levers.router)

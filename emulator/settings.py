@@ -6,6 +6,8 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from emulator.outgoing import Reach
+
 ClockMode = Literal["instant", "real", "manual"]
 
 
@@ -38,6 +40,15 @@ class Settings(BaseSettings):
     )
     location: str = Field("swedencentral", description="region of every account")
     file_limit_bytes: int = Field(512 * 1024 * 1024, ge=1, description="largest plain upload")
+    plain_upload_bytes: int = Field(
+        150 * 1024 * 1024,
+        ge=1,
+        description="a training file above this that did not come through uploads fails its job",
+    )
+    reach: Reach = Field("loopback", description="whom the emulator itself may call: loopback, or any host")
+    webhooks: str = Field(
+        "", description="comma-separated URLs told of the end of every job, each as URL or URL#whsec_secret"
+    )
     learner_wait_seconds: float = Field(
         300.0, ge=0, description="how long one advance of the manual clock may wait for the learner"
     )

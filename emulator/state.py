@@ -35,7 +35,10 @@ class Record:
 
 @dataclass(slots=True)
 class File(Record):
-    """Azure's copy of bytes; `job` names the job whose results they are, and its blob is absent until it ends."""
+    """Azure's copy of bytes; `job` names the job whose results they are, and its blob is absent until it ends.
+
+    `url`: where an import is still fetching from; `in_parts`: it came through uploads.
+    """
 
     filename: str
     purpose: str
@@ -47,6 +50,8 @@ class File(Record):
     job: str = ""
     expires_at: int | None = None
     blob: str = ""
+    url: str = ""
+    in_parts: bool = False
 
     @property
     def born_v(self) -> float:
@@ -87,7 +92,8 @@ class Recording:
 
     `checked_v`, `prepared_v` and `finished_v` say when it was known that the files are read, which hyperparameters
     apply, and that training is over. `problem` is what was wrong with the files or went wrong in training (code,
-    message, param). `epochs` holds the last step of each finished epoch.
+    message, param). `epochs` holds the last step of each finished epoch. `data_harms` and `model_harms` are the
+    harm types for which the data, or a model trained on it, will be refused.
     """
 
     checked_v: float | None = None
@@ -101,6 +107,8 @@ class Recording:
     rows: list[Row] = field(default_factory=list)
     epochs: list[int] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
+    data_harms: list[str] = field(default_factory=list)
+    model_harms: list[str] = field(default_factory=list)
     billed_tokens: int = 0
 
     def document(self) -> dict[str, Any]:

@@ -167,7 +167,7 @@ def complete_upload(call: DataCall, upload_id: str, body: Body) -> Response:
 
 def _keep(call: Call, upload: Upload, blobs: list[Any]) -> str:
     stream = cast("BinaryIO", _Joined(_all_pieces(blobs)))
-    return keep_file(call, upload.filename, upload.purpose, stream).id
+    return keep_file(call, upload.filename, upload.purpose, stream, in_parts=True).id
 
 
 def _all_pieces(blobs: list[Any]) -> Iterator[bytes]:

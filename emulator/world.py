@@ -13,7 +13,7 @@ from dataclasses import astuple
 from pathlib import Path
 
 from emulator import examples, lives, schedule
-from emulator.ledger import Ledger, model_blob
+from emulator.ledger import Ledger, Safety, model_blob
 from emulator.schedule import Pace
 from emulator.settings import ClockMode, Settings
 from emulator.state import ON_MACHINE, TERMINAL, Deployment, File, Job, Record, Recording, Row
@@ -187,7 +187,8 @@ class World(Ledger):
         """The life of the thread that reads the files of new jobs and passes sound ones on to the learner."""
         while True:
             task = self._unchecked.get()
-            problem = None
+            problem: dict[str, str] | None = None
+            data_harms, model_harms = _harms(task.training, self.safety)
             for path, param, least in (
                 (task.training, "training_file", examples.LEAST_EXAMPLES),
                 (task.validation, "validation_file", 1),
@@ -203,6 +204,7 @@ class World(Ledger):
                 now_v = self.clock.now()
                 if recording.checked_v is None:
                     recording.checked_v = now_v
+                    recording.data_harms, recording.model_harms = data_harms, model_harms
                 if problem:
                     recording.problem, recording.finished_v = problem, now_v
                 self.save_recording(task.id)
@@ -259,6 +261,17 @@ class World(Ledger):
         if row and row.step == len(recording.rows) + 1:
             recording.rows.append(row)
             self.store.append("row", job_id, row.step, astuple(row))
+
+
+def _harms(training: Path, safety: Safety) -> tuple[list[str], list[str]]:
+    """For which harm types the data, and a model trained on it, will be refused."""
+    try:
+        return (
+            examples.words_found(training, safety["data"]),
+            examples.words_found(training, safety["model"]),
+        )
+    except OSError:  # deleted together with its job
+        return [], []
 
 
 def _file_problem(path: Path, param: str, least: int) -> dict[str, str] | None:
