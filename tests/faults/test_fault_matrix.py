@@ -1,9 +1,12 @@
 """The fault matrix holds together: every row that can happen has a test, and every test names rows there are."""
 
+import ast
 from pathlib import Path
 
 import pytest
 from fault_matrix import Row, read_proofs, read_rows, record, result_of
+
+from app.kit.failpoints import NAMES
 
 ROWS = read_rows()
 OWED = frozenset(range(1, 50))
@@ -45,3 +48,15 @@ def test_a_run_is_counted_by_test_whatever_its_parameters(tmp_path: Path) -> Non
 
 def test_a_result_says_what_has_not_run() -> None:
     assert result_of(["a", "b"], {"a": {"passed": 3, "skipped": 1}}) == "3 passed, 1 skipped, 1 not yet run"
+
+
+def test_every_failpoint_is_hit_by_a_test_that_kills() -> None:
+    """By its name, or by that of its room in a call of `failpoints_of`."""
+    rooms, names = set(), set()
+    for path in Path(__file__).parent.glob("test_*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "failpoints_of":
+                rooms |= {ast.literal_eval(argument) for argument in node.args}
+            if isinstance(node, ast.Constant) and node.value in NAMES:
+                names.add(node.value)
+    assert {name for name in NAMES if name not in names and name.partition(".")[0] not in rooms} == set()

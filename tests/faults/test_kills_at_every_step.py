@@ -1,77 +1,43 @@
 """kill -9 of the worker at every named step of the main job: one job at Azure, and the life goes on to its end."""
 
-import os
+import hashlib
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
-from lives import Emulator, Life, quick, until
-from servers import ROOT, make_project
+from crew import Crew
+from lives import Emulator, Life, head, quick, until
+from nursery import Nursery
+from servers import make_project
 
+import examples
 from app.bootstrap import open_workbench
 from app.deployments.comparisons import ComparisonService
 from app.deployments.schemas import ComparisonCreate, DeploymentCreate
 from app.deployments.service import DeploymentService
 from app.deployments.steps import ComparisonSteps, DeploymentSteps
 from app.jobs.states import JobStatus
-from app.kit.failpoints import ENVIRONMENT_VARIABLE, NAMES
+from app.kit.failpoints import NAMES
 from app.kit.pagination import Page
 from app.models.service import ModelService
 from app.settings import Settings
 
-DRIVER = Path(__file__).parent / "driver.py"
-JOB_STEPS = sorted(name for name in NAMES if name.partition(".")[0] in {"datasets", "jobs", "models", "reactions"})
-DEPLOYMENT_STEPS = sorted(name for name in NAMES if name.partition(".")[0] in {"deployments", "comparisons"})
+
+def failpoints_of(*rooms: str) -> list[str]:
+    """Every named step of these rooms. `test_fault_matrix.py` reads which rooms are asked for."""
+    return sorted(name for name in NAMES if name.partition(".")[0] in rooms)
+
+
 LOST_ANSWER = {"jobs.resolve.listed", "jobs.fence.deleted"}
 """Failpoints that are only passed after a lost answer."""
 
 
-def environment(settings: Settings) -> dict[str, str]:
-    values = {
-        f"KITAE_{name.upper()}": str(value)
-        for name, value in settings.model_dump(exclude_none=True).items()
-        if name not in {"allowed_origins", "database_url", "secret_keys", "redis_url", "admin_key"}
-    }
-    assert settings.database_url is not None
-    return {
-        **os.environ,
-        **values,
-        "KITAE_DATABASE_URL": settings.database_url.get_secret_value(),
-        "KITAE_ALLOWED_ORIGINS": ",".join(settings.allowed_origins),
-        "KITAE_LOG_LEVEL": "ERROR",
-    }
-
-
-class Workers:
-    """Worker processes of one installation, one after the other."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._environment = environment(settings)
-
-    def killed_at(self, failpoint: str) -> None:
-        """Run a worker that kills itself there."""
-        ended = self._run({**self._environment, ENVIRONMENT_VARIABLE: f"{failpoint}:kill"})
-        assert ended.returncode == -signal.SIGKILL, f"{failpoint} was not passed: {ended.stdout} {ended.stderr}"
-
-    def finish(self) -> None:
-        """Run a worker until nothing is left to do."""
-        ended = self._run(self._environment)
-        assert ended.stdout.strip().endswith("idle"), (ended.stdout, ended.stderr[-3000:])
-
-    @staticmethod
-    def _run(env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, str(DRIVER), "60"], env=env, cwd=ROOT, capture_output=True, text=True, check=False
-        )
-
-
 @pytest.fixture
 def quick_settings(settings: Settings, emulator_url: str) -> Settings:
-    return quick(settings, emulator_url, lease_seconds=2.0, settle_seconds=0.5)
+    return quick(settings, emulator_url, lease_seconds=1.0, settle_seconds=0.5, redispatch_seconds=0.2)
 
 
 @pytest.fixture
@@ -82,8 +48,8 @@ def life(quick_settings: Settings, emulator_url: str) -> Iterator[Life]:
 
 
 @pytest.fixture
-def workers(quick_settings: Settings) -> Workers:
-    return Workers(quick_settings)
+def workers(quick_settings: Settings, nursery: Nursery, tmp_path: Path) -> Crew:
+    return Crew(nursery, quick_settings, tmp_path)
 
 
 def drive_deployment(life: Life, deployment_id: str, *, until_status: set[str]) -> Any:
@@ -100,9 +66,12 @@ def drive_deployment(life: Life, deployment_id: str, *, until_status: set[str]) 
 
 @pytest.mark.row(1, 2, 4, 5, 6)
 @pytest.mark.fault
-@pytest.mark.parametrize("failpoint", [name for name in JOB_STEPS if name not in LOST_ANSWER])
+@pytest.mark.parametrize(
+    "failpoint",
+    [name for name in failpoints_of("datasets", "jobs", "models", "reactions") if name not in LOST_ANSWER],
+)
 def test_a_worker_killed_there_leaves_one_job_at_azure_and_nothing_lost(
-    failpoint: str, life: Life, workers: Workers, emulator_url: str
+    failpoint: str, life: Life, workers: Crew, emulator_url: str
 ) -> None:
     connection = life.connect()
     unchecked = failpoint.startswith("datasets.check")
@@ -132,7 +101,7 @@ def test_a_worker_killed_there_leaves_one_job_at_azure_and_nothing_lost(
 @pytest.mark.fault
 @pytest.mark.parametrize("failpoint", sorted(LOST_ANSWER))
 def test_a_worker_killed_while_it_resolves_a_lost_answer_makes_no_second_job(
-    failpoint: str, life: Life, workers: Workers, emulator_url: str
+    failpoint: str, life: Life, workers: Crew, emulator_url: str
 ) -> None:
     connection = life.connect()
     training, _ = life.example(lines=12)
@@ -150,9 +119,9 @@ def test_a_worker_killed_while_it_resolves_a_lost_answer_makes_no_second_job(
 
 @pytest.mark.row(6)
 @pytest.mark.fault
-@pytest.mark.parametrize("failpoint", DEPLOYMENT_STEPS)
+@pytest.mark.parametrize("failpoint", failpoints_of("deployments", "comparisons"))
 def test_a_worker_killed_at_a_deployment_step_leaves_one_deployment_and_deletes_it_in_the_end(
-    failpoint: str, life: Life, workers: Workers, emulator_url: str
+    failpoint: str, life: Life, workers: Crew, emulator_url: str
 ) -> None:
     connection = life.connect()
     deployments = DeploymentService(life.bench)
@@ -185,3 +154,34 @@ def test_a_worker_killed_at_a_deployment_step_leaves_one_deployment_and_deletes_
             return row if row.status != "running" else None
 
         assert until(answered)
+
+
+@pytest.mark.row(6)
+@pytest.mark.fault
+@pytest.mark.parametrize("failpoint", failpoints_of("uploads"))
+def test_an_api_killed_while_it_completes_an_upload_makes_one_version_when_asked_again(
+    failpoint: str, life: Life, workers: Crew
+) -> None:
+    key = make_project(life.bench, "uploads")
+    content = head(examples.load("travel").training, 12)
+    api, url = workers.start_api(failpoint=f"{failpoint}:kill")
+    with httpx2.Client(base_url=url, headers=key.headers, timeout=30) as asked:
+        assert asked.post("/v1/datasets", json={"name": "travel"}).status_code == 201
+        path = asked.post("/v1/datasets/travel/uploads", json={"bytes": len(content)}).headers["location"]
+        for number, part in ((1, content[:1000]), (2, content[1000:])):
+            assert asked.put(f"{path}/parts/{number}", content=part).status_code == 200
+        with pytest.raises(httpx2.TransportError):
+            asked.post(f"{path}/complete", json={})
+    assert api.wait() == -signal.SIGKILL
+
+    api, url = workers.start_api()
+    with httpx2.Client(base_url=url, headers=key.headers, timeout=30) as asked:
+        done = asked.post(f"{path}/complete", json={})
+        assert done.status_code in {200, 202}, done.text
+        assert done.json()["sha256"] == hashlib.sha256(content).hexdigest()
+        assert len(asked.get("/v1/datasets/travel/versions").json()["data"]) == 1
+        workers.finish()
+        assert asked.get("/v1/datasets/travel/versions/1").json()["status"] == "ready"
+        assert asked.get("/v1/datasets/travel/versions/1/content").content == content
+    api.send_signal(signal.SIGTERM)
+    assert api.wait() == 0
