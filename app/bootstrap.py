@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import structlog
 from sqlalchemy.engine import Engine
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.audit.log import record
@@ -18,10 +20,13 @@ from app.azure.port import Azure
 from app.events.log import append
 from app.kit.db import make_engine
 from app.kit.safe_http import Guard, check_url
+from app.kit.sealed import keys_in_use
 from app.kit.secrets import Vault
 from app.settings import Settings
 from app.storage.local import LocalStorage
 from app.workbench import CheckUrl, SendNudge, Workbench
+
+log = structlog.get_logger("kitae.bootstrap")
 
 
 class SettingMissing(Exception):
@@ -55,6 +60,36 @@ def open_engine(settings: Settings, *, pool_size: int = 10) -> Engine:
             "KITAE_DATABASE_URL is not set. Name a PostgreSQL server, or use `kitae up`, which brings its own."
         )
     return make_engine(settings.database_url.get_secret_value(), pool_size=pool_size)
+
+
+def missing_keys(bench: Workbench) -> str | None:
+    """What is wrong, in words, when stored secrets need keys that the settings do not hold; else None."""
+    with bench.read() as session:
+        used = keys_in_use(session)
+    lacking = {key: number for key, number in used.items() if not bench.vault.has(key)}
+    if not lacking:
+        return None
+    keys = ", ".join(sorted(key.hex() for key in lacking))
+    return (
+        f"{sum(lacking.values())} stored secrets are sealed with a key that is not in KITAE_SECRET_KEYS (key id "
+        f"{keys}). Put it back, behind the newest; `kitae secrets rotate` then seals them with the newest one."
+    )
+
+
+def refuse_missing_keys(bench: Workbench) -> None:
+    """For processes that will need the stored secrets, before they take any work.
+
+    Raises:
+        SettingMissing: a key is not there. A database that does not answer, or has no tables yet, is waited for by
+            whoever needs it.
+    """
+    try:
+        wrong = missing_keys(bench)
+    except SQLAlchemyError as error:
+        log.warning("secrets.not_checked", error=str(error)[:300])
+        return
+    if wrong is not None:
+        raise SettingMissing(wrong)
 
 
 def _url_checker(guard: Guard) -> CheckUrl:

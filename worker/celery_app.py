@@ -12,7 +12,7 @@ from celery.signals import setup_logging
 from kombu.exceptions import OperationalError
 from prometheus_client import Counter
 
-from app.bootstrap import SettingMissing, open_workbench
+from app.bootstrap import SettingMissing, open_workbench, refuse_missing_keys
 from app.settings import Settings
 from app.workbench import SendNudge, Workbench
 from worker.reactions import react
@@ -137,6 +137,7 @@ def run_worker(settings: Settings) -> None:
     keep_our_logging()
     celery = make_celery(_broker(settings))
     with open_workbench(settings, send_nudge=nudge_through(celery), pool_size=settings.worker_threads + 2) as bench:
+        refuse_missing_keys(bench)
         add_tasks(celery, bench, settings)
         celery.set_default()
         worker = celery.Worker(

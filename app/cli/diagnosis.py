@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import select, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.bootstrap import open_engine, open_workbench
+from app.bootstrap import missing_keys, open_engine, open_workbench
 from app.cli import schema
 from app.connections.service import ConnectionService
 from app.connections.tables import Connection
@@ -41,6 +41,7 @@ def diagnose(settings: Settings) -> list[Check]:
     if database.verdict == "ok":
         found.append(_tried("migrations", lambda: _migrations(settings)))
         with open_workbench(settings, pool_size=2) as bench:
+            found.append(_tried("secrets", lambda: _secrets(bench)))
             found += _connections(bench)
     return found
 
@@ -100,6 +101,11 @@ def _migrations(settings: Settings) -> tuple[Literal["ok", "failed"], str]:
     if has == needs:
         return "ok", f"at {has}"
     return "failed", f"the database is at {has or 'nothing'}, this release needs {needs}: run `kitae migrate`"
+
+
+def _secrets(bench: Workbench) -> tuple[Literal["ok", "failed"], str]:
+    wrong = missing_keys(bench)
+    return ("ok", "every stored secret has its key") if wrong is None else ("failed", wrong)
 
 
 def _connections(bench: Workbench) -> Iterator[Check]:

@@ -24,6 +24,7 @@ from pydantic import SecretStr
 from app.access.service import AccessService
 from app.bootstrap import open_workbench
 from app.cli.children import child, first_line, never_ran
+from app.cli.desk import on_this_machine
 from app.cli.door import LAPTOP_FILE
 from app.cli.exits import Told
 from app.cli.postgres import embedded_postgres
@@ -274,7 +275,8 @@ def _connect(settings: Settings, project: str, origin: str) -> str:
                 resource_group="laptop",
                 account="emulator",
             )
-            return connections.create(project, wanted).id
+            with on_this_machine("up"):
+                return connections.create(project, wanted).id
         if known.endpoint != origin:
             with bench.begin() as work:  # not a verb of the room: for real resources an address never changes
                 change(work.session, known.id, {"endpoint": origin, "arm_endpoint": origin})
@@ -293,7 +295,8 @@ def _first_steps(settings: Settings, data_dir: Path) -> Running:
         if holder is not None and getattr(holder, "project_id", None):
             project, key = str(getattr(holder, "project_id", "")), str(kept["key"])
         else:
-            made, key = access.bootstrap_project(PROJECT)
+            with on_this_machine("up"):
+                made, key = access.bootstrap_project(PROJECT)
             project = made.id
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return Running(url=f"http://{host}:{settings.port}", key=key, project=project, process=os.getpid())

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from app.cli import (
+    audit,
     connections,
     datasets,
     demo,
@@ -16,6 +17,7 @@ from app.cli import (
     money,
     operate,
     projects,
+    secrets,
 )
 from app.cli.exits import Exit
 
@@ -48,6 +50,8 @@ connections.add_to(app)
 projects.add_to(app)
 money.add_to(app)
 events.add_to(app)
+audit.add_to(app)
+secrets.add_to(app)
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001  typer calls it so

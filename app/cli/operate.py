@@ -80,7 +80,8 @@ def _tell(running: "Running", directory: Path) -> None:
     words.say("Ctrl-C ends it.", style="dim")
 
 
-def _settings() -> "Settings":
+def read_settings() -> "Settings":
+    """From the environment. Raises `Told` when one cannot be used."""
     from pydantic import ValidationError
 
     from app.kit.logging import set_up_logging
@@ -101,12 +102,12 @@ def _missing(error: Exception) -> Told:
 
 def api() -> None:
     """Run the HTTP API. Needs KITAE_DATABASE_URL and KITAE_REDIS_URL."""
-    from app.bootstrap import SettingMissing, open_workbench
+    from app.bootstrap import SettingMissing, open_workbench, refuse_missing_keys
     from app.http.server import make_server
     from app.main import create_app
     from worker.celery_app import api_nudges
 
-    settings = _settings()
+    settings = read_settings()
     # uvicorn hands the signal back once it has ended; by default that would kill us before we have closed anything
     signal.signal(signal.SIGTERM, _leave)
     try:
@@ -114,6 +115,7 @@ def api() -> None:
             api_nudges(settings) as send_nudge,
             open_workbench(settings, send_nudge=send_nudge, pool_size=settings.api_threads // 2) as bench,
         ):
+            refuse_missing_keys(bench)
             make_server(create_app(settings, bench), host=settings.host, port=settings.port).run()
     except SettingMissing as error:
         raise _missing(error) from error
@@ -129,7 +131,7 @@ def worker() -> None:
     from worker.celery_app import run_worker
 
     try:
-        run_worker(_settings())
+        run_worker(read_settings())
     except SettingMissing as error:
         raise _missing(error) from error
 
@@ -140,7 +142,7 @@ def beat() -> None:
     from worker.celery_app import run_beat
 
     try:
-        run_beat(_settings())
+        run_beat(read_settings())
     except SettingMissing as error:
         raise _missing(error) from error
 
@@ -153,10 +155,12 @@ def emulator(context: typer.Context) -> None:
 def migrate() -> None:
     """Bring the database to this release's schema. Safe to run again, and by several at once."""
     from app.bootstrap import SettingMissing
+    from app.cli.desk import on_this_machine
     from app.cli.schema import migrate as run
 
     try:
-        before, after = run(_settings())
+        with on_this_machine("migrate"):
+            before, after = run(read_settings())
     except SettingMissing as error:
         raise _missing(error) from error
     except ValueError as error:
@@ -174,7 +178,7 @@ def doctor(
     """Look at everything this installation needs and say what works; exit code 1 when something does not."""
     from app.cli.diagnosis import diagnose
 
-    found = diagnose(_settings())
+    found = diagnose(read_settings())
     if json_:
         words.put_json([{"name": item.name, "verdict": item.verdict, "detail": item.detail} for item in found])
     else:

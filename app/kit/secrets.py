@@ -9,7 +9,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 _NONCE_BYTES: Final = 12
-_KEY_ID_BYTES: Final = 4
+KEY_ID_BYTES: Final = 4
+"""At the start of every ciphertext: which key it needs; the first bytes of the key's SHA-256."""
 
 
 class UnreadableSecret(Exception):
@@ -31,8 +32,21 @@ class Vault:
             raw = base64.b64decode(text, validate=True)
             if len(raw) != 32:
                 raise ValueError("a secret key is the base64 of exactly 32 random bytes")
-            self._keys.setdefault(hashlib.sha256(raw).digest()[:_KEY_ID_BYTES], AESGCM(raw))
+            self._keys.setdefault(hashlib.sha256(raw).digest()[:KEY_ID_BYTES], AESGCM(raw))
         self._newest = next(iter(self._keys))
+
+    @property
+    def newest(self) -> bytes:
+        """Id of the key that seals."""
+        return self._newest
+
+    def is_newest(self, sealed: bytes) -> bool:
+        """Whether the newest key has sealed this."""
+        return bytes(sealed[:KEY_ID_BYTES]) == self._newest
+
+    def has(self, key_id: bytes) -> bool:
+        """Whether we have the key of this id."""
+        return key_id in self._keys
 
     @staticmethod
     def new_key() -> str:
@@ -46,11 +60,11 @@ class Vault:
 
     def open(self, sealed: bytes, *, row_id: str) -> str:
         """Raises `UnreadableSecret`."""
-        key = self._keys.get(bytes(sealed[:_KEY_ID_BYTES]))
+        key = self._keys.get(bytes(sealed[:KEY_ID_BYTES]))
         if key is None:
             raise UnreadableSecret("no key for this secret; was KITAE_SECRET_KEYS changed?")
-        nonce = sealed[_KEY_ID_BYTES : _KEY_ID_BYTES + _NONCE_BYTES]
+        nonce = sealed[KEY_ID_BYTES : KEY_ID_BYTES + _NONCE_BYTES]
         try:
-            return key.decrypt(nonce, sealed[_KEY_ID_BYTES + _NONCE_BYTES :], row_id.encode()).decode()
+            return key.decrypt(nonce, sealed[KEY_ID_BYTES + _NONCE_BYTES :], row_id.encode()).decode()
         except InvalidTag as error:
             raise UnreadableSecret("the secret does not belong to this row or was changed") from error
