@@ -260,6 +260,7 @@ def _wants_care(bench: Any) -> bool:
                 .limit(1)
             )
             for cared in CARED.values()
+            if not cared.perpetual
         )
 
 

@@ -13,6 +13,8 @@ from app.jobs.steps import JobSteps
 from app.jobs.tables import Job
 from app.jobs.watch import ConnectionWatch
 from app.kit.care import CareColumns
+from app.upkeep.steps import StraySteps, SweepSteps
+from app.upkeep.tables import Stray, Sweep
 from app.workbench import Workbench
 
 
@@ -22,6 +24,8 @@ class Cared:
 
     table: type[CareColumns]
     take_steps: Callable[[Workbench, str], None]
+    perpetual: bool = False
+    """It is looked at again and again for ever; of the others none is left when all work is done."""
 
 
 CARED: Final[Mapping[str, Cared]] = {
@@ -30,6 +34,8 @@ CARED: Final[Mapping[str, Cared]] = {
     "jobs.watch": Cared(Connection, lambda bench, row_id: ConnectionWatch(bench).watch(row_id)),
     "deployments.advance": Cared(Deployment, lambda bench, row_id: DeploymentSteps(bench).advance(row_id)),
     "comparisons.advance": Cared(Comparison, lambda bench, row_id: ComparisonSteps(bench).advance(row_id)),
+    "upkeep.sweep": Cared(Sweep, lambda bench, row_id: SweepSteps(bench).sweep(row_id), perpetual=True),
+    "upkeep.stray": Cared(Stray, lambda bench, row_id: StraySteps(bench).advance(row_id)),
 }
 """Task name → rows. Services nudge by these names."""
 

@@ -6,6 +6,7 @@ from typing import Final
 from app.deployments.service import DeploymentService
 from app.kit import care
 from app.workbench import Workbench
+from app.upkeep.service import UpkeepService
 from worker.tasks import CARED
 
 BATCH: Final = 200
@@ -16,6 +17,8 @@ def tick(bench: Workbench, send: Callable[[str, str], None], *, redispatch_secon
     """Send what is due, parked rows whose money must stop included; returns how many."""
     DeploymentService(bench).wake_costly()
     sent = 0
+    UpkeepService(bench).ensure()
+    JobService(bench).wake_costly()
     for task, cared in CARED.items():
         with bench.begin() as work:
             due = care.due(work.session, cared.table, limit=BATCH, redispatch_seconds=redispatch_seconds)

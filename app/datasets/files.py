@@ -197,6 +197,15 @@ class FileService:
                 repository.change_file(work.session, row.id, {"remote_id": None, "remote_status": None})
         return FileStep(wait_seconds=self._bench.policy.file_poll_seconds)
 
+    @staticmethod
+    def gone(work: UnitOfWork, file_id: str, remote_id: str, *, wanted_again: bool) -> bool:
+        """Somebody deleted the file at Azure: keep that in mind, or have the bytes sent again.
+
+        Returns:
+            False when the row no longer says that the file is there.
+        """
+        return repository.file_gone(work.session, file_id, remote_id, wanted_again=wanted_again)
+
     # ── deletion ────────────────────────────────────────────────────────────
 
     def fence(self, held: Claim, target: AzureTarget, *, owner_id: str, attempt: int) -> None:

@@ -223,6 +223,25 @@ def change_file(session: Session, file_id: str, values: dict[str, Any]) -> None:
     )
 
 
+def file_gone(session: Session, file_id: str, remote_id: str, *, wanted_again: bool) -> bool:
+    """Azure no longer has the file that the row names. False when the row names another one by now, or none."""
+    values: dict[str, Any] = (
+        {"remote_id": None, "remote_status": None}
+        if wanted_again
+        else {"deleted_at": func.clock_timestamp(), "remote_status": "deleted"}
+    )
+    touched = session.execute(
+        update(RemoteFileRow)
+        .where(
+            RemoteFileRow.id == file_id, RemoteFileRow.remote_id == remote_id, RemoteFileRow.deleted_at.is_(None)
+        )
+        .values(**values)
+        .returning(RemoteFileRow.id)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    return touched is not None
+
+
 def file_age_seconds(session: Session, file_id: str) -> float:
     """Seconds since the upload was last begun, on the database's clock."""
     return float(

@@ -38,7 +38,7 @@ from app.kit.markers import CheckMarker, any_marker
 from app.kit.pagination import Page, Slice
 from app.models.service import ModelService, short_name
 from app.models.tables import Model
-from app.workbench import Workbench
+from app.workbench import UnitOfWork, Workbench
 
 DEFAULT_CAPACITY: Final = 100
 """Thousands of tokens per minute. At a capacity of 1 a tuned model takes about one request a minute.
@@ -358,6 +358,12 @@ class DeploymentService:
             for deployment_id in woken:
                 work.nudge("deployments.advance", deployment_id)
         return len(woken)
+    @staticmethod
+    def look_again(work: UnitOfWork, deployment_id: str) -> None:
+        """Have it looked at now, parked or not: somebody saw that Azure has it otherwise than its row."""
+        repository.ask(work.session, deployment_id, {})
+        work.nudge("deployments.advance", deployment_id)
+
 
     # ── reading ─────────────────────────────────────────────────────────────
 

@@ -231,14 +231,7 @@ class DeploymentSteps:
         )
 
     def _tags(self, row: Deployment) -> dict[str, str]:
-        """By which it is known as ours, and by which a person in the portal sees when it ends."""
-        return {
-            "svc": "kitae",
-            "env": self._policy.environment,
-            "op_key": row.id,
-            "project": row.project_id,
-            "expires_at": row.expires_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        }
+        return tags_of(row, self._policy.environment)
 
     def _put_refused(self, held: Claim, row: Deployment, target: AzureTarget, error: Refused) -> None:
         """A definite no. After an earlier PUT whose answer was lost, something may be there: clear it away."""
@@ -696,6 +689,17 @@ def is_ours(row: Deployment, remote: RemoteDeployment) -> bool:
     if op_key is not None:
         return op_key == row.id
     same_model = remote.model_name is None or remote.model_name.lower() == row.remote_model.lower()
+def tags_of(row: Deployment, environment: str) -> dict[str, str]:
+    """By which it is known as ours, and by which a person in the portal sees when it ends."""
+    return {
+        "svc": "kitae",
+        "env": environment,
+        "op_key": row.id,
+        "project": row.project_id,
+        "expires_at": row.expires_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+
+
     return row.put_sent_at is not None and same_model
 
 

@@ -40,6 +40,11 @@ NAMES: Final = frozenset(
         "deployments.delete.sent",
         "deployments.delete.recorded",
         "comparisons.answer.recorded",
+        "upkeep.sweep.listed",
+        "upkeep.sweep.recorded",
+        "upkeep.stray.sent",
+        "upkeep.stray.recorded",
+        "upkeep.janitor.deleted",
     }
 )
 """Every failpoint there is. A name outside this list is refused, and a test proves that each one is passed."""

@@ -37,10 +37,10 @@ MORE_OF_A_ROOM: Final = {
     "costs": set[str](),
     "events": {"log.py"},
     "datasets": {"files.py", "uploads.py", "upload_endpoints.py", "engine"},
-    "jobs": {"plan.py", "goals.py", "watch.py", "analysis"},
+    "jobs": {"adoption.py", "marks.py", "plan.py", "goals.py", "watch.py", "analysis"},
     "models": set[str](),
-    "deployments": {"comparisons.py", "inference.py"},
-    "upkeep": {"invariants.py"},
+    "deployments": {"adoption.py", "comparisons.py", "inference.py"},
+    "upkeep": {"janitor.py", "marks.py", "reaper.py", "invariants.py"},
     "triggers": {"signatures.py"},
 }
 """Room → what it has besides, each under a name that says what it is."""
