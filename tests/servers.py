@@ -101,6 +101,11 @@ class Postgres:
             )
         )
 
+    def allow(self, url: str) -> None:
+        """Give a database back that was taken away."""
+        name = make_url(url).database or ""
+        self.run(sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true").format(sql.Identifier(name)))
+
     @contextmanager
     def database(self) -> Iterator[str]:
         """URL of a fresh copy of the template, dropped at the end."""

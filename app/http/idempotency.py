@@ -7,6 +7,8 @@ id in a unique column do the deed once even when its first answer was lost.
 Source: draft-ietf-httpapi-idempotency-key-header-07.
 """
 
+import asyncio
+import contextlib
 import hashlib
 import re
 from collections.abc import Callable, Coroutine
@@ -42,6 +44,11 @@ _TAKEOVER: Final[ColumnElement[Any]] = literal_column("interval '10 minutes'")
 """Longer than any request may take (time-outs end every call to Azure after a minute or so), so that whoever
 holds an older lock is dead."""
 PURGED_AT_ONCE: Final = 20
+SETTLE_AGAIN_SECONDS: Final = 1.0
+"""After a database that went away in the middle of a request, how often its end is tried to be noted."""
+SETTLE_TRIES: Final = 600
+_unsettled: Final[set["asyncio.Task[None]"]] = set()
+"""The event loop alone would let a task be collected that nobody holds."""
 _KEPT_HEADERS: Final = ("content-type", "location", "etag", "cache-control", "retry-after")
 
 
@@ -248,16 +255,28 @@ def _is_refusal(error: Exception) -> bool:
 
 
 async def _settle(bench: Workbench, held: Reservation, how: Callable[[Session, Reservation], None]) -> None:
-    """Note what became of the request. When the database is away, the lock ends by itself."""
+    """Note what became of the request. While the database is away it is tried again, without holding up anybody;
+    the lock of a process that dies meanwhile ends by itself.
+    """
 
     def note() -> None:
         with bench.begin() as work:
             how(work.session, held)
 
+    async def note_later() -> None:
+        for _ in range(SETTLE_TRIES):
+            await asyncio.sleep(SETTLE_AGAIN_SECONDS)
+            with contextlib.suppress(SQLAlchemyError):
+                await run_in_threadpool(note)
+                return
+
     try:
         await run_in_threadpool(note)
     except SQLAlchemyError as error:
         log.warning("http.idempotency_not_settled", reservation_id=held.id, error=str(error)[:300])
+        task = asyncio.create_task(note_later())
+        _unsettled.add(task)
+        task.add_done_callback(_unsettled.discard)
 
 
 async def reservation_id(request: Request) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 from fastapi import APIRouter, FastAPI, Request, Response
+from lives import until
 from processes import serve
 from sqlalchemy import text
 from starlette.testclient import TestClient
@@ -224,6 +225,30 @@ def test_a_dead_request_is_taken_over_under_the_same_id(web, shop, bench):
     assert _order(web, "k-1").status_code == 201
     assert len(shop.deeds) == 2
     assert len(set(shop.deeds)) == 1, "the room recognises its earlier deed by this id"
+
+
+def test_a_request_during_which_the_database_went_away_can_be_repeated_as_soon_as_it_is_back(
+    app, shop, bench, project, postgres, settings
+):
+    url_of_database = settings.database_url.get_secret_value()
+    shop.go_on.clear()
+    with (
+        serve(app) as url,
+        httpx2.Client(base_url=url, headers=project.headers) as web,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        first = pool.submit(_order, web, "k-1")
+        assert shop.begun.wait(10)
+        postgres.forbid(url_of_database)
+        shop.fails.append(Unready("The database went away."))
+        shop.go_on.set()
+        assert first.result().status_code == 503
+        postgres.allow(url_of_database)
+
+        again = until(lambda: found if (found := _order(web, "k-1")).status_code not in {409, 503} else None)
+
+        assert again.status_code == 201
+    assert len(shop.deeds) == 1
 
 
 def test_a_slow_request_that_was_taken_over_does_not_overwrite_the_answer(app, shop, bench, project):
