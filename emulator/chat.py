@@ -11,10 +11,12 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 
 from emulator import catalogue
-from emulator.deployments import key_of
+from emulator.deployments import check_answers, key_of, spend
 from emulator.door import Body, Call, DataCall
 from emulator.examples import ROLES, text_of
 from emulator.ledger import model_blob
+from emulator.quota import admit_chat
+from emulator.state import Deployment
 from emulator.wire import Refusal, answer, encode, new_id
 
 router = APIRouter()
@@ -188,13 +190,15 @@ class Speaker:
     name: str
     model: Path | None
     headers: dict[str, str]
+    deployment: Deployment
 
 
 def speaker(call: Call, name: str) -> Speaker:
     """Who answers for a deployment; the call counts as use of it.
 
     Raises:
-        Refusal: 404 while it is absent, being created or not warm yet; 423 while it is paused.
+        Refusal: 404 while it is absent, being created or not warm yet; 423 while it is paused; 410 when its model
+            ended; 429 when its rate limits are enforced and reached.
     """
     world = call.world
     with world.moment() as now_v:
@@ -210,6 +214,8 @@ def speaker(call: Call, name: str) -> Speaker:
         found = world.find_model(call.account, model_name)
         if base is None and found is None:
             raise Refusal(404, "DeploymentNotFound", NOT_FOUND)
+        check_answers(world, deployment, now_v)
+        admit_chat(world, call.windows, deployment, now_v, call.dialect.version)
         deployment.last_used_v = now_v
         world.touch("deployment", deployment)
         path = world.store.blob(model_blob(found[0].id, found[1].step)) if found else None
@@ -220,7 +226,7 @@ def speaker(call: Call, name: str) -> Speaker:
         "x-ratelimit-limit-tokens": str(per_minute),
         "x-ratelimit-remaining-tokens": str(max(0, per_minute - 100)),
     }
-    return Speaker(base.name if base else model_name, path, headers)
+    return Speaker(base.name if base else model_name, path, headers, deployment)
 
 
 _SAFE = {"filtered": False, "severity": "safe"}
@@ -323,6 +329,7 @@ def _complete(request: Request, call: Call, body: dict[str, Any], deployment: st
     who = speaker(call, deployment)
     voice: Voice = request.app.state.voice
     replies = [_speak(voice, who, asked, index) for index in range(asked.answers)]
+    spend(call, who.deployment, replies[0].prompt_tokens, sum(reply.completion_tokens for reply in replies))
     if asked.stream:
         return StreamingResponse(
             _stream(call, who, asked, replies), media_type="text/event-stream", headers=who.headers

@@ -1,23 +1,31 @@
-"""The ARM control plane: deployments of an account, their operations, what may be deployed, what quota is left."""
+"""Deployments in the control plane: how one looks, what may be asked for, and the writes, which take time."""
 
 import re
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Annotated, Any
+import uuid
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from starlette.responses import Response
 
 from emulator import catalogue
+from emulator.arm import (
+    ACCOUNT,
+    LOCATION,
+    Account,
+    AccountDoor,
+    SubscriptionDoor,
+    begin_operation,
+    find_operation,
+    operation_headers,
+    time_text,
+)
 from emulator.catalogue import BASE_MODELS, BaseModel
 from emulator.door import ArmCall, Body, Call
-from emulator.state import Deployment, Operation
-from emulator.wire import Refusal, answer, new_id
+from emulator.quota import Claim, check_quota, quota_limit, quota_name, spend_chat
+from emulator.state import Change, Deployment
+from emulator.wire import Refusal, answer, encode
 from emulator.world import World
-
-PROVIDER = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.CognitiveServices"
-ACCOUNT = PROVIDER + "/accounts/{account}"
-LOCATION = "/subscriptions/{subscription}/providers/Microsoft.CognitiveServices/locations/{location}"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _UPGRADES = ("OnceNewDefaultVersionAvailable", "OnceCurrentVersionExpired", "NoAutoUpgrade")
@@ -31,33 +39,7 @@ _STATES = {
 _BUSY = ("creating", "deleting")
 _MOST_CAPACITY = 1_000_000
 
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """An account as ARM addresses it, and the resource behind it.
-
-    Every account name means the one default resource unless the settings make it one of its own.
-    """
-
-    arm_id: str
-    subscription: str
-    key: str
-
-
-def _account(call: ArmCall, subscription: str, group: str, account: str) -> Account:
-    if not call.dialect.version:
-        message = "The api-version query parameter (?api-version=) is required for all requests."
-        raise Refusal(400, "MissingApiVersionParameter", message)
-    arm_id = ACCOUNT.format(subscription=subscription, group=group, account=account)
-    return Account(arm_id, subscription, account if account in call.world.accounts else "")
-
-
-AccountDoor = Annotated[Account, Depends(_account)]
 router = APIRouter()
-
-
-def _time(stamp: int) -> str:
-    return datetime.fromtimestamp(stamp, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 # Reading
@@ -75,31 +57,31 @@ def of_account(world: World, account: str) -> list[Deployment]:
 def _find(world: World, account: Account, name: str) -> Deployment:
     deployment = world.deployments.get(key_of(account.key, name))
     if deployment is None:
-        group = account.arm_id.split("/")[4]
-        path = f"Microsoft.CognitiveServices/accounts/{account.arm_id.split('/')[-1]}/deployments/{name}"
-        message = (
-            f"The Resource '{path}' under resource group '{group}' was not found."
-            " For more details please go to https://aka.ms/ARMResourceNotFoundFix"
-        )
-        raise Refusal(404, "ResourceNotFound", message)
+        raise not_found(account, name)
     return deployment
+
+
+def not_found(account: Account, name: str) -> Refusal:
+    path = f"Microsoft.CognitiveServices/accounts/{account.name}/deployments/{name}"
+    message = (
+        f"The Resource '{path}' under resource group '{account.group}' was not found."
+        " For more details please go to https://aka.ms/ARMResourceNotFoundFix"
+    )
+    return Refusal(404, "ResourceNotFound", message)
 
 
 def deployment_body(deployment: Deployment) -> dict[str, Any]:
     """A deployment as ARM shows it. Source: azure-cli recorded against ARM, 2025-10-28; GetDeployment example."""
     capacity = deployment.capacity
-    created_at = _time(deployment.created_at)
+    created_at = time_text(deployment.created_at)
     properties: dict[str, Any] = {
         "model": deployment.model,
         "versionUpgradeOption": "OnceNewDefaultVersionAvailable",
         **deployment.properties,
         "currentCapacity": capacity,
         "capabilities": {"chatCompletion": "true"},
-        "rateLimits": [
-            {"key": "request", "renewalPeriod": 10, "count": capacity},
-            {"key": "token", "renewalPeriod": 60, "count": capacity * 1000},
-        ],
-        "provisioningState": _STATES[deployment.phase],
+        "rateLimits": rate_limits(capacity),
+        "provisioningState": "Accepted" if deployment.change else _STATES[deployment.phase],
         "deploymentState": "Paused" if deployment.paused else "Running",
     }
     body: dict[str, Any] = {
@@ -114,12 +96,51 @@ def deployment_body(deployment: Deployment) -> dict[str, Any]:
             "createdAt": created_at,
             "lastModifiedBy": "emulator",
             "lastModifiedByType": "Application",
-            "lastModifiedAt": created_at,
+            "lastModifiedAt": time_text(deployment.modified_at or deployment.created_at),
         },
     }
     if deployment.tags is not None:
         body["tags"] = deployment.tags
+    body["etag"] = f'"{uuid.uuid5(uuid.NAMESPACE_URL, encode(body).decode())}"'
     return body
+
+
+def rate_limits(capacity: int) -> list[dict[str, Any]]:
+    return [
+        {"key": "request", "renewalPeriod": 10, "count": capacity},
+        {"key": "token", "renewalPeriod": 60, "count": capacity * 1000},
+    ]
+
+
+def _shown(deployment: Deployment, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    body = deployment_body(deployment)
+    return answer(body, status, {"etag": body["etag"], **(headers or {})})
+
+
+# Answering
+
+
+def check_answers(world: World, deployment: Deployment, now_v: float) -> None:
+    """Refuse a call of a model that ended.
+
+    Source: ARM ModelLifecycleStatus, 2026-09-15-preview: inference of a deprecated model answers 410; code and
+    words are not published.
+    """
+    base = catalogue.find(deployment.base)
+    since = base and world.retirements.ended(base, "tuned_inference" if deployment.is_tuned else "inference", now_v)
+    if since:
+        message = f"The model '{deployment.model['name']}' has been deprecated since {since} and answers no more."
+        raise Refusal(410, "ModelDeprecated", message)
+
+
+def spend(call: Call, deployment: Deployment, prompt_tokens: int, completion_tokens: int) -> None:
+    """Count what was asked and answered, for the bill and the rate limits."""
+    with call.world.moment() as now_v:
+        deployment.prompt_tokens += prompt_tokens
+        deployment.completion_tokens += completion_tokens
+        if call.world.deployments.get(deployment.id) is deployment:
+            call.world.touch("deployment", deployment)
+        spend_chat(call.windows, deployment, now_v, prompt_tokens + completion_tokens)
 
 
 # Asking
@@ -127,15 +148,12 @@ def deployment_body(deployment: Deployment) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A deployment somebody asks for; `quota` names the allowance it draws on."""
+    """A deployment somebody asks for."""
 
     model: dict[str, str]
-    base: BaseModel
-    sku_name: str
-    capacity: int
+    claim: Claim
     properties: dict[str, Any]
     tags: dict[str, str] | None
-    quota: str
 
 
 def _member(body: dict[str, Any], name: str) -> dict[str, Any]:
@@ -198,11 +216,24 @@ def _model(world: World, account: str, given: dict[str, Any]) -> tuple[dict[str,
     elif base.version not in {"1", texts["version"]}:
         raise _not_supported(f"{name}, version {texts['version']}")
     if base.format != texts["format"]:
-        raise _not_supported(f"{texts['format']}, {name}")
+        raise Refusal(500, "", "")  # as it is. Source: Microsoft's fine-tuning notes, deployment, 2026-08
     return texts, base
 
 
-def _wanted(world: World, account: str, body: dict[str, Any]) -> Wanted:
+def _check_alive(world: World, account: str, model: dict[str, str], base: BaseModel, now_v: float) -> None:
+    """Refuse models that ended. Source: ARM errors quoted in public issues, 2023 and 2025."""
+    tuned = ".ft-" in model["name"]
+    since = world.retirements.ended(base, "tuned_inference" if tuned else "inference", now_v)
+    if since:
+        what = f"Format:{model['format']},Name:{model['name']},Version:{model['version']}"
+        message = f"The model '{what}' has been deprecated since {since:%m/%d/%Y} 00:00:00."
+        raise Refusal(400, "ServiceModelDeprecated", message)
+    has_it = any(known.base == base.name for known in of_account(world, account))
+    if not tuned and world.retirements.takes_no_new(base) and not has_it:
+        raise _not_supported(model["name"])
+
+
+def _wanted(world: World, account: str, body: dict[str, Any], now_v: float) -> Wanted:
     """Read the body of a PUT.
 
     Raises:
@@ -211,12 +242,8 @@ def _wanted(world: World, account: str, body: dict[str, Any]) -> Wanted:
     properties = _member(body, "properties")
     sku_name, capacity = _sku(body)
     model, base = _model(world, account, _member(properties, "model"))
-    sku = next((known for known in base.skus if known.lower() == str(sku_name).lower()), None)
-    if sku is None:
-        message = (
-            f"The specified SKU '{sku_name}' of account deployment is not supported by the model '{model['name']}'."
-        )
-        raise Refusal(400, "InvalidResourceProperties", message, param="sku.name")
+    _check_alive(world, account, model, base, now_v)
+    sku = _known_sku(base, sku_name, model["name"])
     kept: dict[str, Any] = {}
     upgrade = properties.get("versionUpgradeOption")
     if upgrade is not None:
@@ -227,41 +254,21 @@ def _wanted(world: World, account: str, body: dict[str, Any]) -> Wanted:
     policy = properties.get("raiPolicyName")
     if isinstance(policy, str):
         kept["raiPolicyName"] = policy
-    return Wanted(model, base, sku, capacity or 1, kept, _tags(body), quota_name(base, sku))
+    return Wanted(model, Claim(base, sku, capacity or 1), kept, _tags(body))
 
 
-def quota_name(base: BaseModel, sku: str) -> str:
-    return f"OpenAI.{sku}.{base.short}"
-
-
-def quota_limit(world: World, name: str) -> int:
-    """Thousands of tokens per minute one region allows for a SKU and base model."""
-    return world.quota.get(name, world.limits.capacity)
-
-
-def quota_used(world: World, account: str, name: str) -> int:
-    return sum(deployment.capacity for deployment in of_account(world, account) if deployment.quota == name)
-
-
-def _check_quota(world: World, account: str, wanted: Wanted, old: Deployment | None) -> None:
-    """Refuse what the quota cannot bear. Source: ARM error quoted in a public issue, 2024 (words and grammar)."""
-    used = quota_used(world, account, wanted.quota)
-    freed = old.capacity if old and old.quota == wanted.quota else 0
-    limit = quota_limit(world, wanted.quota)
-    needed = wanted.capacity - freed
-    if used + needed > limit:
-        name = f"Tokens Per Minute (thousands) - {wanted.base.short} - {wanted.sku_name}"
-        message = (
-            f"This operation require {needed} new capacity in quota {name}, which is bigger than the current"
-            f" available capacity {max(0, limit - used)}. The current quota usage is {used} and the quota limit is"
-            f" {limit} for quota {name}."
-        )
-        raise Refusal(400, "InsufficientQuota", message)
+def _known_sku(base: BaseModel, name: str | None, model: str) -> str:
+    """The SKU in Azure's spelling."""
+    for known in base.skus:
+        if known.lower() == str(name).lower():
+            return known
+    message = f"The specified SKU '{name}' of account deployment is not supported by the model '{model}'."
+    raise Refusal(400, "InvalidResourceProperties", message, param="sku.name")
 
 
 def _check_free(world: World, account: Account) -> None:
     """One write at a time for each account. Source: ARM error quoted in public issues, 2023 and 2026-08."""
-    if any(deployment.phase in _BUSY for deployment in of_account(world, account.key)):
+    if any(deployment.phase in _BUSY or deployment.change for deployment in of_account(world, account.key)):
         busy = f"Another operation is being performed on the parent resource '{account.arm_id}'."
         message = f"{busy} Please try again later."
         raise Refusal(409, "RequestConflict", message)
@@ -270,28 +277,8 @@ def _check_free(world: World, account: Account) -> None:
 # Writing
 
 
-def _begin_operation(world: World, now_v: float, deployment: Deployment) -> Operation:
-    operation = Operation(deployment.account, new_id(""), deployment.id, world.stamp(now_v))
-    world.operations[operation.id] = operation
-    deployment.operation = operation.id
-    world.touch("operation", operation)
-    return operation
-
-
-def _operation_headers(call: Call, account: Account, operation: Operation) -> dict[str, str]:
-    pace, clock = call.world.stage_pace(), call.world.clock
-    seconds = pace.provision / clock.speed if clock.mode == "real" else 1
-    path = LOCATION.format(subscription=account.subscription, location=call.world.settings.location)
-    origin = call.url.split("/subscriptions/")[0]
-    status = f"{origin}{path}/operationStatuses/{operation.id}"
-    return {
-        "Azure-AsyncOperation": f"{status}?api-version={call.dialect.version}",
-        "Retry-After": str(min(10, max(1, round(seconds)))),
-    }
-
-
 def put(call: Call, now_v: float, account: Account, name: str, body: dict[str, Any]) -> tuple[Deployment, bool]:
-    """Create or replace a deployment.
+    """Create a deployment, replace it by one of another model, or begin to update it.
 
     Returns: the deployment, and whether it is new.
 
@@ -302,19 +289,17 @@ def put(call: Call, now_v: float, account: Account, name: str, body: dict[str, A
     if not _NAME.fullmatch(name):
         message = f"The deployment name '{name[:80]}' is invalid: up to 64 letters, digits, '-', '_' and '.'."
         raise Refusal(400, "InvalidResourceName", message)
-    wanted = _wanted(world, account.key, body)
+    wanted = _wanted(world, account.key, body, now_v)
     _check_free(world, account)
     old = world.deployments.get(key_of(account.key, name))
-    _check_quota(world, account.key, wanted, old)
+    check_quota(world, account.key, wanted.claim, old, now_v)
     if old is None and len(of_account(world, account.key)) >= world.limits.deployments:
         message = (
             f"The maximum number of deployments ({world.limits.deployments}) for this account has been reached."
         )
         raise Refusal(400, "QuotaExceeded", message)
     if old and old.model == wanted.model and old.phase != "failed":
-        old.change_sku(wanted.sku_name, wanted.capacity, wanted.quota, now_v)
-        old.properties, old.tags = wanted.properties, wanted.tags
-        world.touch("deployment", old)
+        _begin_update(call, old, wanted, now_v)
         return old, False
     if old:
         world.remove_deployment(old, now_v, "replaced")
@@ -324,14 +309,14 @@ def put(call: Call, now_v: float, account: Account, name: str, body: dict[str, A
         arm_account=account.arm_id,
         name=name,
         model=wanted.model,
-        sku_name=wanted.sku_name,
-        capacity=wanted.capacity,
+        sku_name=wanted.claim.sku_name,
+        capacity=wanted.claim.capacity,
         properties=wanted.properties,
         tags=wanted.tags,
         created_at=world.stamp(now_v),
         entered_v=now_v,
-        base=wanted.base.name,
-        quota=wanted.quota,
+        base=wanted.claim.base.name,
+        quota=wanted.claim.quota,
         fate=dict(call.fate),
     )
     world.deployments[deployment.id] = deployment
@@ -339,20 +324,41 @@ def put(call: Call, now_v: float, account: Account, name: str, body: dict[str, A
     return deployment, True
 
 
+def _begin_update(call: Call, deployment: Deployment, wanted: Wanted, now_v: float) -> None:
+    claim = wanted.claim
+    deployment.change = Change(claim.sku_name, claim.capacity, claim.quota, wanted.properties, wanted.tags)
+    deployment.changing_v = now_v
+    deployment.fate = {**deployment.fate, **call.fate}
+    call.world.touch("deployment", deployment)
+
+
 @router.put(ACCOUNT + "/deployments/{name}")
 def put_deployment(call: ArmCall, account: AccountDoor, name: str, body: Body) -> Response:
+    """201 for a new deployment, 200 for one that is changed; both go on behind the answer."""
     with call.world.moment() as now_v:
         deployment, is_new = put(call, now_v, account, name, body)
-        if not is_new:
-            return answer(deployment_body(deployment))
-        operation = _begin_operation(call.world, now_v, deployment)
-        return answer(deployment_body(deployment), 201, _operation_headers(call, account, operation))
+        operation = begin_operation(call, now_v, deployment, "put")
+        pace = call.world.stage_pace()
+        headers = operation_headers(call, account, operation, pace.provision if is_new else pace.update)
+        return _shown(_as_wanted(deployment), 201 if is_new else 200, headers)
+
+
+def _as_wanted(deployment: Deployment) -> Deployment:
+    """A deployment as it will be after its change: what the answer to the write echoes."""
+    return replace(deployment, **asdict(deployment.change)) if deployment.change else deployment
 
 
 @router.get(ACCOUNT + "/deployments/{name}")
 def get_deployment(call: ArmCall, account: AccountDoor, name: str) -> Response:
-    with call.world.moment():
-        return answer(deployment_body(_find(call.world, account, name)))
+    """A fate may hide a new deployment here while the list shows it.
+
+    Source: changelog of azure-mgmt-cognitiveservices 15.0.0b4: a GET answers 404 for a long time after the accept.
+    """
+    with call.world.moment() as now_v:
+        deployment = _find(call.world, account, name)
+        if now_v < deployment.entered_v + float(deployment.fate.get("get_404_seconds", 0)):
+            raise not_found(account, name)
+        return _shown(deployment)
 
 
 @router.get(ACCOUNT + "/deployments")
@@ -368,27 +374,29 @@ def list_deployments(call: ArmCall, account: AccountDoor) -> Response:
 
 @router.patch(ACCOUNT + "/deployments/{name}")
 def patch_deployment(call: ArmCall, account: AccountDoor, name: str, body: Body) -> Response:
-    """Change sku and tags. Source: ARM Deployments_Update takes PatchResourceTagsAndSku."""
+    """Change sku and tags. Source: ARM Deployments_Update takes PatchResourceTagsAndSku and answers 202."""
     with call.world.moment() as now_v:
         deployment = _find(call.world, account, name)
-        _check_free(call.world, account)
-        sku_name, capacity = _sku(body) if "sku" in body else (None, None)
-        tags = _tags(body)
-        base = catalogue.find(deployment.base) or BASE_MODELS[0]
-        sku = next((known for known in base.skus if known.lower() == str(sku_name).lower()), None)
-        if sku_name is not None and sku is None:
-            message = f"The specified SKU '{sku_name}' of account deployment is not supported by its model."
-            raise Refusal(400, "InvalidResourceProperties", message, param="sku.name")
-        sku = sku or deployment.sku_name
-        wanted = Wanted(
-            deployment.model, base, sku, capacity or deployment.capacity, {}, tags, quota_name(base, sku)
-        )
-        _check_quota(call.world, account.key, wanted, deployment)
-        deployment.change_sku(sku, wanted.capacity, wanted.quota, now_v)
-        if tags is not None:
-            deployment.tags = tags
-        call.world.touch("deployment", deployment)
-        return answer(deployment_body(deployment))
+        begin_patch(call, now_v, account, deployment, body)
+        operation = begin_operation(call, now_v, deployment, "patch")
+        headers = operation_headers(call, account, operation, call.world.stage_pace().update)
+        return Response(status_code=202, headers=headers)
+
+
+def begin_patch(call: Call, now_v: float, account: Account, deployment: Deployment, body: dict[str, Any]) -> None:
+    """Begin to change sku and tags; a member that is absent stays.
+
+    Raises:
+        Refusal: 400 for what is wrong or too much, 409 while the account is busy.
+    """
+    base = catalogue.find(deployment.base) or BASE_MODELS[0]
+    sku_name, capacity = _sku(body) if "sku" in body else (None, None)
+    sku = _known_sku(base, sku_name, deployment.model["name"]) if sku_name is not None else deployment.sku_name
+    claim, tags = Claim(base, sku, capacity or deployment.capacity), _tags(body)
+    _check_free(call.world, account)
+    check_quota(call.world, account.key, claim, deployment, now_v)
+    kept_tags = deployment.tags if tags is None else tags
+    _begin_update(call, deployment, Wanted(deployment.model, claim, deployment.properties, kept_tags), now_v)
 
 
 @router.delete(ACCOUNT + "/deployments/{name}")
@@ -398,10 +406,26 @@ def delete_deployment(call: ArmCall, account: AccountDoor, name: str) -> Respons
         if deployment is None:
             return Response(status_code=204)
         _check_free(call.world, account)
-        deployment.phase, deployment.entered_v = "deleting", now_v
-        operation = _begin_operation(call.world, now_v, deployment)
+        deployment.phase_before_delete, deployment.phase = deployment.phase, "deleting"
+        deployment.entered_v, deployment.fate = now_v, {**deployment.fate, **call.fate, "get_404_seconds": 0}
+        operation = begin_operation(call, now_v, deployment, "delete")
         call.world.touch("deployment", deployment)
-        return Response(status_code=202, headers=_operation_headers(call, account, operation))
+        headers = operation_headers(call, account, operation, call.world.stage_pace().delete)
+        return Response(status_code=202, headers=headers)
+
+
+@router.get(LOCATION + "/operationResults/{operation_id}")
+def get_result(call: ArmCall, subscription: SubscriptionDoor, location: str, operation_id: str) -> Response:  # noqa: ARG001  parts of the URL
+    """What a write has led to: 202 while it runs, then the deployment, or 204 once it is gone."""
+    with call.world.moment() as now_v:
+        operation = find_operation(call.world, operation_id, now_v)
+        if operation.error:
+            raise Refusal(400, operation.error["code"], operation.error["message"])
+        if operation.status == "Running":
+            headers = {"Location": f"{call.url}?api-version={call.dialect.version}", "Retry-After": "1"}
+            return Response(status_code=202, headers=headers)
+        deployment = call.world.deployments.get(operation.deployment)
+        return _shown(deployment) if deployment else Response(status_code=204)
 
 
 def _switch(call: Call, account: Account, name: str, *, paused: bool) -> Response:
@@ -414,7 +438,7 @@ def _switch(call: Call, account: Account, name: str, *, paused: bool) -> Respons
             raise Refusal(400, "InvalidResourceProperties", message)
         deployment.paused = paused
         call.world.touch("deployment", deployment)
-        return answer(deployment_body(deployment))
+        return _shown(deployment)
 
 
 @router.post(ACCOUNT + "/deployments/{name}/pause")
@@ -440,121 +464,3 @@ def list_deployment_skus(call: ArmCall, account: AccountDoor, name: str) -> Resp
             for sku in base.skus
         ]
     return answer({"value": value})
-
-
-@router.get(LOCATION + "/operationStatuses/{operation_id}")
-def get_operation(call: ArmCall, subscription: str, location: str, operation_id: str) -> Response:
-    """Where a write stands. Source: ARM asynchronous operations (Azure-AsyncOperation)."""
-    with call.world.moment():
-        operation = call.world.operations.get(operation_id)
-        if operation is None:
-            raise Refusal(404, "NotFound", f"The operation '{operation_id}' does not exist.")
-        path = LOCATION.format(subscription=subscription, location=location)
-        body: dict[str, Any] = {
-            "id": f"{path}/operationStatuses/{operation.id}",
-            "name": operation.id,
-            "status": operation.status,
-            "startTime": _time(operation.started_at),
-        }
-        if operation.ended_at is not None:
-            body["endTime"] = _time(operation.ended_at)
-        if operation.error:
-            body["error"] = operation.error
-    return answer(body, headers={"Retry-After": "1"} if operation.status == "Running" else None)
-
-
-# What may be deployed, and what is left
-
-
-def _arm_model(world: World, base: BaseModel) -> dict[str, Any]:
-    return {
-        "format": base.format,
-        "name": base.short if base.is_openai else base.name,
-        "version": base.version,
-        "isDefaultVersion": True,
-        "skus": [
-            {
-                "name": sku,
-                "usageName": quota_name(base, sku),
-                "capacity": {"maximum": quota_limit(world, quota_name(base, sku)), "default": 10},
-            }
-            for sku in base.skus
-        ],
-        "maxCapacity": 3,
-        "capabilities": {"chatCompletion": "true", "fineTune": "true"},
-        "lifecycleStatus": "GenerallyAvailable",
-    }
-
-
-@router.get(ACCOUNT + "/models")
-def list_account_models(call: ArmCall, account: AccountDoor) -> Response:
-    """Base models, and the tuned models of the account."""
-    with call.world.moment():
-        value = [_arm_model(call.world, base) for base in BASE_MODELS]
-        for job in call.world.jobs.values():
-            base = catalogue.find(job.base)
-            if job.account == account.key and job.phase == "succeeded" and base:
-                tuned = {"name": job.tuned_name, "version": "1", "capabilities": {"chatCompletion": "true"}}
-                value.append(_arm_model(call.world, base) | tuned)
-    return answer({"value": value})
-
-
-def _usages(world: World, account: str) -> dict[str, Any]:
-    value = []
-    for base in BASE_MODELS:
-        for sku in base.skus:
-            name = quota_name(base, sku)
-            value.append(
-                {
-                    "name": {
-                        "value": name,
-                        "localizedValue": f"Tokens Per Minute (thousands) - {base.short} - {sku}",
-                    },
-                    "currentValue": float(quota_used(world, account, name)),
-                    "limit": float(quota_limit(world, name)),
-                    "unit": "Count",
-                }
-            )
-    return {"value": value}
-
-
-@router.get(ACCOUNT + "/usages")
-def list_account_usages(call: ArmCall, account: AccountDoor) -> Response:
-    with call.world.moment():
-        return answer(_usages(call.world, account.key))
-
-
-@router.get(LOCATION + "/usages")
-def list_location_usages(call: ArmCall, subscription: str, location: str) -> Response:  # noqa: ARG001  parts of the URL
-    with call.world.moment():
-        return answer(_usages(call.world, ""))
-
-
-@router.get(LOCATION + "/models")
-def list_location_models(call: ArmCall, subscription: str, location: str) -> Response:  # noqa: ARG001  parts of the URL
-    with call.world.moment():
-        models = [_arm_model(call.world, base) for base in BASE_MODELS]
-    return answer({"value": [{"kind": "OpenAI", "skuName": "S0", "model": model} for model in models]})
-
-
-@router.get(ACCOUNT)
-def get_account(call: ArmCall, account: AccountDoor) -> Response:
-    name = account.arm_id.rsplit("/", 1)[-1]
-    origin = call.url.split("/subscriptions/")[0]
-    endpoint = f"{origin}/{account.key}/" if account.key else f"{origin}/"
-    body = {
-        "id": account.arm_id,
-        "name": name,
-        "type": "Microsoft.CognitiveServices/accounts",
-        "kind": "OpenAI",
-        "location": call.world.settings.location,
-        "sku": {"name": "S0"},
-        "properties": {"provisioningState": "Succeeded", "endpoint": endpoint, "customSubDomainName": name},
-    }
-    return answer(body)
-
-
-@router.post(ACCOUNT + "/listKeys")
-def list_keys(call: ArmCall, account: AccountDoor) -> Response:  # noqa: ARG001  the account was checked on the way in
-    key = call.world.settings.key or "emulator-key"
-    return answer({"key1": key, "key2": key})

@@ -38,6 +38,7 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "deployments.pause": ("POST", r"/deployments/[^/]+/pause$"),
     "deployments.resume": ("POST", r"/deployments/[^/]+/resume$"),
     "operations.get": ("GET", r"/operationStatuses/[^/]+$"),
+    "operations.result": ("GET", r"/operationResults/[^/]+$"),
     "usages.list": ("GET", r"/usages$"),
     "skus.list": ("GET", r"/deployments/[^/]+/skus$"),
     "capacities.list": ("GET", r"/modelCapacities$"),
@@ -99,7 +100,15 @@ _FATES: dict[str, type] = {
     "import_fails": bool,
     "needs_files": bool,
     "provision_fails": bool,
+    "extra_provision_seconds": float,
     "extra_warm_up_seconds": float,
+    "never_warms": bool,
+    "get_404_seconds": float,
+    "operation_404_after_seconds": float,
+    "extra_update_seconds": float,
+    "update_fails": bool,
+    "extra_delete_seconds": float,
+    "delete_fails": bool,
     "file_error": str,
 }
 """What may be in store for a job, a deployment or a file, and the kind of its value."""

@@ -62,9 +62,10 @@ class Gate:
             await self._app(scope, receive, send)
             return
         _address(scope, self._accounts)
+        scope["emulator.headers"] = {}
         path: str = scope["path"]
         if form_of(path) == "lever":
-            await self._app(scope, receive, _marked(send, {}))
+            await self._app(scope, receive, _marked(send, scope, {}))
             return
         method: str = scope["method"]
         operation = operation_of(method, path)
@@ -85,7 +86,12 @@ class Gate:
         started = time.perf_counter()
         try:
             await breakage.serve(
-                self._app, scope, _kept(scope, receive, entry), send, partial(_marked, entry=entry), plan
+                self._app,
+                scope,
+                _kept(scope, receive, entry),
+                send,
+                partial(_marked, scope=scope, entry=entry),
+                plan,
             )
         finally:
             entry["milliseconds"] = round((time.perf_counter() - started) * 1000, 1)
@@ -122,15 +128,16 @@ def _kept(scope: Scope, receive: Receive, entry: dict[str, Any]) -> Receive:
     return keeping
 
 
-def _marked(send: Send, entry: dict[str, Any]) -> Send:
-    """Put the emulator's mark and Azure's request ids on every answer, and its status into the log."""
+def _marked(send: Send, scope: Scope, entry: dict[str, Any]) -> Send:
+    """Put the emulator's mark, Azure's request ids and what the door left on answers; the status into the log."""
 
     async def marking(message: Message) -> None:
         if message["type"] == "http.response.start":
             entry["status"] = message["status"]
             request_id = str(uuid.uuid4()).encode()
             own = [(b"x-emulator", b"1"), (b"apim-request-id", request_id), (b"x-ms-request-id", request_id)]
-            message = {**message, "headers": [*message.get("headers", []), *own]}
+            left = [(name.encode(), value.encode()) for name, value in scope["emulator.headers"].items()]
+            message = {**message, "headers": [*message.get("headers", []), *own, *left]}
         await send(message)
 
     return marking

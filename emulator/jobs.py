@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from emulator import catalogue, lives
+from emulator import billing, catalogue, lives
 from emulator.catalogue import BaseModel
 from emulator.door import Body, Call, DataCall
 from emulator.files import created
@@ -192,6 +192,8 @@ def create(call: Call, now_v: float, body: dict[str, Any]) -> Job:
     metadata = _metadata(body, call.dialect)
 
     base, parent = _base(world, account, model)
+    if world.retirements.ended(base, "fine_tune", now_v):
+        raise _invalid(NOT_SUPPORTED, "model")
     training_type = _training_type(body, base)
     if kind not in base.methods and (method or kind == "supervised"):
         raise _invalid(f"The model '{base.name}' does not support the method '{kind}'.", "method")
@@ -377,6 +379,7 @@ def delete(world: World, job: Job, dialect: Dialect) -> None:
         if found and found[0] is job:
             message = f"The model of '{job.id}' is deployed as '{deployment.name}'. Delete the deployment first."
             raise Refusal(409, "conflict", message)
+    billing.remember(world, job)
     for step in world.recordings[job.id].epochs:
         world.store.drop_blob(model_blob(job.id, step))
     for known in (world.jobs, world.events, world.recordings):
@@ -427,21 +430,25 @@ def cancel_job(call: DataCall, job_id: str) -> Response:
         return answer(job_body(call.world, job, call.dialect))
 
 
-def _hold(call: Call, job_id: str, verb: str) -> Response:
+def hold(call: Call, now_v: float, job_id: str, verb: str) -> dict[str, Any]:
     """Pause (while running, after at least one step) or resume. Source: Microsoft Learn, fine-tuning-rest, 2026."""
+    job = find_job(call.world, call.account, job_id)
+    if verb == "paused":
+        possible = job.phase == "training" and not job.hold and job.published > 0
+    else:
+        possible = job.hold == "paused"
+    if not possible:
+        raise _wrong_state(job, verb, call.dialect)
+    job.hold, job.entered_v = ("pausing" if verb == "paused" else "resuming"), now_v
+    call.world.touch("job", job)
+    return job_body(call.world, job, call.dialect)
+
+
+def _hold(call: Call, job_id: str, verb: str) -> Response:
     if call.dialect.version == "2024-10-21":
         raise Refusal(404, "404", "Resource not found")
     with call.world.moment() as now_v:
-        job = find_job(call.world, call.account, job_id)
-        if verb == "paused":
-            possible = job.phase == "training" and not job.hold and job.published > 0
-        else:
-            possible = job.hold == "paused"
-        if not possible:
-            raise _wrong_state(job, verb, call.dialect)
-        job.hold, job.entered_v = ("pausing" if verb == "paused" else "resuming"), now_v
-        call.world.touch("job", job)
-        return answer(job_body(call.world, job, call.dialect))
+        return answer(hold(call, now_v, job_id, verb))
 
 
 @router.post("/{job_id}/pause")

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from emulator.clock import Clock, Segment
+from emulator.prices import PRICES, Prices
+from emulator.retirement import Retirements
 from emulator.schedule import INSTANT, Pace
 from emulator.settings import Settings
 from emulator.state import (
@@ -32,7 +34,9 @@ class Limits:
     """How much one resource may hold.
 
     Source: Microsoft Learn, openai/quotas-limits, 2026-02-17. `capacity` is thousands of tokens per minute for each
-    SKU and base model; it depends on the subscription, so the default is only a plausible one.
+    SKU and base model; it depends on the subscription, so the default is only a plausible one. `arm_reads` and
+    `arm_writes` are calls of the control plane a minute, `chat_rate_percent` how much of a deployment's rate limits
+    is enforced; 0 limits nothing.
     """
 
     running_jobs: int = 3
@@ -43,6 +47,9 @@ class Limits:
     file_bytes: int = 1024**3
     deployments: int = 10
     capacity: int = 1000
+    arm_reads: int = 0
+    arm_writes: int = 0
+    chat_rate_percent: int = 0
 
 
 Safety = dict[str, dict[str, list[str]]]
@@ -72,6 +79,9 @@ class Ledger:
         self.pace = self.default_pace
         self.limits = Limits()
         self.quota: dict[str, int] = {}
+        self.retirements = Retirements()
+        self.prices: Prices = PRICES
+        self.charges: dict[str, dict[str, Any]] = {}
         self.safety: Safety = {"data": {}, "model": {}}
         self.files: dict[str, File] = {}
         self.uploads: dict[str, Upload] = {}
@@ -97,6 +107,7 @@ class Ledger:
         self.deployments = {key: Deployment.of(body) for key, body in self.store.all("deployment")}
         self.removed = {key: Deployment.of(body) for key, body in self.store.all("removed")}
         self.operations = {key: Operation.of(body) for key, body in self.store.all("operation")}
+        self.charges = dict(self.store.all("charge"))
         for key, body in self.store.all("recording"):
             recording = Recording(**body)
             recording.rows = [Row(*row) for row in self.store.journal("row", key)]
@@ -117,6 +128,10 @@ class Ledger:
                 self.limits = Limits(**body)
             case "quota":
                 self.quota = body
+            case "retirements":
+                self.retirements = Retirements(body)
+            case "prices":
+                self.prices = body
             case "safety":
                 self.safety = body
 
@@ -127,6 +142,8 @@ class Ledger:
         self.store.put("lever", "pace", self.pace.document())
         self.store.put("lever", "limits", asdict(self.limits))
         self.store.put("lever", "quota", self.quota)
+        self.store.put("lever", "retirements", self.retirements.set_by_lever)
+        self.store.put("lever", "prices", self.prices)
         self.store.put("lever", "safety", self.safety)
 
     def stamp(self, virtual: float) -> int:
@@ -203,9 +220,19 @@ class Ledger:
 
     # Deployments
 
+    def end_operation(self, deployment: Deployment, at_v: float, error: dict[str, str] | None = None) -> None:
+        """The write under way is through, or failed with this error."""
+        operation = self.operations.get(deployment.operation)
+        if operation and operation.ended_at is None:
+            operation.status = "Failed" if error else "Succeeded"
+            operation.ended_at, operation.error = self.stamp(at_v), error
+            self.touch("operation", operation)
+
     def remove_deployment(self, deployment: Deployment, at_v: float, because: str) -> None:
-        """Take a deployment away; what it cost is remembered."""
-        deployment.phase, deployment.removed_because = "removed", because
+        """Take a deployment away; what it cost is remembered, and its quota comes back a little later."""
+        if deployment.phase != "deleting":
+            self.end_operation(deployment, at_v, {"code": "Canceled", "message": f"The deployment was {because}."})
+        deployment.phase, deployment.removed_because, deployment.removed_v = "removed", because, at_v
         if deployment.hosted_from_v is not None:
             deployment.hosted_to_v = at_v
         del self.deployments[deployment.id]

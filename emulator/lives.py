@@ -3,7 +3,7 @@
 from emulator import schedule
 from emulator.ledger import Ledger, model_blob
 from emulator.results import metrics, number, results_csv
-from emulator.state import ON_MACHINE, Checkpoint, Deployment, File, Job, JobPhase, Recording, Row
+from emulator.state import ON_MACHINE, Change, Checkpoint, Deployment, File, Job, JobPhase, Recording, Row
 from emulator.wire import new_id
 
 CHECKPOINTS_KEPT = 3
@@ -192,27 +192,38 @@ def finish(ledger: Ledger, job: Job, recording: Recording, at_v: float) -> None:
 
 
 def move_deployment(ledger: Ledger, deployment: Deployment, at_v: float) -> None:
+    """Apply what is due for a deployment at `at_v`."""
     ledger.touch("deployment", deployment)
     match deployment.phase:
         case "creating" if deployment.fate.get("provision_fails"):
             deployment.phase, deployment.entered_v = "failed", at_v
             message = "The deployment failed because of an internal error. Please try again later."
-            end_operation(ledger, deployment, at_v, {"code": "InternalServerError", "message": message})
+            ledger.end_operation(deployment, at_v, {"code": "InternalServerError", "message": message})
         case "creating":
             deployment.phase, deployment.entered_v, deployment.hosted_from_v = "warming", at_v, at_v
-            end_operation(ledger, deployment, at_v)
+            ledger.end_operation(deployment, at_v)
+        case "deleting" if deployment.fate.pop("delete_fails", False):
+            deployment.phase = deployment.phase_before_delete
+            message = "The deployment could not be deleted because of an internal error. Please try again later."
+            ledger.end_operation(deployment, at_v, {"code": "InternalServerError", "message": message})
         case "deleting":
             ledger.remove_deployment(deployment, at_v, "deleted")
-            end_operation(ledger, deployment, at_v)
+            ledger.end_operation(deployment, at_v)
         case _ if schedule.is_removal_due(deployment, at_v):
             ledger.remove_deployment(deployment, at_v, "removed by Azure")
+        case _ if deployment.change and schedule.is_update_due(deployment, at_v, ledger.stage_pace()):
+            finish_update(ledger, deployment, deployment.change, at_v)
         case "warming":
             deployment.phase, deployment.entered_v = "ready", at_v
 
 
-def end_operation(ledger: Ledger, deployment: Deployment, at_v: float, error: dict[str, str] | None = None) -> None:
-    operation = ledger.operations.get(deployment.operation)
-    if operation:
-        operation.status = "Failed" if error else "Succeeded"
-        operation.ended_at, operation.error = ledger.stamp(at_v), error
-        ledger.touch("operation", operation)
+def finish_update(ledger: Ledger, deployment: Deployment, change: Change, at_v: float) -> None:
+    deployment.change = None
+    if deployment.fate.pop("update_fails", False):
+        message = "The deployment could not be updated because of an internal error. Please try again later."
+        ledger.end_operation(deployment, at_v, {"code": "InternalServerError", "message": message})
+        return
+    deployment.change_sku(change.sku_name, change.capacity, change.quota, at_v)
+    deployment.properties, deployment.tags = change.properties, change.tags
+    deployment.modified_at = ledger.stamp(at_v)
+    ledger.end_operation(deployment, at_v)

@@ -34,7 +34,9 @@ class Pace:
     evaluate: float = 60.0
     provision: float = 120.0
     warm_up: float = 300.0
+    update: float = 20.0
     delete: float = 15.0
+    quota_release: float = 15.0
 
     def step_of(self, total_steps: int) -> float:
         return max(0.5, 1200.0 / max(1, total_steps)) if self.step is None else self.step
@@ -59,7 +61,7 @@ class Pace:
         return Pace(**{**asdict(self), **seconds})
 
 
-INSTANT = Pace(0, 0, 0, 0, 0, 0, 0, 0, 0)
+INSTANT = Pace(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 """Every stage is over as soon as what it waits for is known."""
 
 
@@ -113,25 +115,41 @@ def _training_due(job: Job, recording: Recording, pace: Pace) -> float | None:
 
 
 def deployment_due(deployment: Deployment, pace: Pace) -> float | None:
-    """When a deployment leaves its phase, by Azure's doing or by its clean-up."""
+    """When a deployment moves next: an update is through, it leaves its phase, or Azure cleans it up."""
+    due = [_phase_due(deployment, pace), _removal_v(deployment)]
+    if deployment.change:
+        due.append(_update_v(deployment, pace))
+    first_v = min(due)
+    return None if first_v == float("inf") else first_v
+
+
+def _extra(deployment: Deployment, name: str) -> float:
+    return float(deployment.fate.get(name, 0))
+
+
+def _update_v(deployment: Deployment, pace: Pace) -> float:
+    return deployment.changing_v + pace.update + _extra(deployment, "extra_update_seconds")
+
+
+def is_update_due(deployment: Deployment, now_v: float, pace: Pace) -> bool:
+    return _update_v(deployment, pace) <= now_v
+
+
+def _phase_due(deployment: Deployment, pace: Pace) -> float:
     match deployment.phase:
         case "creating":
-            return deployment.entered_v + pace.provision
+            return deployment.entered_v + pace.provision + _extra(deployment, "extra_provision_seconds")
         case "deleting":
-            return deployment.entered_v + pace.delete
-        case "warming":
-            ready_v = deployment.entered_v + pace.warm_up + float(deployment.fate.get("extra_warm_up_seconds", 0))
-            return min(ready_v, _removal_v(deployment))
-        case "ready":
-            removal_v = _removal_v(deployment)
-            return None if removal_v == float("inf") else removal_v
+            return deployment.entered_v + pace.delete + _extra(deployment, "extra_delete_seconds")
+        case "warming" if not deployment.fate.get("never_warms"):
+            return deployment.entered_v + pace.warm_up + _extra(deployment, "extra_warm_up_seconds")
         case _:
-            return None
+            return float("inf")
 
 
 def _removal_v(deployment: Deployment) -> float:
-    """When Azure's clean-up takes the deployment away; infinity for base models."""
-    if deployment.hosted_from_v is None or ".ft-" not in deployment.model["name"]:
+    """When Azure's clean-up takes the deployment away; infinity for base models and for one on its way out."""
+    if deployment.hosted_from_v is None or not deployment.is_tuned or deployment.phase == "deleting":
         return float("inf")
     idle_v = (deployment.last_used_v or deployment.hosted_from_v) + IDLE_REMOVAL_SECONDS
     if deployment.sku_name == "DeveloperTier":

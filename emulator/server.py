@@ -13,9 +13,10 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from emulator import chat, deployments, files, imports, jobs, levers, models, uploads
+from emulator import arm, chat, deployments, files, imports, jobs, levers, models, offers, portal, uploads
 from emulator.faults import Faults
 from emulator.gate import CuttableProtocol, Gate, RequestLog
+from emulator.quota import Windows
 from emulator.settings import Settings
 from emulator.wire import Refusal, form_of, refuse
 from emulator.world import World
@@ -42,12 +43,13 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(title="Azure OpenAI emulator", lifespan=life, openapi_url=None, redirect_slashes=False)
     app.state.world, app.state.faults, app.state.log = world, faults, log
+    app.state.windows = Windows()
     app.state.voice = chat.Voice(settings.cache.expanduser())
     for prefix in DATA_PLANES:
         for room in (files, imports, uploads, jobs, models, chat):
             app.include_router(room.router, prefix=prefix)
-    app.include_router(deployments.router)
-    app.include_router(levers.router)
+    for room in (arm, deployments, offers, levers, portal):
+        app.include_router(room.router)
     for kind, handler in _HANDLERS.items():
         app.add_exception_handler(kind, handler)
     app.add_middleware(Gate, faults=faults, log=log, accounts=world.accounts)

@@ -201,11 +201,23 @@ class Job(Record):
 
 
 @dataclass(slots=True)
+class Change:
+    """What an accepted update will make of a deployment."""
+
+    sku_name: str
+    capacity: int
+    quota: str
+    properties: dict[str, Any]
+    tags: dict[str, str] | None
+
+
+@dataclass(slots=True)
 class Deployment(Record):
     """A model made callable; `arm_account` is the ARM id it was created under.
 
-    `hosted_from_v` … `hosted_to_v` is the time hosted under the present SKU, `charged_before_seconds` what was
-    charged under earlier ones.
+    `hosted_from_v` … `hosted_to_v` is the time hosted under the present SKU, `hosted_before_seconds` the time under
+    earlier ones, by SKU. `change` is an update under way since `changing_v`. A removed deployment holds its quota
+    for a while after `removed_v`.
     """
 
     arm_account: str
@@ -221,41 +233,57 @@ class Deployment(Record):
     paused: bool = False
     hosted_from_v: float | None = None
     hosted_to_v: float | None = None
-    charged_before_seconds: float = 0.0
+    hosted_before_seconds: dict[str, float] = field(default_factory=dict)
     last_used_v: float | None = None
     removed_because: str = ""
+    removed_v: float = 0.0
     base: str = ""
     quota: str = ""
     operation: str = ""
+    change: Change | None = None
+    changing_v: float = 0.0
+    phase_before_delete: DeploymentPhase = "ready"
+    modified_at: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
     fate: dict[str, Any] = field(default_factory=dict)
 
-    def charged_seconds(self, now_v: float) -> float:
-        """How long its hosting was charged; Developer deployments and those of base models cost none.
+    @classmethod
+    def of(cls, document: dict[str, Any]) -> Self:
+        change = document.pop("change", None)
+        earlier = document.pop("charged_before_seconds", 0.0)  # as states before 0.1.0 have it
+        if earlier:
+            document["hosted_before_seconds"] = {document["sku_name"]: earlier}
+        return cls(**document, change=Change(**change) if change else None)
 
-        Source: Microsoft Learn, fine-tuning cost management, 2026-03-19.
-        """
-        free = self.sku_name == "DeveloperTier" or ".ft-" not in self.model["name"]
-        if free or self.hosted_from_v is None:
-            return self.charged_before_seconds
-        return (
-            self.charged_before_seconds
-            + (now_v if self.hosted_to_v is None else self.hosted_to_v)
-            - self.hosted_from_v
-        )
+    @property
+    def is_tuned(self) -> bool:
+        return ".ft-" in self.model["name"]
+
+    def hosted_seconds(self, now_v: float) -> dict[str, float]:
+        """How long it was hosted, by SKU, paused or not."""
+        hosted = dict(self.hosted_before_seconds)
+        if self.hosted_from_v is not None:
+            until_v = now_v if self.hosted_to_v is None else self.hosted_to_v
+            hosted[self.sku_name] = hosted.get(self.sku_name, 0.0) + until_v - self.hosted_from_v
+        return hosted
 
     def change_sku(self, sku_name: str, capacity: int, quota: str, now_v: float) -> None:
         """Scale, or go on under another SKU, from now on."""
         if sku_name != self.sku_name and self.hosted_from_v is not None:
-            self.charged_before_seconds, self.hosted_from_v = self.charged_seconds(now_v), now_v
+            self.hosted_before_seconds, self.hosted_from_v = self.hosted_seconds(now_v), now_v
         self.sku_name, self.capacity, self.quota = sku_name, capacity, quota
 
 
 @dataclass(slots=True)
 class Operation(Record):
-    """One ARM write in progress or done."""
+    """One ARM write in progress or done; its status cannot be asked for from `hidden_from_v` on."""
 
     deployment: str
     started_at: int
+    started_v: float = 0.0
+    kind: str = "put"
     status: str = "Running"
     ended_at: int | None = None
     error: dict[str, str] | None = None
+    hidden_from_v: float | None = None

@@ -104,6 +104,9 @@ def answer(body: object, status: int = 200, headers: dict[str, str] | None = Non
 
 
 def refuse(form: Form, refusal: Refusal) -> Response:
+    """The answer for a refusal; one without a code has no body, as some of Azure's have not."""
+    if not refusal.code:
+        return Response(status_code=refusal.status, headers=refusal.headers)
     return answer(error_body(form, refusal), refusal.status, refusal.headers)
 
 

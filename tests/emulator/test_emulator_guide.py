@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from emulator import faults, levers
+from emulator import faults, levers, portal
 from emulator.ledger import Limits
 from emulator.schedule import Pace
 from emulator.settings import Settings
@@ -18,7 +18,7 @@ def test_the_guide_names_each_setting(name: str):
     assert f"`EMULATOR_{name.upper()}`" in GUIDE
 
 
-@pytest.mark.parametrize("path", sorted({route.path for route in levers.router.routes}))
+@pytest.mark.parametrize("path", sorted({route.path for route in [*levers.router.routes, *portal.router.routes]}))
 def test_the_guide_names_each_lever(path: str):
     name = path.removeprefix("/_emulator/")
     assert f" {name}`" in GUIDE
@@ -39,6 +39,6 @@ def test_the_guide_names_each_member_of_a_fault(name: str):
     assert f"`{name}`" in GUIDE
 
 
-@pytest.mark.parametrize("action", sorted(levers._ACTIONS))
+@pytest.mark.parametrize("action", sorted(portal.ACTIONS))
 def test_the_guide_names_each_action_in_the_portal(action: str):
     assert f"`{action}`" in GUIDE

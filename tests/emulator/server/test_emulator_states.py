@@ -230,9 +230,10 @@ def test_an_account_takes_one_write_at_a_time(slow: Emulator):
         assert answer.json()["error"]["code"] == "RequestConflict"
         assert f"parent resource '{ARM}'" in answer.json()["error"]["message"]
     slow.advance(120)
-    assert slow.http.patch(f"{ARM}/deployments/a", params=VERSION, json={"tags": {"x": "y"}}).json()["tags"] == {
-        "x": "y"
-    }
+    assert slow.http.patch(f"{ARM}/deployments/a", params=VERSION, json={"tags": {"x": "y"}}).status_code == 202
+    assert slow.http.delete(f"{ARM}/deployments/a", params=VERSION).status_code == 409
+    slow.advance(20)
+    assert slow.http.get(f"{ARM}/deployments/a", params=VERSION).json()["tags"] == {"x": "y"}
     assert slow.http.delete(f"{ARM}/deployments/a", params=VERSION).status_code == 202
     assert slow.http.put(f"{ARM}/deployments/b", params=VERSION, json=body).status_code == 409
     slow.advance(20)
