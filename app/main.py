@@ -45,6 +45,8 @@ from app.triggers import endpoints as triggers_endpoints
 from app.workbench import Workbench
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
+from app.upkeep import endpoints as upkeep_endpoints
+from app.upkeep.measures import MEASURES as UPKEEP_MEASURES
     access_endpoints.router,
     audit_endpoints.router,
     costs_endpoints.router,
@@ -59,9 +61,17 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     triggers_endpoints.router,
     triggers_endpoints.hooks_router,
 )
+    upkeep_endpoints.router,
 """Every room's door, in the order of a model's life."""
 
-MEASURES: Final[tuple[Measure, ...]] = (*DATASETS_MEASURES, *JOBS_MEASURES, *DEPLOYMENTS_MEASURES)
+MEASURES: Final[tuple[Measure, ...]] = (
+    *ACCESS_MEASURES,
+    *CONNECTIONS_MEASURES,
+    *DATASETS_MEASURES,
+    *JOBS_MEASURES,
+    *DEPLOYMENTS_MEASURES,
+    *UPKEEP_MEASURES,
+)
 """What the rooms count for Prometheus."""
 
 AUDIT: Final = AuditRules(

@@ -198,6 +198,29 @@ class FileService:
         return FileStep(wait_seconds=self._bench.policy.file_poll_seconds)
 
     @staticmethod
+    def adopt(
+        work: UnitOfWork, mark: FileMark, version: DatasetVersion, *, connection_id: str, name: str, remote_id: str
+    ) -> None:
+        """Write down a file that Azure has and whose row is lost; it is deleted with its owner's others."""
+        repository.add_file_intent(
+            work.session,
+            {
+                "id": new_id("rf"),
+                "project_id": version.project_id,
+                "connection_id": connection_id,
+                "version_id": version.id,
+                "owner_id": mark.owner_id,
+                "role": mark.role,
+                "attempt": mark.attempt,
+                "op_key": name,
+                "bytes": version.content_bytes or version.bytes,
+            },
+        )
+        row = repository.find_file(work.session, name)
+        if row is not None:
+            repository.change_file(work.session, row.id, {"remote_id": remote_id, "remote_status": _READY})
+
+    @staticmethod
     def gone(work: UnitOfWork, file_id: str, remote_id: str, *, wanted_again: bool) -> bool:
         """Somebody deleted the file at Azure: keep that in mind, or have the bytes sent again.
 

@@ -239,14 +239,18 @@ class DeploymentService:
 
     def _end(self, sku: str, wanted: DeploymentCreate) -> datetime:
         """When it is deleted. Azure itself removes DeveloperTier deployments after a day."""
-        longest = float(LIFE_SECONDS_MAX)
-        if sku == DEVELOPER:
-            longest = self._bench.catalogue.limits.developer_deployment_hours * 3600.0
+        longest = self.longest_seconds(sku)
         default = min(self._bench.policy.deployment_ttl_seconds, longest)
-        expires_at = _asked_end(wanted.expires_at, wanted.ttl_seconds, longest_seconds=longest, sku=sku)
+        expires_at = asked_end(wanted.expires_at, wanted.ttl_seconds, longest_seconds=longest, sku=sku)
         return expires_at or utc_now() + timedelta(seconds=default)
 
     def _refuse_full(self, session: Any, choice: _Choice) -> None:
+    def longest_seconds(self, sku: str) -> float:
+        """How long a deployment of this sku may live from its making on."""
+        if sku == DEVELOPER:
+            return self._bench.catalogue.limits.developer_deployment_hours * 3600.0
+        return float(LIFE_SECONDS_MAX)
+
         most = self._bench.catalogue.limits.tuned_deployments_per_resource
         if choice.model is not None and repository.count_tuned(session, choice.connection.id) >= most:
             raise Conflict(
@@ -281,7 +285,7 @@ class DeploymentService:
             if deployment.sku == DEVELOPER:
                 hours = self._bench.catalogue.limits.developer_deployment_hours
                 longest = hours * 3600.0 - (utc_now() - deployment.created_at).total_seconds()
-            expires_at = _asked_end(
+            expires_at = asked_end(
                 wanted.expires_at, wanted.ttl_seconds, longest_seconds=longest, sku=deployment.sku
             )
             if expires_at is not None:
@@ -503,7 +507,7 @@ def refuse_unless_ready(deployment: Deployment) -> None:
     )
 
 
-def _asked_end(
+def asked_end(
     expires_at: datetime | None, ttl_seconds: int | None, *, longest_seconds: float, sku: str
 ) -> datetime | None:
     """The end a caller asked for, or None when it asked for none."""

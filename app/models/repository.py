@@ -45,6 +45,16 @@ def find(session: Session, project_id: str, ref: str) -> Model | None:
     ).one_or_none()
 
 
+def find_remote(session: Session, project_id: str, remote_name: str) -> Model | None:
+    """By Azure's name of it; where two jobs left the same, the older."""
+    return session.scalars(
+        select(Model)
+        .where(Model.project_id == project_id, Model.remote_name == remote_name)
+        .order_by(Model.id)
+        .limit(1)
+    ).one_or_none()
+
+
 def page(session: Session, project_id: str, wanted: Page, *, job_id: str | None) -> Slice[Model]:
     statement = select(Model).where(Model.project_id == project_id)
     if job_id is not None:

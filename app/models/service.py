@@ -96,6 +96,11 @@ class ModelService:
         with self._bench.read() as session:
             return repository.find(session, project_id, ref)
 
+    def find_remote(self, project_id: str, remote_name: str) -> Model | None:
+        """By Azure's name of it."""
+        with self._bench.read() as session:
+            return repository.find_remote(session, project_id, remote_name)
+
     def get(self, project_id: str, ref: str) -> Model:
         """By id or name. Raises `NotFound`."""
         model = self.find(project_id, ref)

@@ -1,1 +1,1 @@
-"""Leftovers in our own storage that no row names: found, told, thrown away once they are old. It never asks Azure."""
+"""Leftovers in our own storage that no row names: found, told, thrown away once old. It never asks Azure."""
