@@ -65,8 +65,6 @@ from app.upkeep.measures import MEASURES as UPKEEP_MEASURES
 """Every room's door, in the order of a model's life."""
 
 MEASURES: Final[tuple[Measure, ...]] = (
-    *ACCESS_MEASURES,
-    *CONNECTIONS_MEASURES,
     *DATASETS_MEASURES,
     *JOBS_MEASURES,
     *DEPLOYMENTS_MEASURES,
