@@ -56,6 +56,8 @@ PART_BYTES: Final = 64 * 1024 * 1024
 """Source: authoring spec 2024-10-21, `POST /uploads/{id}/parts`: at most 64 MB each."""
 UPLOADS_API_VERSION: Final = "2024-10-21"
 """The v1 form has no `/uploads`; this stable dated version has. Source: v1 OpenAPI 2026-02-02."""
+DOWNLOAD_BYTES_PER_SECOND: Final = 100_000
+"""A file's content that comes more slowly than this is given up; the next try may have a better line."""
 FILES_PAGE: Final = 1000
 EVENTS_PAGE: Final = 100
 MAX_PAGES: Final = 1000
@@ -188,9 +190,14 @@ class OpenAIDataPlane:
     def file_content(self, remote_id: str, *, max_bytes: int) -> bytes:
         what = f"reading the content of file {remote_id}"
         held = bytearray()
+        until = time.monotonic() + self._timeout_seconds
         with closing(self._open(what, "GET", f"/files/{_id(remote_id)}/content")) as response:
             for chunk in self._chunks(what, response.iter_bytes()):
                 held += chunk
+                if time.monotonic() > until + len(held) / DOWNLOAD_BYTES_PER_SECOND:
+                    raise Unavailable(
+                        f"The answer to {what} came too slowly", code="azure_timeout", hint="It is tried again."
+                    )
                 if len(held) > max_bytes:
                     raise Refused(
                         f"File {remote_id} is larger than {max_bytes:,} bytes",

@@ -30,6 +30,8 @@ _NAME: Final = re.compile(
     r"kitae-(?P<env>[a-z0-9-]{1,24})-(?P<owner>[a-z]+_[0-9a-z]{26})-(?P<role>[a-z]+)-a(?P<attempt>[0-9]{1,9})\.jsonl"
 )
 _READY: Final = "processed"
+_TORN: Final = "torn"
+"""Not a word of Azure's: it had other bytes than were sent, and they were deleted there."""
 _BROKEN: Final = frozenset({"error", "failed", "deleted", "deleting"})
 
 
@@ -131,6 +133,8 @@ class FileService:
             log.warning("file.outcome_unknown", name=name, error=error.message)
             return FileStep(wait_seconds=2.0)
         failpoint("jobs.files.uploaded")
+        if not _is_whole(remote, size):
+            return FileStep(wait_seconds=0.0)  # found by its name and deleted by the next step
         with self._bench.begin() as work:
             self._record(work, held, name, remote)
         failpoint("jobs.files.recorded")
@@ -148,10 +152,13 @@ class FileService:
 
     def _find_lost(self, held: Claim, target: AzureTarget, version: DatasetVersion, row: RemoteFileRow) -> FileStep:
         found = self._named(target, row.op_key)
-        if found:
+        whole = [file for file in found if _is_whole(file, row.bytes)]
+        if whole:
             with self._bench.begin() as work:
-                self._record(work, held, row.op_key, found[0])
+                self._record(work, held, row.op_key, whole[0])
             return FileStep(wait_seconds=0.0)
+        if found:
+            return self._torn(held, target, row, found[0])
         with self._bench.read() as session:
             age = repository.file_age_seconds(session, row.id)
         patience = min(LOST_UPLOAD_SECONDS, self._bench.policy.settle_seconds)
@@ -160,6 +167,20 @@ class FileService:
         return self._upload(
             held, target, version, row.op_key, owner_id=row.owner_id, role=row.role, attempt=row.attempt
         )
+
+    def _torn(self, held: Claim, target: AzureTarget, row: RemoteFileRow, remote: RemoteFile) -> FileStep:
+        """Azure has other bytes under our name: clear them away once; a second time nothing will help."""
+        log.warning("file.torn", name=row.op_key, bytes=remote.bytes, wanted=row.bytes)
+        if row.remote_status == _TORN:
+            with self._bench.begin() as work:
+                self._record(work, held, row.op_key, remote)
+            return FileStep(error=_torn_error(row, remote))
+        with self._connections.data(target, Traffic.STOP_MONEY) as azure:
+            azure.delete_file(remote.remote_id)
+        with self._bench.begin() as work:
+            care.extend(work.session, held, lease_seconds=self._bench.policy.lease_seconds)
+            repository.change_file(work.session, row.id, {"remote_status": _TORN})
+        return FileStep(wait_seconds=0.0)
 
     def _named(self, target: AzureTarget, name: str) -> Sequence[RemoteFile]:
         """Azure's files of this name, oldest first."""
@@ -177,6 +198,8 @@ class FileService:
         if remote.status != row.remote_status:
             with self._bench.begin() as work:
                 repository.change_file(work.session, row.id, {"remote_status": remote.status})
+        if not _is_whole(remote, row.bytes):
+            return FileStep(error=_torn_error(row, remote))
         if remote.status == _READY:
             return FileStep(remote_id=row.remote_id)
         if remote.status in _BROKEN:
@@ -282,3 +305,17 @@ class FileService:
         with self._bench.read() as session:
             row = repository.find_file(session, self._name(owner_id, role, attempt))
         return row.remote_id if row else None
+
+
+def _is_whole(remote: RemoteFile, size_bytes: int) -> bool:
+    """Whether Azure has as many bytes as were sent. It may not say at first, and never tells a digest."""
+    return remote.bytes is None or remote.bytes == size_bytes
+
+
+def _torn_error(row: RemoteFileRow, remote: RemoteFile) -> dict[str, Any]:
+    return {
+        "code": "azure_file_torn",
+        "message": f"Azure has {remote.bytes:,} bytes of the {row.role} file; {row.bytes:,} were sent.",
+        "hint": "Create the job again. If it happens again, something between here and Azure changes uploads.",
+        "remote": dict(remote.raw),
+    }

@@ -203,13 +203,13 @@ def files_of(session: Session, owner_id: str) -> Sequence[RemoteFileRow]:
 
 
 def add_file_intent(session: Session, values: dict[str, Any]) -> None:
-    """Write that an upload is about to begin; a second time it only moves `sent_at`."""
+    """Write that an upload is about to begin; a second time it only moves `sent_at` and forgets Azure's id."""
     session.execute(
         insert(RemoteFileRow)
         .values(**values)
         .on_conflict_do_update(
             index_elements=[RemoteFileRow.op_key],
-            set_={"sent_at": func.clock_timestamp(), "remote_id": None, "remote_status": None},
+            set_={"sent_at": func.clock_timestamp(), "remote_id": None},
         )
     )
 

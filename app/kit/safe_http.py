@@ -8,10 +8,12 @@ import ipaddress
 import re
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import httpcore2
 import httpx2
@@ -30,6 +32,11 @@ a POST sent into a connection that is just being closed would have an unknown ou
 
 MAX_RESPONSE_BYTES: Final = 64 * 1024 * 1024
 """Above any JSON answer that is meant: 100 jobs with a 256 KB grader each are 26 MB."""
+
+UPLOAD_BYTES_PER_SECOND: Final = 1_000_000
+"""The slowest line we wait for: a request may last longer by its body at this rate."""
+
+_PIECE_BYTES: Final = 16_384
 
 _V4_DENIED: Final = tuple(
     ipaddress.IPv4Network(block)
@@ -184,6 +191,7 @@ def guarded_client(
     connect_timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
     max_response_bytes: int | None = MAX_RESPONSE_BYTES,
     max_connections: int = 20,
+    upload_bytes_per_second: int = UPLOAD_BYTES_PER_SECOND,
     verify: ssl.SSLContext | bool = True,
     resolve: Resolve | None = None,
 ) -> httpx2.Client:
@@ -191,18 +199,20 @@ def guarded_client(
 
     Args:
         guard: where it may go.
-        timeout_seconds: for each wait on the network, and for a whole answer from its first byte on when
-            `max_response_bytes` is set.
+        timeout_seconds: for each wait on the network, and for the whole request from the name's look-up to the
+            last byte of the answer, which its own time-out may change. A large body gives it more
+            (`upload_bytes_per_second`). Where `max_response_bytes` is None, only until the headers are there.
         connect_timeout_seconds: for the TCP connection over all addresses, and again for TLS.
         max_response_bytes: longer answers raise `ResponseTooLarge`; None = the caller counts, in a stream.
         max_connections: across all hosts of this client.
+        upload_bytes_per_second: the slowest a body may go out.
         verify: a context with a company's own certificate authority, or True for the public ones.
         resolve: how names become addresses; the system's resolver when None.
     """
     transport = GuardedTransport(
         guard,
         max_response_bytes=max_response_bytes,
-        answer_seconds=None if max_response_bytes is None else timeout_seconds,
+        upload_bytes_per_second=upload_bytes_per_second,
         max_connections=max_connections,
         verify=verify,
         resolve=resolve or system_resolve,
@@ -230,7 +240,7 @@ class GuardedTransport(httpx2.HTTPTransport):
         guard: Guard,
         *,
         max_response_bytes: int | None,
-        answer_seconds: float | None,
+        upload_bytes_per_second: int,
         max_connections: int,
         verify: ssl.SSLContext | bool,
         resolve: Resolve,
@@ -246,16 +256,19 @@ class GuardedTransport(httpx2.HTTPTransport):
         )
         self._guard = guard
         self._max_response_bytes = max_response_bytes
-        self._answer_seconds = answer_seconds
-        _install(self, _GuardedBackend(guard, resolve))
+        self._upload_bytes_per_second = upload_bytes_per_second
+        self._deadline = _Deadline()
+        _install(self, _GuardedBackend(guard, resolve, self._deadline))
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         try:
             check_url(str(request.url.copy_with(fragment=None)), self._guard)
         except ValueError as exc:
             raise BlockedAddress(str(exc), request=request) from None
+        until = self._until(request)
         try:
-            response = super().handle_request(request)
+            with self._deadline.at(until):
+                response = super().handle_request(request)
         except httpx2.ConnectError as exc:
             if isinstance(exc.__cause__, _Blocked):
                 raise BlockedAddress(str(exc), request=request) from None
@@ -268,32 +281,99 @@ class GuardedTransport(httpx2.HTTPTransport):
         return httpx2.Response(
             status_code=response.status_code,
             headers=response.headers,
-            stream=_Capped(response.stream, self._max_response_bytes, self._answer_seconds),
+            stream=_Capped(response.stream, self._max_response_bytes, self._deadline, until),
             extensions=response.extensions,
         )
+
+    def _until(self, request: httpx2.Request) -> float | None:
+        """When the request must be over, by the monotonic clock; None when it was given no time-out."""
+        seconds: float | None = request.extensions.get("timeout", {}).get("read")
+        if seconds is None:
+            return None
+        size = request.headers.get("content-length", "")
+        return time.monotonic() + seconds + (int(size) / self._upload_bytes_per_second if size.isdigit() else 0.0)
+
+
+class _Deadline(threading.local):
+    """Until when this thread's request may last; a time-out alone starts afresh with every byte that trickles."""
+
+    until: float | None = None
+
+    @contextmanager
+    def at(self, until: float | None) -> Iterator[None]:
+        before, self.until = self.until, until
+        try:
+            yield
+        finally:
+            self.until = before
+
+    def left(self, timeout: float | None, error: type[httpcore2.TimeoutException]) -> float | None:
+        """The time-out of one wait, cut to what is left of the whole. Raises `error` when nothing is."""
+        if self.until is None:
+            return timeout
+        left = self.until - time.monotonic()
+        if left <= 0:
+            raise error("The request as a whole took too long.")
+        return left if timeout is None else min(timeout, left)
+
+
+class _Timed(httpcore2.NetworkStream):
+    """A connection whose every wait ends with the request's deadline."""
+
+    def __init__(self, stream: httpcore2.NetworkStream, deadline: _Deadline) -> None:
+        self._stream = stream
+        self._deadline = deadline
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, self._deadline.left(timeout, httpcore2.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """In pieces, because the wait for each part of a piece that the other side takes starts afresh."""
+        for start in range(0, len(buffer), _PIECE_BYTES):
+            left = self._deadline.left(timeout, httpcore2.WriteTimeout)
+            self._stream.write(buffer[start : start + _PIECE_BYTES], left)
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore2.NetworkStream:
+        left = self._deadline.left(timeout, httpcore2.ConnectTimeout)
+        return _Timed(self._stream.start_tls(ssl_context, server_hostname, left), self._deadline)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
 
 
 class _Capped(httpx2.SyncByteStream):
     """A body that ends with an error when it grows or lasts too long."""
 
     def __init__(
-        self, stream: httpx2.SyncByteStream | httpx2.AsyncByteStream, max_bytes: int, seconds: float | None
+        self,
+        stream: httpx2.SyncByteStream | httpx2.AsyncByteStream,
+        max_bytes: int,
+        deadline: _Deadline,
+        until: float | None,
     ) -> None:
         if not isinstance(stream, httpx2.SyncByteStream):  # a sync transport yields sync streams
             raise TypeError("an asynchronous stream in a synchronous transport")
         self._stream = stream
         self._max_bytes = max_bytes
-        self._seconds = seconds
+        self._deadline = deadline
+        self._until = until
 
     def __iter__(self) -> Iterator[bytes]:
         seen_bytes = 0
-        started = time.monotonic()
-        for chunk in self._stream:
+        chunks = iter(self._stream)
+        while True:
+            with self._deadline.at(self._until):
+                chunk = next(chunks, None)
+            if chunk is None:
+                return
             seen_bytes += len(chunk)
             if seen_bytes > self._max_bytes:
                 raise ResponseTooLarge(f"The answer is longer than {self._max_bytes:,} bytes.")
-            if self._seconds is not None and time.monotonic() - started > self._seconds:
-                raise httpx2.ReadTimeout(f"The answer was not complete after {self._seconds:g} s.")
             yield chunk
 
     def close(self) -> None:
@@ -307,9 +387,10 @@ class _GuardedBackend(httpcore2.SyncBackend):
     in between (rebinding) gains nothing. TLS and the Host header still see the name.
     """
 
-    def __init__(self, guard: Guard, resolve: Resolve) -> None:
+    def __init__(self, guard: Guard, resolve: Resolve, deadline: _Deadline) -> None:
         self._guard = guard
         self._resolve = resolve
+        self._deadline = deadline
 
     def connect_tcp(
         self,
@@ -331,7 +412,8 @@ class _GuardedBackend(httpcore2.SyncBackend):
         for address in addresses:
             left = None if deadline is None else max(0.05, deadline - time.monotonic())
             try:
-                return super().connect_tcp(address, port, left, local_address, socket_options)
+                connected = super().connect_tcp(address, port, left, local_address, socket_options)
+                return _Timed(connected, self._deadline)
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as exc:
                 failure = exc
         raise failure

@@ -224,7 +224,9 @@ def test_a_renamed_inside_of_httpx2_stops_us_instead_of_removing_the_guard():
     transport = httpx2.HTTPTransport(trust_env=False)
     del transport._pool
     with pytest.raises(RuntimeError, match="must be adapted"):
-        safe_http._install(transport, safe_http._GuardedBackend(OPEN, safe_http.system_resolve))
+        safe_http._install(
+            transport, safe_http._GuardedBackend(OPEN, safe_http.system_resolve, safe_http._Deadline())
+        )
 
 
 def test_proxy_variables_are_ignored(monkeypatch: pytest.MonkeyPatch):
