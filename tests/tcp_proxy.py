@@ -123,8 +123,11 @@ class Pair:
 
     def _carry(self, way: str, source: socket.socket, sink: socket.socket) -> None:
         try:
-            while piece := self._receive(source, self._room(way)):
-                self._pass_on(way, piece, sink)
+            while piece := self._receive(source):
+                while piece:
+                    room = self._room(way)
+                    self._pass_on(way, piece[:room], sink)
+                    piece = piece[room:]
             with contextlib.suppress(OSError):
                 sink.shutdown(socket.SHUT_WR)
         except Ended as how:
@@ -136,7 +139,7 @@ class Pair:
         return self._line.up if way == "up" else self._line.down
 
     def _room(self, way: str) -> int:
-        """How much may be read at once: up to the place where something happens, a tenth of a second's worth."""
+        """How much passes at once: up to the place where something happens, a tenth of a second's worth."""
         rule, room = self._rule(way), PIECE_BYTES
         for limit in (rule.cut_after, rule.reset_after):
             if limit is not None:
@@ -145,16 +148,15 @@ class Pair:
             room = min(room, max(1, int(rule.bytes_per_second / 10)))
         return max(1, room)
 
-    def _receive(self, source: socket.socket, room: int) -> bytes:
+    def _receive(self, source: socket.socket) -> bytes:
         while not self._over.is_set() and not self._line._closing.is_set():
             if select.select([source], [], [], POLL_SECONDS)[0]:
-                return source.recv(room)
+                return source.recv(PIECE_BYTES)
         return b""
 
     def _pass_on(self, way: str, piece: bytes, sink: socket.socket) -> None:
         rule = self._rule(way)
-        if rule.reset_after is not None and self._passed[way] >= rule.reset_after:
-            raise Ended("reset")
+        self._end_where_it_says(rule, way)
         pause = rule.latency_seconds + self._line.chance.uniform(0, rule.jitter_seconds)
         if rule.bytes_per_second is not None:
             pause += len(piece) / rule.bytes_per_second
@@ -170,6 +172,9 @@ class Pair:
             self._line.passed_up += len(piece)
         else:
             self._line.passed_down += len(piece)
+        self._end_where_it_says(rule, way)
+
+    def _end_where_it_says(self, rule: Spoiled, way: str) -> None:
         for limit, how in ((rule.cut_after, "cut"), (rule.reset_after, "reset")):
             if limit is not None and self._passed[way] >= limit:
                 raise Ended(how)
