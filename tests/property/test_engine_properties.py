@@ -67,6 +67,15 @@ lines = (
     | chat_rows.map(lambda value: json.dumps(value, indent=1, ensure_ascii=False).encode("utf-8", "surrogatepass"))
     | st.sampled_from([b"", b" ", b"\r", b"{", b"}", b'{"a": "', b"[", b"\xef\xbb\xbf", b"x" * 3000, b"\0"])
 )
+plain_rows = st.lists(
+    st.tuples(
+        st.sampled_from(["system", "user", "assistant", "assistant", "tool"]),
+        st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+        | st.sampled_from(["{{name}}", "a\u200bb", " x", ":"]),
+    ),
+    min_size=1,
+    max_size=4,
+).map(lambda talk: json.dumps({"messages": [{"role": role, "content": text} for role, text in talk]}).encode())
 files = st.lists(lines, max_size=8).map(b"\n".join) | st.binary(max_size=200)
 
 
@@ -203,3 +212,17 @@ def test_sampling_never_fails_and_never_asks_for_more(content: bytes, count: int
     samples = sample_prompts([content], count, seed)
     assert len(samples) <= count
     assert all(messages and answer.strip() for messages, answer in samples)
+
+
+@settings(max_examples=300, deadline=None)
+@given(content=st.lists(plain_rows | lines, max_size=12).map(b"\n".join))
+@example(b'{"messages":[{"role":"user","role":"user","content":"a\\u003a"},{"role":"assistant","content":"b"}]}')
+@example(b'{\n{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"}]}\n}')
+def test_a_glance_finds_what_examining_every_line_finds(content: bytes) -> None:
+    """The quick way and the thorough one say the same of every file."""
+    quick_prints = io.BytesIO()
+    report = check([content], PROFILE, fingerprints=quick_prints)
+    thorough_prints = io.BytesIO()
+    thorough = check([content], PROFILE, fingerprints=thorough_prints, at_a_glance=False)
+    assert report == thorough
+    assert quick_prints.getvalue() == thorough_prints.getvalue()

@@ -18,7 +18,8 @@ import numpy as np
 import orjson
 
 from app.datasets.engine import tokens
-from app.datasets.engine.findings import Findings, Ranges
+from app.datasets.engine.findings import Findings
+from app.datasets.engine.glance import Glance, add_up, answers_with_outer_whitespace
 from app.datasets.engine.kinds import CHAT_KEYS
 from app.datasets.engine.report import Profile, TokenStats
 
@@ -54,14 +55,14 @@ class ChatRules:
         self._findings = findings
         self._limits = profile.limits
         self._tokenizer = profile.tokenizer
-        self._count = tokens.counter(profile.tokenizer)
+        self._counter = tokens.counter(profile.tokenizer)
+        self._count = self._counter.one
         self._role_tokens = {role: self._count(role) for role in _ROLE_KEYS}
         self._line = 0
         self._text_tokens = 0
         self._trained = 0
         self._by_role: Counter[str] = Counter()
         self._per_example = array("Q")
-        self._over_limit = Ranges()
         self._messages: Counter[int] = Counter()
         self._roles: Counter[str] = Counter()
         self._features: Counter[str] = Counter()
@@ -121,6 +122,50 @@ class ChatRules:
             self._pair_calls(messages)
         self._sum(roles, row, images)
 
+    def take_plain(self, first_line: int, seen: Glance) -> None:
+        """Counts plain examples; of what they may be found guilty, only two things are left.
+
+        Args:
+            first_line: number of the line that is the glance's place 0.
+        """
+        sums = add_up(seen, self._counter.many)
+        sizes = np.fromiter(map(len, seen.orders), dtype=np.int64, count=len(seen.orders))
+        fixed = {order: sum(self._role_tokens[role] for role in order) for order in sums.orders}
+        role_tokens = np.fromiter((fixed[order] for order in seen.orders), dtype=np.int64, count=len(seen.orders))
+        per_example = TOKENS_PER_EXAMPLE + TOKENS_PER_MESSAGE * sizes + role_tokens + sums.per_example
+        self._per_example.frombytes(per_example.astype(np.uint64).tobytes())
+        self._by_role.update(sums.tokens_by_role)
+        self._trained += sums.tokens_by_role.get("assistant", 0)
+        for order, count in sums.orders.items():
+            self._messages[len(order)] += count
+            for role in order:
+                self._roles[role] += count
+            if "system" in order or "developer" in order:
+                self._features["with_system"] += count
+            if order.count("user") > 1:
+                self._features["with_several_turns"] += count
+        if len(self._system_prompts) < SYSTEM_PROMPTS_MAX:
+            self._system_prompts.update(map(hash, sums.system_prompts))
+        limit = self._limits.tokens_per_example
+        if limit is not None:
+            for at in np.flatnonzero(per_example > limit).tolist():
+                self._line = first_line + seen.places[at]
+                self._too_long(int(per_example[at]), limit)
+        for place, index in answers_with_outer_whitespace(seen):
+            self._line = first_line + place
+            self._add("answer-outer-whitespace", pointer=f"/messages/{index}/content")
+
+    def _too_long(self, count: int, limit: int) -> None:
+        self._add("over-long-example", f"{count:,} tokens, the limit is {limit:,}")
+
+    @staticmethod
+    def is_sound(order: tuple[str, ...]) -> bool:
+        """Whether no rule objects to messages of these roles, each of them taught, in this order."""
+        unheard = Findings()
+        rules = ChatRules(Profile("estimate"), unheard)
+        rules._order(list(order), [1] * order.count("assistant"))
+        return not unheard
+
     def token_stats(self) -> TokenStats:
         """What the examples so far add up to."""
         estimated = []
@@ -136,7 +181,7 @@ class ChatRules:
         stats = {
             "trained": self._trained,
             "by_role": dict(self._by_role),
-            "over_limit": self._over_limit.as_tuples(),
+            "over_limit": self._findings.lines_of("over-long-example"),
             "estimated": tuple(estimated),
         }
         if not self._per_example:
@@ -178,8 +223,7 @@ class ChatRules:
     def _sum(self, roles: list[str], row: dict[str, Any], images: int) -> None:
         limit = self._limits.tokens_per_example
         if limit is not None and self._text_tokens > limit:
-            self._over_limit.add(self._line)
-            self._add("over-long-example", f"{self._text_tokens:,} tokens, the limit is {limit:,}")
+            self._too_long(self._text_tokens, limit)
         self._per_example.append(self._text_tokens)
         self._messages[len(roles)] += 1
         features = self._features

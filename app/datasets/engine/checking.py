@@ -5,11 +5,11 @@ Must not know the rules themselves.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
+from operator import attrgetter
 from typing import Any, BinaryIO
 
 import orjson
@@ -17,9 +17,10 @@ import orjson
 from app.datasets.engine import syntax, texts
 from app.datasets.engine.chat import ChatRules
 from app.datasets.engine.findings import Findings
-from app.datasets.engine.fingerprints import FINGERPRINT_BYTES, Fingerprints
+from app.datasets.engine.fingerprints import Fingerprints, Prints, prints_of, prints_of_plain, prints_of_row
+from app.datasets.engine.glance import Glance, look
 from app.datasets.engine.kinds import KINDS, kind_of, recognise_file
-from app.datasets.engine.lines import HEAD_BYTES, CleanContent, Source, TooLong, split_lines
+from app.datasets.engine.lines import HEAD_BYTES, CleanContent, Source, TooLong, line_batches
 from app.datasets.engine.report import Profile, Report, Severity, TokenStats
 from app.datasets.engine.torn import TornObject
 
@@ -44,6 +45,7 @@ def check(
     on_progress: Callable[[int], None] | None = None,
     copy_to: BinaryIO | None = None,
     fingerprints: BinaryIO | None = None,
+    at_a_glance: bool = True,
 ) -> Report:
     """Reads `source` once and says whether it can be trained on.
 
@@ -55,16 +57,20 @@ def check(
         profile: model and method it is checked for.
         on_progress: called with the bytes read so far, about once per MiB.
         copy_to: receives the content without its byte-order mark, otherwise unchanged.
+        at_a_glance: count plain lines together; False examines every line by itself, to the same outcome.
         fingerprints: receives 16 bytes per example, in order; in a file that is ready, the n-th belongs to
             line n.
     """
     content = CleanContent(source, on_progress, copy_to)
-    work = _Check(content, profile, fingerprints)
+    work = _Check(content, profile, fingerprints, at_a_glance=at_a_glance)
     return work.run()
 
 
 class _Check:
-    def __init__(self, content: CleanContent, profile: Profile, fingerprints: BinaryIO | None) -> None:
+    def __init__(
+        self, content: CleanContent, profile: Profile, fingerprints: BinaryIO | None, *, at_a_glance: bool
+    ) -> None:
+        self._at_a_glance = at_a_glance
         self._content = content
         self._profile = profile
         self._limits = profile.limits
@@ -79,6 +85,7 @@ class _Check:
         self._blank: tuple[int, int] | None = None
         self._lines = 0
         self._not_compared = 0
+        self._prints: list[Prints] = []
 
     def run(self) -> Report:
         content, findings = self._content, self._findings
@@ -110,20 +117,18 @@ class _Check:
     # -- lines ---------------------------------------------------------------------------------------------
 
     def _read_lines(self) -> None:
-        content, bytes_max = self._content, self._limits.file_bytes_max
-        chunks = content.chunks()
+        content, limits = self._content, self._limits
         number = 0
-        for number, line in enumerate(split_lines(chunks, self._limits.line_bytes_max), 1):
-            if content.bytes > bytes_max or self._findings.errors > self._limits.errors_max:
+        for lines in line_batches(content.chunks(), limits.line_bytes_max):
+            if content.bytes > limits.file_bytes_max or self._findings.errors > limits.errors_max:
+                number += 1
                 break
-            if isinstance(line, TooLong):
-                self._abandon_torn()
-                self._flush_blank()
-                self._findings.add("line-too-long", number, f"{line.bytes:,} bytes")
-            else:
-                self._line(number, line)
+            examined = self._batch(number + 1, lines)
+            number += examined
+            if examined < len(lines):
+                break
         self._abandon_torn()
-        if self._findings.errors > self._limits.errors_max:
+        if self._findings.errors > limits.errors_max:
             self._findings.add_file(
                 "too-many-defects", f"The lines from {number:,} on were not examined: the file has too many errors."
             )
@@ -131,6 +136,71 @@ class _Check:
             self._findings.add_range("trailing-blank-line", *self._blank)
         self._lines = number
         content.drain()
+
+    def _batch(self, first: int, lines: list[bytes | TooLong]) -> int:
+        """Plain lines are counted together, every other one is examined; returns how many were looked at."""
+        seen = look(lines, ChatRules.is_sound)
+        if not self._at_a_glance:
+            seen = seen.without(set(seen.places))
+        elif len(self._preview) < PREVIEW_ROWS:
+            seen = seen.without(set(seen.places[:PREVIEW_ROWS]))
+        with self._findings.by_line():
+            examined = self._others(first, lines, seen.others)
+            if examined < len(lines):
+                seen = seen.without({place for place in seen.places if place >= examined})
+            if seen.places:
+                self._plain(first, lines, seen)
+        self._prints.sort(key=attrgetter("line"))
+        self._keep_prints()
+        return examined
+
+    def _others(self, first: int, lines: list[bytes | TooLong], others: list[int]) -> int:
+        """Examine these lines; returns the place of the first that was left out because of too many errors."""
+        before = -1
+        for place in others:
+            if self._findings.errors > self._limits.errors_max:
+                return place
+            if place > before + 1:
+                self._settle()
+            line = lines[place]
+            if isinstance(line, TooLong):
+                self._settle()
+                self._findings.add("line-too-long", first + place, f"{line.bytes:,} bytes")
+            else:
+                self._line(first + place, line)
+            before = place
+        if before + 1 < len(lines):
+            self._settle()
+        return len(lines)
+
+    def _settle(self) -> None:
+        """A sound line or one that is too long ends what was open before it."""
+        self._abandon_torn()
+        self._flush_blank()
+
+    def _plain(self, first: int, lines: list[bytes | TooLong], seen: Glance) -> None:
+        if self._rules is None:
+            self._rules = ChatRules(self._profile, self._findings)
+        self._rules.take_plain(first, seen)
+        self._kinds["chat"] += len(seen.places)
+        self._key_sets["messages",] += len(seen.places)
+        for place in seen.places:
+            if lines[place].endswith(b"\r"):  # type: ignore[union-attr]
+                self._findings.add("crlf", first + place)
+        self._prints += [
+            prints_of_plain(first + place, order, texts)
+            for place, order, texts in zip(seen.places, seen.orders, seen.texts, strict=True)
+        ]
+
+    def _keep_prints(self) -> None:
+        """The fingerprints of a batch, in the order of its lines."""
+        prints = self._prints
+        if self._fingerprints_out is not None:
+            self._fingerprints_out.write(b"".join([print_.conversation for print_ in prints]))
+        room = max(0, self._limits.examples_compared_max - len(self._fingerprints))
+        self._fingerprints.add(prints[:room])
+        self._not_compared += len(prints[room:])
+        prints.clear()
 
     def _line(self, number: int, line: bytes) -> None:
         if (not line or line.isspace()) and self._torn is None:
@@ -252,34 +322,15 @@ class _Check:
                 self._findings.add(code, number, detail, pointer=pointer)
         self._count_row(number, row, kind)
         if kind == "chat" and conversed:
-            last = messages[-1]
-            self._remember(number, parts, answered=type(last) is dict and last.get("role") == "assistant")
+            self._prints.append(prints_of(number, messages, parts.further))
             if self._rules is None:
                 self._rules = ChatRules(self._profile, self._findings)
             self._rules.examine(number, row)
         elif kind in {"chat", "unknown"}:
             self._findings.add("no-messages", number, _keys(row), pointer="")
         else:
-            self._remember(number, parts, answered=False)
-
-    def _remember(self, number: int, parts: _Parts, *, answered: bool) -> None:
-        prompt = hashlib.sha256(parts.head)
-        conversation = prompt.copy()
-        conversation.update(parts.last)
-        print_ = conversation.digest()[:FINGERPRINT_BYTES]
-        example = print_
-        if parts.further:
-            prompt.update(parts.further)
-            whole = prompt.copy()
-            whole.update(parts.last)
-            example = whole.digest()[:FINGERPRINT_BYTES]
-        if self._fingerprints_out is not None:
-            self._fingerprints_out.write(print_)
-        if len(self._fingerprints) < self._limits.examples_compared_max:
-            asked = prompt.digest()[:FINGERPRINT_BYTES] if answered else example
-            self._fingerprints.add(number, asked, example)
-        else:
-            self._not_compared += 1
+            whole = prints_of(number, messages, parts.further) if conversed else prints_of_row(number, parts.head)
+            self._prints.append(whole)
 
     def _count_row(self, number: int, row: dict[str, Any], kind: str) -> None:
         self._kinds[kind] += 1

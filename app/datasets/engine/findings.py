@@ -5,7 +5,10 @@ Must not know any rule.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from app.datasets.engine.codes import CODES
 from app.datasets.engine.report import Finding, LineRange, Severity
@@ -63,21 +66,52 @@ class Findings:
 
     def __init__(self) -> None:
         self._gathered: dict[str, _Gathered] = {}
-        self.errors = 0
-        """Lines with an error, counted once for each kind of error they have."""
+        self._held: list[tuple[int, int, str, str, str | None]] | None = None
+        self._held_errors: set[tuple[str, int]] = set()
+        self._errors = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._gathered)
+
+    def lines_of(self, code: str) -> tuple[LineRange, ...]:
+        """Where the finding stands, so far."""
+        gathered = self._gathered.get(code)
+        return gathered.ranges.as_tuples() if gathered is not None else ()
 
     def __contains__(self, code: str) -> bool:
         return code in self._gathered
 
     @property
+    def errors(self) -> int:
+        """Lines with an error, counted once for each kind of error they have."""
+        return self._errors + len(self._held_errors)
+
+    @property
     def with_errors(self) -> bool:
         return any(gathered.is_error for gathered in self._gathered.values())
+
+    @contextmanager
+    def by_line(self) -> Iterator[None]:
+        """What is added meanwhile may come in any order of lines; it is taken in by line at the end."""
+        self._held = []
+        try:
+            yield
+        finally:
+            held, self._held = self._held, None
+            self._held_errors.clear()
+            for first, last, code, detail, pointer in sorted(held, key=itemgetter(0)):
+                self.add_range(code, first, last, detail, pointer=pointer)
 
     def add(self, code: str, line: int, detail: str = "", *, pointer: str | None = None) -> None:
         """Notes `code` on one line; `detail` says what exactly, for the first few."""
         self.add_range(code, line, line, detail, pointer=pointer)
 
     def add_range(self, code: str, first: int, last: int, detail: str = "", *, pointer: str | None = None) -> None:
+        if self._held is not None:
+            self._held.append((first, last, code, detail, pointer))
+            if CODES[code].severity is Severity.ERROR:
+                self._held_errors.update((code, line) for line in range(first, last + 1))
+            return
         gathered = self._gathered.get(code)
         if gathered is None:
             gathered = self._gathered[code] = _Gathered(CODES[code].severity is Severity.ERROR, pointer=pointer)
@@ -87,7 +121,7 @@ class Findings:
         before = gathered.ranges.count
         gathered.ranges.add(first, last)
         if gathered.is_error:
-            self.errors += gathered.ranges.count - before
+            self._errors += gathered.ranges.count - before
 
     def add_file(self, code: str, message: str, *examples: str, remedy: str = "") -> None:
         """Notes a finding about the whole file, or gives the words for one already gathered by line."""

@@ -16,6 +16,9 @@ from app.datasets.engine.report import LineRange
 
 CHUNK_BYTES = 1024 * 1024
 """Read at a time."""
+BATCH_BYTES = 1024 * 1024
+"""Of lines looked at together; the larger, the less a call costs a line, and the more memory it takes."""
+BATCH_LINES_MAX = 4096
 HEAD_BYTES = 64 * 1024
 """Enough of a file to say what kind it is."""
 
@@ -97,34 +100,57 @@ def _at_least(chunks: Iterator[bytes], size: int) -> bytes:
     return b"".join(gathered)
 
 
-def split_lines(chunks: Iterable[bytes], line_bytes_max: int) -> Iterator[bytes | TooLong]:
-    """Lines without their line feed; one longer than `line_bytes_max` is passed over and counted.
+def line_batches(chunks: Iterable[bytes], line_bytes_max: int) -> Iterator[list[bytes | TooLong]]:
+    """Lines without their line feed, about BATCH_BYTES at a time, however the content is cut into chunks.
 
-    A line feed at the very end opens no further line.
+    One longer than `line_bytes_max` is passed over and counted. A line feed at the very end opens no further line.
     """
+    batch: list[bytes | TooLong] = []
+    size = 0
+    for lines in _lines_of(chunks, line_bytes_max):
+        batch += lines
+        size += sum([len(line) for line in lines if type(line) is bytes])
+        while len(batch) > BATCH_LINES_MAX:
+            yield batch[:BATCH_LINES_MAX]
+            del batch[:BATCH_LINES_MAX]
+        if size >= BATCH_BYTES:
+            yield batch
+            batch = []
+            size = 0
+    if batch:
+        yield batch
+
+
+def _lines_of(chunks: Iterable[bytes], line_bytes_max: int) -> Iterator[list[bytes | TooLong]]:
+    """The lines that end in each chunk."""
     held: list[bytes] = []
     held_bytes = 0
     for chunk in chunks:
-        pieces = chunk.split(b"\n")
-        rest = pieces.pop()
-        if pieces:
+        lines: list[bytes | TooLong] = list(chunk.split(b"\n"))
+        rest = lines.pop()
+        if lines:
             if held_bytes:
-                held.append(pieces[0])
-                held_bytes += len(pieces[0])
-                yield b"".join(held) if held_bytes <= line_bytes_max else TooLong(held_bytes)
-                del pieces[0]
+                first = lines[0]
+                held_bytes += len(first)  # type: ignore[arg-type]
+                held.append(first)  # type: ignore[arg-type]
+                lines[0] = b"".join(held) if held_bytes <= line_bytes_max else TooLong(held_bytes)
                 held.clear()
                 held_bytes = 0
-            for line in pieces:
-                yield line if len(line) <= line_bytes_max else TooLong(len(line))
+            if len(chunk) > line_bytes_max:
+                lines = [_bounded(line, line_bytes_max) for line in lines]
+            yield lines
         if rest:
-            held_bytes += len(rest)
+            held_bytes += len(rest)  # type: ignore[arg-type]
             if held_bytes <= line_bytes_max:
-                held.append(rest)
+                held.append(rest)  # type: ignore[arg-type]
             else:
                 held.clear()
     if held_bytes:
-        yield b"".join(held) if held_bytes <= line_bytes_max else TooLong(held_bytes)
+        yield [b"".join(held) if held_bytes <= line_bytes_max else TooLong(held_bytes)]
+
+
+def _bounded(line: bytes | TooLong, line_bytes_max: int) -> bytes | TooLong:
+    return TooLong(len(line)) if type(line) is bytes and len(line) > line_bytes_max else line
 
 
 def drop_lines(source: Source, target: BinaryIO, lines: Collection[LineRange]) -> int:

@@ -6,12 +6,12 @@ Must not judge the file; rows that are no chat examples are passed over.
 from __future__ import annotations
 
 import random
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 import orjson
 
-from app.datasets.engine.lines import Source, TooLong, chunks_of, split_lines
+from app.datasets.engine.lines import Source, TooLong, chunks_of, line_batches
 from app.datasets.engine.report import Limits
 
 CANDIDATES_PER_SAMPLE = 16
@@ -32,7 +32,7 @@ def sample_prompts(source: Source, count: int, seed: int) -> list[Prompt]:
     kept: list[Prompt] = []
     seen: set[bytes] = set()
     step, position = 1, 0
-    for line in split_lines(chunks_of(source), Limits().line_bytes_max):
+    for line in chain.from_iterable(line_batches(chunks_of(source), Limits().line_bytes_max)):
         prompt = None if isinstance(line, TooLong) else _prompt(line)
         if prompt is None:
             continue

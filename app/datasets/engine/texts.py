@@ -6,7 +6,7 @@ Must not know what a message is.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 _PLAIN = {"role", "content"}
@@ -21,11 +21,26 @@ same reason a name has two letters in a row."""
 _ORDINARY = bytes(byte for byte in range(256) if not _CONTROL.match(chr(byte)))
 
 
-def odd(text: str) -> bool:
-    """Whether `text` may hold any of it; never False for one that does, and quick."""
-    if text.encode().translate(None, _ORDINARY) or ("{" in text and "{{" in text):
-        return True
+def _holds_control(text: str) -> bool:
+    return bool(text.encode("utf-8", "replace").translate(None, _ORDINARY))
+
+
+def _holds_braces(text: str) -> bool:
+    return "{{" in text
+
+
+def _holds_invisible(text: str) -> bool:
     return not text.isascii() and ("\u200b" in text or "\u2060" in text or "\ufeff" in text)
+
+
+def suspicions(text: str) -> tuple[Callable[[str], bool], ...]:
+    """Tests of which `text`, or a part of it, may fail some; empty when nothing in it is odd. Quick."""
+    return tuple([test for test in (_holds_control, _holds_braces, _holds_invisible) if test(text)])
+
+
+def odd(text: str) -> bool:
+    """Whether `text` may hold any of it; never False for one that does."""
+    return bool(suspicions(text))
 
 
 def plain_texts(row: dict[str, Any]) -> list[str] | None:

@@ -13,18 +13,23 @@ import re
 import tempfile
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import tiktoken
+from numpy.typing import NDArray
 
 HAS_GIGATOKEN = importlib.util.find_spec("gigatoken") is not None
 """False where it has no wheel for the platform: tiktoken counts the same there, several times slower."""
 
 Encoding = Literal["o200k_base", "cl100k_base"]
 Count = Callable[[str], int]
+CountMany = Callable[[list[str]], NDArray[np.int64]]
+"""Tokens of each of some texts, none of them longer than GUARDED_CHARACTERS."""
 
 BYTES_PER_TOKEN_ESTIMATE = 4
 """UTF-8 bytes in one token where the tokenizer is not shipped (Ministral, Llama, Qwen). Against
@@ -81,16 +86,35 @@ def ranks(encoding: Encoding) -> bytes:
     return raw
 
 
-def counter(tokenizer: str) -> Count:
-    """The function that counts the tokens of one text; special tokens count as plain text.
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """Counts tokens of texts; special tokens count as plain text."""
+
+    one: Count
+    many: CountMany
+    """One call for many texts costs a third less than as many calls."""
+
+    def __call__(self, text: str) -> int:
+        return self.one(text)
+
+
+def counter(tokenizer: str) -> Counter:
+    """The counter of a tokenizer.
 
     Built once per process and shared by its threads; the first call costs about half a second and 60 MB.
     `estimate` needs neither.
     """
     if tokenizer == "estimate":
-        return estimate
+        return Counter(estimate, _each(estimate))
     with _building:
         return _build(tokenizer)
+
+
+def _each(count: Count) -> CountMany:
+    def count_many(texts: list[str]) -> NDArray[np.int64]:
+        return np.fromiter(map(count, texts), dtype=np.int64, count=len(texts))
+
+    return count_many
 
 
 def estimate(text: str) -> int:
@@ -99,14 +123,14 @@ def estimate(text: str) -> int:
 
 
 @cache
-def _build(tokenizer: str) -> Count:
+def _build(tokenizer: str) -> Counter:
     if tokenizer not in RANKS_SHA256:
         raise ValueError(f"{tokenizer!r} is no tokenizer we ship; use o200k_base, cl100k_base or estimate.")
     encoding: Encoding = "cl100k_base" if tokenizer == "cl100k_base" else "o200k_base"
     return with_gigatoken(encoding) if HAS_GIGATOKEN else with_tiktoken(encoding)
 
 
-def with_gigatoken(encoding: Encoding) -> Count:
+def with_gigatoken(encoding: Encoding) -> Counter:
     """Counts with gigatoken; its cache of pieces grows to about 150 MB and then stays.
 
     The same counts as tiktoken on every text of characters assigned up to Unicode 16; the two disagree by a
@@ -120,17 +144,23 @@ def with_gigatoken(encoding: Encoding) -> Count:
         backend = gigatoken.Tokenizer.from_tiktoken(
             path, pretokenizer=_GIGATOKEN_PRETOKENIZERS[encoding], special_tokens={}
         ).backend
-    encode = backend.encode
+    encode, encode_batch = backend.encode, backend.encode_batch
 
     def count(text: str) -> int:
         if len(text) > GUARDED_CHARACTERS:
             return sum(encode(piece).shape[0] for piece in _without_long_runs(text))
         return int(encode(text).shape[0])
 
-    return count
+    def count_many(texts: list[str]) -> NDArray[np.int64]:
+        if not texts:
+            return np.zeros(0, dtype=np.int64)
+        ends: NDArray[np.int64] = encode_batch(texts, parallel=False).layout.offsets.data
+        return np.diff(ends)
+
+    return Counter(count, count_many)
 
 
-def with_tiktoken(encoding: Encoding) -> Count:
+def with_tiktoken(encoding: Encoding) -> Counter:
     """Counts with tiktoken: the reference, and the fallback where gigatoken has no wheel."""
     merges = {}
     for line in ranks(encoding).splitlines():
@@ -145,7 +175,7 @@ def with_tiktoken(encoding: Encoding) -> Count:
             return sum(len(encode(piece)) for piece in _without_long_runs(text))
         return len(encode(text))
 
-    return count
+    return Counter(count, _each(count))
 
 
 def _without_long_runs(text: str) -> list[str]:

@@ -1,0 +1,156 @@
+"""Plain examples at a glance: many lines in a few calls, instead of a few calls a message.
+
+A plain line is nothing but messages of a role and a text, in an order no rule objects to. It needs no rule, only
+to be counted; every other line is examined by itself. Must not know the rules beyond that.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from itertools import compress
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from app.datasets.engine.lines import TooLong
+from app.datasets.engine.texts import suspicions
+
+ROLES: Final = ("system", "user", "assistant", "developer")
+"""Roles of plain messages. What a tool answers refers to a call and is examined."""
+_CODES: Final = {role: code for code, role in enumerate(ROLES)}
+_HIDDEN_COLON: Final = b"\\u003"
+"""Beginning of a colon's escape, which would hide an equal key from the count of colons."""
+TEXT_CHARACTERS_MAX: Final = 100_000
+"""A longer text may hold runs on which tokenizers are slow; it is examined. See `tokens.GUARDED_CHARACTERS`."""
+
+
+class _Message(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    role: Literal["system", "user", "assistant", "developer"]
+    content: Annotated[str, msgspec.Meta(min_length=1, max_length=TEXT_CHARACTERS_MAX)]
+
+
+class _Example(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    messages: Annotated[list[_Message], msgspec.Meta(min_length=1)]
+
+
+_decode = msgspec.json.Decoder(_Example).decode
+Order = tuple[str, ...]
+IsSound = Callable[[Order], bool]
+"""Whether no rule objects to messages of these roles in this order."""
+
+
+@dataclass(slots=True)
+class Glance:
+    """The plain lines among some, column by column; one entry a line unless it says otherwise."""
+
+    places: list[int] = field(default_factory=list)
+    """Which of the lines they are, counted from 0."""
+    orders: list[Order] = field(default_factory=list)
+    texts: list[list[str]] = field(default_factory=list)
+    others: list[int] = field(default_factory=list)
+    """Lines that have to be examined."""
+
+    @property
+    def flat_texts(self) -> list[str]:
+        """One entry a message."""
+        return [text for texts in self.texts for text in texts]
+
+    @property
+    def codes(self) -> NDArray[np.uint8]:
+        """The place of each message's role in `ROLES`."""
+        return np.frombuffer(bytes([_CODES[role] for order in self.orders for role in order]), dtype=np.uint8)
+
+    @property
+    def starts(self) -> NDArray[np.intp]:
+        """Where in the flat columns each line begins."""
+        sizes = np.fromiter(map(len, self.orders), dtype=np.intp, count=len(self.orders))
+        return np.concatenate(([0], np.cumsum(sizes)[:-1])) if len(sizes) else sizes
+
+    def without(self, places: AbstractSet[int]) -> Glance:
+        """The same, but for these lines, which have to be examined."""
+        kept = [at not in places for at in self.places]
+        return Glance(
+            list(compress(self.places, kept)),
+            list(compress(self.orders, kept)),
+            list(compress(self.texts, kept)),
+            sorted({*self.others, *places}),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PlainSums:
+    """What the plain lines of a glance add up to."""
+
+    tokens_by_role: dict[str, int]
+    per_example: NDArray[np.int64]
+    """Tokens of the texts of each line."""
+    orders: Counter[Order]
+    system_prompts: set[str]
+
+
+def look(lines: Sequence[bytes | TooLong], is_sound: IsSound) -> Glance:
+    """Sort plain lines from those that have to be examined. No content raises."""
+    seen = Glance()
+    sound: dict[Order, bool] = {}
+    hidden = _HIDDEN_COLON in b"".join([line for line in lines if type(line) is bytes])
+    for place, line in enumerate(lines):
+        example = _plain(line) if type(line) is bytes else None
+        if example is None:
+            seen.others.append(place)
+            continue
+        order = tuple([message.role for message in example.messages])
+        texts = [message.content for message in example.messages]
+        is_known = sound.get(order)
+        if is_known is None:
+            is_known = sound[order] = is_sound(order)
+        if is_known and _colons(line, texts) and not (hidden and _HIDDEN_COLON in line):  # type: ignore[arg-type,operator]
+            seen.places.append(place)
+            seen.orders.append(order)
+            seen.texts.append(texts)
+        else:
+            seen.others.append(place)
+    for is_odd in suspicions("".join(seen.flat_texts)):
+        pairs = zip(seen.places, seen.texts, strict=True)
+        seen = seen.without({place for place, texts in pairs if is_odd("".join(texts))})
+    return seen
+
+
+def _plain(line: bytes) -> _Example | None:
+    try:
+        return _decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _colons(line: bytes, texts: list[str]) -> bool:
+    """Whether its keys and texts have all colons of the line: a repeated key, which readers drop, would add one."""
+    return line.count(b":") == 1 + 2 * len(texts) + sum([text.count(":") for text in texts])
+
+
+def add_up(seen: Glance, count_many: Callable[[list[str]], NDArray[Any]]) -> PlainSums:
+    """Count the tokens of all plain lines in one call."""
+    texts, codes = seen.flat_texts, seen.codes
+    counts = count_many(texts).astype(np.int64, copy=False)
+    by_role = np.bincount(codes, weights=counts, minlength=len(ROLES))
+    return PlainSums(
+        tokens_by_role={role: int(by_role[code]) for role, code in _CODES.items() if (codes == code).any()},
+        per_example=np.add.reduceat(counts, seen.starts),
+        orders=Counter(seen.orders),
+        system_prompts={texts[at] for at in np.flatnonzero((codes == 0) | (codes == _CODES["developer"])).tolist()},
+    )
+
+
+def answers_with_outer_whitespace(seen: Glance) -> list[tuple[int, int]]:
+    """(place of the line, index of its first such message)."""
+    found = []
+    for place, order, texts in zip(seen.places, seen.orders, seen.texts, strict=True):
+        for index, (role, text) in enumerate(zip(order, texts, strict=True)):
+            if role == "assistant" and (text[0].isspace() or text[-1].isspace()):
+                found.append((place, index))
+                break
+    return found
