@@ -23,6 +23,7 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    text,
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, insert
@@ -75,6 +76,8 @@ _READ: Final = select(
 the answer: the ORM and the building of the statement cost more than the query itself."""
 _READ_ONE: Final = _READ.where(_jobs.project_id == bindparam("project_id"), _jobs.id == bindparam("job_id"))
 
+UNFINISHED: Final = "status NOT IN ('succeeded', 'failed', 'cancelled')"
+"""The condition of the index `ix_jobs_unfinished`, word for word, so that only unfinished jobs are read."""
 _HEEDS: Final = frozenset({JobStatus.DRAFT, JobStatus.PREPARING}) | IN_FLIGHT
 """Where a wish can be acted upon at once. A job that may or may not exist is resolved first."""
 
@@ -124,12 +127,7 @@ def _dicts(result: Result[Any]) -> list[dict[str, Any]]:
 
 
 def count_unfinished(session: Session, project_id: str) -> int:
-    return (
-        session.scalar(
-            select(func.count()).where(Job.project_id == project_id, Job.status.not_in(JOB_LAW.terminal))
-        )
-        or 0
-    )
+    return session.scalar(select(func.count()).where(Job.project_id == project_id, text(UNFINISHED))) or 0
 
 
 def ask(session: Session, job_id: str, values: dict[str, Any]) -> bool:
@@ -189,6 +187,22 @@ def unpark(session: Session, project_id: str, job_id: str) -> bool:
     return touched is not None
 
 
+def wake_costly(session: Session) -> Sequence[str]:
+    """Take up every parked job that is to be cancelled, once the pause of its parking is over."""
+    return session.scalars(
+        update(Job)
+        .where(
+            Job.next_check_at <= func.clock_timestamp(),
+            Job.parked_reason.is_not(None),
+            Job.cancel_requested_at.is_not(None),
+            Job.status.not_in(JOB_LAW.terminal),
+        )
+        .values(parked_reason=None, fail_count=0, failing_since=None, next_check_at=func.clock_timestamp())
+        .returning(Job.id)
+        .execution_options(synchronize_session=False)
+    ).all()
+
+
 def seconds_since(session: Session, job_id: str, *, fenced: bool = False) -> float:
     """Seconds since the intent (or the fence) was written, on the database's clock."""
     column = Job.fenced_at if fenced else Job.sent_at
@@ -207,7 +221,7 @@ def missing_seconds(session: Session, job_id: str) -> float | None:
 
 # ── the watch ───────────────────────────────────────────────────────────────
 
-_IN_FLIGHT: Final = Job.status.in_(bindparam("in_flight", sorted(IN_FLIGHT), expanding=True, literal_execute=True))
+_IN_FLIGHT: Final = Job.status.in_([literal_column(f"'{status}'") for status in sorted(IN_FLIGHT)])
 """Written into the statement: only then does the planner see that the index of jobs in flight serves it."""
 _UNLEASED: Final = or_(Job.lease_until.is_(None), Job.lease_until < func.clock_timestamp())
 _NO_WISH: Final = and_(Job.cancel_requested_at.is_(None), Job.pause_wanted.is_(None))
