@@ -17,7 +17,16 @@ import httpx2
 import orjson
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from app.access.schemas import ApiKeyCreate, ApiKeyCreated, ApiKeyRead, ProjectCreate, ProjectPatch, ProjectRead
+from app.access.schemas import (
+    ApiKeyCreate,
+    ApiKeyCreated,
+    ApiKeyRead,
+    InstallationPut,
+    InstallationRead,
+    ProjectCreate,
+    ProjectPatch,
+    ProjectRead,
+)
 from app.connections.schemas import (
     ConnectionCheck,
     ConnectionCreate,
@@ -143,6 +152,7 @@ class Client:
             timeout=httpx2.Timeout(timeout_seconds, connect=5.0),
             trust_env=not _is_local(self.base_url),
         )
+        self.installation = Installation(self)
         self.projects = Projects(self)
         self.keys = Keys(self)
         self.connections = Connections(self)
@@ -277,6 +287,23 @@ class Room:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+
+
+class Installation(Room):
+    """`/v1/installation`; only with an operator's key."""
+
+    def get(self) -> InstallationRead:
+        return self._client.one(InstallationRead, "GET", "/v1/installation")
+
+    def halt(self, reason: str) -> InstallationRead:
+        """Nothing that costs money is begun from now on, in any project."""
+        return self._put(InstallationPut(halted=True, reason=reason))
+
+    def unhalt(self) -> InstallationRead:
+        return self._put(InstallationPut(halted=False))
+
+    def _put(self, wanted: InstallationPut) -> InstallationRead:
+        return self._client.one(InstallationRead, "PUT", "/v1/installation", body=wanted)
 
 
 class Projects(Room):

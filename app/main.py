@@ -12,10 +12,13 @@ from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
 from app.access import endpoints as access_endpoints
+from app.access.measures import MEASURES as ACCESS_MEASURES
+from app.access.measures import halted_by_setting
 from app.access.service import AccessService
 from app.audit import endpoints as audit_endpoints
 from app.audit.service import AuditService
 from app.connections import endpoints as connections_endpoints
+from app.connections.measures import MEASURES as CONNECTIONS_MEASURES
 from app.costs import endpoints as costs_endpoints
 from app.datasets import endpoints as datasets_endpoints
 from app.datasets import upload_endpoints
@@ -42,11 +45,11 @@ from app.kit.measures import Measure
 from app.models import endpoints as models_endpoints
 from app.settings import Settings
 from app.triggers import endpoints as triggers_endpoints
+from app.upkeep import endpoints as upkeep_endpoints
+from app.upkeep.measures import MEASURES as UPKEEP_MEASURES
 from app.workbench import Workbench
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
-from app.upkeep import endpoints as upkeep_endpoints
-from app.upkeep.measures import MEASURES as UPKEEP_MEASURES
     access_endpoints.router,
     audit_endpoints.router,
     costs_endpoints.router,
@@ -58,13 +61,15 @@ from app.upkeep.measures import MEASURES as UPKEEP_MEASURES
     models_endpoints.router,
     deployments_endpoints.router,
     deployments_endpoints.chat_router,
+    upkeep_endpoints.router,
     triggers_endpoints.router,
     triggers_endpoints.hooks_router,
 )
-    upkeep_endpoints.router,
 """Every room's door, in the order of a model's life."""
 
 MEASURES: Final[tuple[Measure, ...]] = (
+    *ACCESS_MEASURES,
+    *CONNECTIONS_MEASURES,
     *DATASETS_MEASURES,
     *JOBS_MEASURES,
     *DEPLOYMENTS_MEASURES,
@@ -179,8 +184,8 @@ def create_app(
     app.state.audit_rules = AUDIT
     app.state.metrics = registry
     app.state.running_hosting = DeploymentService(bench).running_hosting_usd
-    app.state.probes = dict(probes or {})
-    registry.register(DatabaseCollector(bench.sessions, measures))
+    app.state.probes = {"spending": AccessService(bench).say_halt, **(probes or {})}
+    registry.register(DatabaseCollector(bench.sessions, [*measures, halted_by_setting(halted=settings.halted)]))
     install_problem_handlers(app)
     for router in routers:
         app.include_router(router)

@@ -29,6 +29,9 @@ class Settings(BaseSettings):
     environment: str = Field(default="local", pattern=r"^[a-z0-9-]{1,24}$")
     """Name of this installation; tags everything made at Azure, so that two on one resource stay apart."""
 
+    halted: bool = False
+    """The kill switch as a setting: this process begins nothing that costs money. `kitae halt` stops every one."""
+
     # the HTTP door
     host: str = "127.0.0.1"
     """Address the API listens on."""
@@ -146,6 +149,7 @@ class Settings(BaseSettings):
         """The part of the settings that services obey."""
         return Policy(
             environment=self.environment,
+            halted=self.halted,
             lease_seconds=self.lease_seconds,
             settle_seconds=self.settle_seconds,
             backoff_max_seconds=self.backoff_max_seconds,

@@ -40,6 +40,8 @@ class Policy:
 
     environment: str
     """Tag on everything we make at Azure, so that two installations on one resource stay apart."""
+    halted: bool
+    """The whole installation begins nothing that costs money, by setting."""
     lease_seconds: float
     settle_seconds: float
     """How long a created job may take to show in Azure's list before we believe that it does not exist."""

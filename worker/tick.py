@@ -4,9 +4,10 @@ from collections.abc import Callable
 from typing import Final
 
 from app.deployments.service import DeploymentService
+from app.jobs.service import JobService
 from app.kit import care
-from app.workbench import Workbench
 from app.upkeep.service import UpkeepService
+from app.workbench import Workbench
 from worker.tasks import CARED
 
 BATCH: Final = 200
@@ -16,9 +17,9 @@ BATCH: Final = 200
 def tick(bench: Workbench, send: Callable[[str, str], None], *, redispatch_seconds: float) -> int:
     """Send what is due, parked rows whose money must stop included; returns how many."""
     DeploymentService(bench).wake_costly()
-    sent = 0
     UpkeepService(bench).ensure()
     JobService(bench).wake_costly()
+    sent = 0
     for task, cared in CARED.items():
         with bench.begin() as work:
             due = care.due(work.session, cared.table, limit=BATCH, redispatch_seconds=redispatch_seconds)

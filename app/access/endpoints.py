@@ -4,7 +4,16 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from app.access.schemas import ApiKeyCreate, ApiKeyCreated, ApiKeyRead, ProjectCreate, ProjectPatch, ProjectRead
+from app.access.schemas import (
+    ApiKeyCreate,
+    ApiKeyCreated,
+    ApiKeyRead,
+    InstallationPut,
+    InstallationRead,
+    ProjectCreate,
+    ProjectPatch,
+    ProjectRead,
+)
 from app.access.service import AccessService, project_marker
 from app.http.access import Administrator, AnyKey, OperatorOnly, key_ring
 from app.http.bench import Bench
@@ -15,6 +24,28 @@ from app.http.responses import answer
 from app.kit.pagination import Page
 
 router = APIRouter(prefix="/v1", tags=["Access"])
+
+
+@router.get(
+    "/installation",
+    operation_id="getInstallation",
+    summary="Read the installation's switch",
+    response_model=InstallationRead,
+)
+def get_installation(request: Request, bench: Bench, _operator: OperatorOnly) -> Response:
+    """Only with an operator's key."""
+    return answer(request, AccessService(bench).installation())
+
+
+@router.put(
+    "/installation",
+    operation_id="putInstallation",
+    summary="Halt or unhalt the installation",
+    response_model=InstallationRead,
+)
+def put_installation(request: Request, bench: Bench, operator: OperatorOnly, wanted: InstallationPut) -> Response:
+    """`halted: true` is the kill switch over every project. Watching, cancelling and deleting go on."""
+    return answer(request, AccessService(bench).set_halted(operator, wanted))
 
 
 @router.post(

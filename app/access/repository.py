@@ -7,9 +7,10 @@ from sqlalchemy import ColumnElement, RowMapping, func, insert, literal_column, 
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
-from app.access.tables import ApiKeyRow, ProjectRow
+from app.access.tables import ApiKeyRow, InstallationRow, ProjectRow
 from app.kit.pagination import Page, Slice, keyset, slice_of
 
+_INSTALLATION: Final = InstallationRow.__table__.columns
 _PROJECT: Final = ProjectRow.__table__.columns
 _KEY: Final = [column for column in ApiKeyRow.__table__.columns if column.name != "sha256"]
 _MINUTE: Final[ColumnElement[Any]] = literal_column("interval '1 minute'")
@@ -61,8 +62,35 @@ def archive_project(session: Session, project_id: str) -> RowMapping:
     return update_project(session, project_id, archived_at=func.coalesce(ProjectRow.archived_at, func.now()))
 
 
-def is_paused(session: Session, project_id: str) -> bool:
-    return bool(session.scalar(select(ProjectRow.paused).where(ProjectRow.id == project_id)))
+def switches(session: Session, project_id: str) -> tuple[bool, bool]:
+    """Whether the installation is halted, and whether the project is paused; one statement."""
+    row = session.execute(
+        select(
+            select(InstallationRow.halted).where(InstallationRow.id == 1).scalar_subquery(),
+            select(ProjectRow.paused).where(ProjectRow.id == project_id).scalar_subquery(),
+        )
+    ).one()
+    return bool(row[0]), bool(row[1])
+
+
+def read_installation(session: Session) -> RowMapping | None:
+    return session.execute(select(*_INSTALLATION).where(InstallationRow.id == 1)).mappings().one_or_none()
+
+
+def set_halted(session: Session, *, halted: bool, reason: str | None, key_id: str) -> RowMapping:
+    """Turn the switch; halting again keeps the time of the first."""
+    since = func.coalesce(InstallationRow.halted_at, func.clock_timestamp())
+    values = {"halted": halted, "halted_reason": reason, "changed_by_key_id": key_id}
+    statement = (
+        upsert(InstallationRow)
+        .values(id=1, halted_at=func.clock_timestamp() if halted else None, **values)
+        .on_conflict_do_update(
+            index_elements=[InstallationRow.id],
+            set_=values | {"halted_at": since if halted else None, "updated_at": func.clock_timestamp()},
+        )
+        .returning(*_INSTALLATION)
+    )
+    return session.execute(statement).mappings().one()
 
 
 def insert_key(session: Session, **values: Any) -> RowMapping:

@@ -16,6 +16,45 @@ _KEY_ID = "key_01kz8q1c5ye0rtdm6q4nb8w2hj"
 Scope = Annotated[str, Field(json_schema_extra={"enum": sorted(GRANTABLE)})]
 
 
+class InstallationPut(RequestModel):
+    """The switch to be set."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"halted": True, "reason": "a key was stolen"}]})
+
+    halted: Flag = Field(description="True = nothing that costs money is begun, in any project.")
+    reason: Annotated[str, Field(min_length=1, max_length=500)] | None = Field(
+        default=None, description="Why, for whoever finds it halted; forgotten when the halt ends."
+    )
+
+
+class InstallationRead(BaseModel):
+    """The whole installation."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "object": "installation",
+                    "environment": "production",
+                    "halted": True,
+                    "halted_by_setting": False,
+                    "reason": "a key was stolen",
+                    "halted_at": "2026-11-20T09:31:00.456Z",
+                    "changed_by_key_id": _KEY_ID,
+                }
+            ]
+        }
+    )
+
+    object: Literal["installation"] = "installation"
+    environment: str = Field(description="Its name, which tags everything it makes at Azure.")
+    halted: bool = Field(description="The kill switch over every project: nothing that costs money is begun.")
+    halted_by_setting: bool = Field(description="KITAE_HALTED is set: only a restart without it ends the halt.")
+    reason: str | None
+    halted_at: datetime | None = Field(description="When the switch was thrown; null while it is not.")
+    changed_by_key_id: str | None = Field(description="The operator's key that turned the switch last.")
+
+
 class ProjectCreate(RequestModel):
     """A new project."""
 

@@ -2,28 +2,51 @@
 
 from typing import Any, Final
 
+import structlog
 from sqlalchemy import RowMapping
 from sqlalchemy.orm import Session
 
 from app.access import repository, secrets
-from app.access.schemas import ApiKeyCreate, ApiKeyCreated, ApiKeyRead, ProjectPatch, ProjectRead
+from app.access.schemas import (
+    ApiKeyCreate,
+    ApiKeyCreated,
+    ApiKeyRead,
+    InstallationPut,
+    InstallationRead,
+    ProjectPatch,
+    ProjectRead,
+)
 from app.kit.caller import Caller, Operator, covers
-from app.kit.errors import Conflict, FieldError, Forbidden, Invalid, NotFound
+from app.kit.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, Unready
 from app.kit.ids import new_id
 from app.kit.markers import CheckMarker, any_marker, marker
 from app.kit.pagination import Page, Slice
-from app.workbench import INSTALLATION, Workbench
+from app.workbench import INSTALLATION, Policy, Workbench
 
+log = structlog.get_logger("kitae.access")
+
+HALTED_RETRY_SECONDS: Final = 60
+"""When a client may ask again; a person has to end a halt."""
 OPERATOR_KEY_NAME: Final = "operator key of the settings"
 
 
-def refuse_if_paused(session: Session, project_id: str) -> None:
+def refuse_if_paused(session: Session, project_id: str, *, policy: Policy) -> None:
     """For every verb that begins something that costs money, in the transaction that begins it.
 
     Raises:
+        Unready: the whole installation is halted (`installation_halted`).
         Conflict: somebody has thrown the project's kill switch (`project_paused`).
     """
-    if repository.is_paused(session, project_id):
+    halted, paused = repository.switches(session, project_id)
+    if halted or policy.halted:
+        raise Unready(
+            "This installation is halted: nothing that costs money is begun.",
+            code="installation_halted",
+            hint="What runs is still watched, cancelled and deleted. The operator ends the halt with `kitae unhalt`"
+            + (" and without KITAE_HALTED." if policy.halted else "."),
+            retry_after_seconds=HALTED_RETRY_SECONDS,
+        )
+    if paused:
         raise Conflict(
             "This project is paused: nothing that costs money is begun.",
             code="project_paused",
@@ -166,9 +189,45 @@ class AccessService:
                 work.note("operator_key.revoked", project_id=INSTALLATION, subject_id=key_id)
 
     def is_paused(self, project_id: str) -> bool:
-        """The project's kill switch, for steps to read in their claim: what is accepted waits and costs nothing."""
+        """Either kill switch, for steps to read before they begin what costs money: what is accepted waits."""
         with self._bench.read() as session:
-            return repository.is_paused(session, project_id)
+            return self._bench.policy.halted or any(repository.switches(session, project_id))
+
+    # the installation
+
+    def installation(self) -> InstallationRead:
+        with self._bench.read() as session:
+            return self._installation(repository.read_installation(session))
+
+    def set_halted(self, holder: Operator, wanted: InstallationPut) -> InstallationRead:
+        """The kill switch over every project. It stops nothing that runs: cancelling and deleting go on."""
+        reason = wanted.reason if wanted.halted else None
+        with self._bench.begin() as work:
+            row = repository.set_halted(work.session, halted=wanted.halted, reason=reason, key_id=holder.key_id)
+            work.note(
+                "installation.halted" if wanted.halted else "installation.unhalted",
+                project_id=INSTALLATION,
+                subject_id=INSTALLATION,
+                reason=reason,
+            )
+        log.warning("installation.switched", halted=wanted.halted, reason=reason, key_id=holder.key_id)
+        return self._installation(row)
+
+    def say_halt(self) -> str | None:
+        """One line for whoever asks whether the service can work, without the reason; None while it may spend."""
+        found = self.installation()
+        return "halted: nothing that costs money is begun" if found.halted else None
+
+    def _installation(self, row: RowMapping | None) -> InstallationRead:
+        halted = row is not None and row["halted"]
+        return InstallationRead(
+            environment=self._bench.policy.environment,
+            halted=halted or self._bench.policy.halted,
+            halted_by_setting=self._bench.policy.halted,
+            reason=row["halted_reason"] if row is not None else None,
+            halted_at=row["halted_at"] if row is not None else None,
+            changed_by_key_id=row["changed_by_key_id"] if row is not None else None,
+        )
 
     def check(self, secret: str) -> Caller | Operator | None:
         """Whose key this is; None when it is malformed, unknown, revoked, expired or its project archived."""

@@ -102,6 +102,14 @@ class Unauthorised(Refused):
     """401 or 403: the key, the token or the role."""
 
 
+def is_of_credential(error: AzureError) -> bool:
+    """Whether the key or the token itself is refused: what was asked for is not at fault, and waits for a person.
+
+    A role that is missing (403) is a no to what was asked.
+    """
+    return isinstance(error, Unauthorised) and error.code != "azure_forbidden"
+
+
 class NotThere(Refused):
     """404. Right after a create it may only mean "not yet"; the caller knows which."""
 

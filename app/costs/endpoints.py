@@ -53,11 +53,11 @@ def get_costs(
 
 @router.get("/budgets", operation_id="getBudget", summary="Read the caps", response_model=BudgetRead)
 def get_budget(*, request: Request, bench: Bench, caller: ReadCosts) -> Response:
-    """The project's caps, and how much of this month's is used or reserved."""
+    """The project's caps, and how much of this month's and this day's is used or reserved."""
     return answer(request, CostService(bench).budget(caller.project_id))
 
 
 @router.put("/budgets", operation_id="putBudget", summary="Set the caps", response_model=BudgetRead)
 def put_budget(*, request: Request, bench: Bench, caller: WriteCosts, wanted: BudgetPut) -> Response:
-    """Both caps are replaced; null or absent takes a cap away. What is reserved already stays."""
+    """All caps are replaced; null or absent takes a cap away. What is reserved already stays."""
     return answer(request, CostService(bench).set_budget(caller.project_id, wanted))

@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from sqlalchemy import case, func, select
+from sqlalchemy import ColumnElement, case, exists, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -39,6 +39,35 @@ def committed_since(session: Session, project_id: str, since: datetime) -> Decim
         )
     )
     return Decimal(settled or 0) + Decimal(reserved or 0)
+
+
+def begun_since(session: Session, project_id: str, since: datetime) -> Decimal:
+    """What was begun since then, a day as a rule: as reserved, or as settled once it has ended.
+
+    A longer life that was reserved since for something older counts, too; what had been reserved before does not.
+    """
+    lines = (
+        select(
+            LedgerLine.subject_id,
+            _sum("reserve").label("reserved"),
+            _sum("release").label("released"),
+            _sum("settle").label("settled"),
+        )
+        .where(LedgerLine.project_id == project_id, LedgerLine.created_at >= since)
+        .group_by(LedgerLine.subject_id)
+        .subquery()
+    )
+    earlier = LedgerLine.__table__.alias("earlier")
+    is_older = exists().where(earlier.c.subject_id == lines.c.subject_id, earlier.c.created_at < since)
+    of_older = case((lines.c.released > 0, func.least(lines.c.reserved, lines.c.settled)), else_=lines.c.reserved)
+    of_younger = lines.c.reserved - lines.c.released + lines.c.settled
+    return Decimal(
+        session.scalar(select(func.coalesce(func.sum(case((is_older, of_older), else_=of_younger)), 0))) or 0
+    )
+
+
+def _sum(kind: str) -> ColumnElement[Decimal]:
+    return func.coalesce(func.sum(LedgerLine.amount_usd).filter(LedgerLine.kind == kind), 0)
 
 
 def committed_by_key(session: Session, key_id: str) -> Decimal:

@@ -100,8 +100,12 @@ class BudgetRead(BaseModel):
                 {
                     "object": "budget",
                     "month_cap_usd": "500.0000",
+                    "day_cap_usd": "100.0000",
                     "job_cap_usd": "50.0000",
+                    "deployments_max": 5,
+                    "unfinished_jobs_max": 10,
                     "month_used_usd": "15.4000",
+                    "day_used_usd": "3.0000",
                     "updated_at": "2026-11-20T09:00:00Z",
                 }
             ]
@@ -109,16 +113,41 @@ class BudgetRead(BaseModel):
     )
 
     object: Literal["budget"] = "budget"
-    month_cap_usd: Usd | None
-    job_cap_usd: Usd | None
+    month_cap_usd: Usd | None = Field(description="Settled in this calendar month (UTC) plus everything reserved.")
+    day_cap_usd: Usd | None = Field(
+        description="What is begun today (UTC): as reserved, or as settled once it has ended."
+    )
+    job_cap_usd: Usd | None = Field(description="One job or deployment.")
+    deployments_max: int | None = Field(description="Living deployments; null = only Azure's own limit.")
+    unfinished_jobs_max: int | None = Field(
+        description="Unfinished jobs; null = the installation's KITAE_JOBS_PER_PROJECT_MAX."
+    )
     month_used_usd: Usd
+    day_used_usd: Usd
     updated_at: datetime | None
 
 
 class BudgetPut(RequestModel):
-    """Caps to set; null takes a cap away."""
+    """Caps to set; null or absent takes a cap away."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"month_cap_usd": "500", "job_cap_usd": "50"}]})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "month_cap_usd": "500",
+                    "day_cap_usd": "100",
+                    "job_cap_usd": "50",
+                    "deployments_max": 5,
+                    "unfinished_jobs_max": 10,
+                }
+            ]
+        }
+    )
 
     month_cap_usd: Decimal | None = Field(default=None, ge=0, le=10_000_000, examples=["500"])
+    day_cap_usd: Decimal | None = Field(default=None, ge=0, le=10_000_000, examples=["100"])
     job_cap_usd: Decimal | None = Field(default=None, ge=0, le=10_000_000, examples=["50"])
+    deployments_max: int | None = Field(default=None, ge=0, le=10_000, examples=[5])
+    unfinished_jobs_max: int | None = Field(
+        default=None, ge=0, le=10_000, examples=[10], description="The installation's own limit holds beside it."
+    )

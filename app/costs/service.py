@@ -99,6 +99,12 @@ class CostService:
 
     # ── reserve and settle ──────────────────────────────────────────────────
 
+    def lock(self, work: UnitOfWork, project_id: str) -> Budget:
+        """The project's caps. Whoever counts something against one holds this lock until the transaction ends,
+        so that a hundred requests at once are counted one after the other.
+        """
+        return repository.lock_budget(work.session, project_id)
+
     def reserve(
         self, work: UnitOfWork, caller: Caller, *, subject_id: str, category: str, amount_usd: Decimal, note: str
     ) -> None:
@@ -107,21 +113,16 @@ class CostService:
         The budget row stays locked until that transaction ends, so a hundred requests at once cannot pass a cap.
 
         Raises:
-            BudgetExceeded: the project's month, a single subject's cap, or the key's cap does not allow it.
+            BudgetExceeded: the project's month or day, a single subject's cap, or the key's does not allow it.
         """
-        budget = repository.lock_budget(work.session, caller.project_id)
+        budget = self.lock(work, caller.project_id)
         if budget.job_cap_usd is not None and amount_usd > budget.job_cap_usd:
             raise BudgetExceeded(
                 f"This may cost ${amount_usd:.2f}; one thing may cost ${budget.job_cap_usd:.2f} here.",
                 hint="Choose fewer epochs, a cheaper training type or less data, or raise job_cap_usd.",
             )
-        used = self._month_used(work.session, caller.project_id)
-        if budget.month_cap_usd is not None and used + amount_usd > budget.month_cap_usd:
-            raise BudgetExceeded(
-                f"This may cost ${amount_usd:.2f}; of this month's ${budget.month_cap_usd:.2f}, ${used:.2f} are "
-                "used or reserved.",
-                hint="Wait for the next month, delete deployments that are not needed, or raise month_cap_usd.",
-            )
+        self._refuse_beyond_the_month(work.session, budget, amount_usd)
+        self._refuse_beyond_the_day(work.session, budget, amount_usd)
         if caller.spend_cap_usd is not None:
             spent = repository.committed_by_key(work.session, caller.key_id)
             if spent + amount_usd > caller.spend_cap_usd:
@@ -132,6 +133,29 @@ class CostService:
                     hint="Use another key or have this one's cap raised.",
                 )
         self._line(work, caller.project_id, caller.key_id, subject_id, category, "reserve", amount_usd, note)
+
+    def _refuse_beyond_the_month(self, session: Session, budget: Budget, amount_usd: Decimal) -> None:
+        if budget.month_cap_usd is None:
+            return
+        used = self._month_used(session, budget.project_id)
+        if used + amount_usd > budget.month_cap_usd:
+            raise BudgetExceeded(
+                f"This may cost ${amount_usd:.2f}; of this month's ${budget.month_cap_usd:.2f}, ${used:.2f} are "
+                "used or reserved.",
+                hint="Wait for the next month, delete deployments that are not needed, or raise month_cap_usd.",
+            )
+
+    def _refuse_beyond_the_day(self, session: Session, budget: Budget, amount_usd: Decimal) -> None:
+        if budget.day_cap_usd is None:
+            return
+        begun = self._day_begun(session, budget.project_id)
+        if begun + amount_usd > budget.day_cap_usd:
+            raise BudgetExceeded(
+                f"This may cost ${amount_usd:.2f}; of this day's ${budget.day_cap_usd:.2f}, ${begun:.2f} are "
+                "begun.",
+                code="day_cap_exceeded",
+                hint="Wait until 00:00 UTC, or raise day_cap_usd.",
+            )
 
     def settle(
         self,
@@ -197,6 +221,11 @@ class CostService:
         start = utc_now().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
         return repository.committed_since(session, project_id, start)
 
+    @staticmethod
+    def _day_begun(session: Session, project_id: str) -> Decimal:
+        start = utc_now().replace(hour=0, minute=0, second=0, microsecond=0)
+        return repository.begun_since(session, project_id, start)
+
     def budget(self, project_id: str) -> BudgetRead:
         with self._bench.read() as session:
             return self._budget_read(session, project_id, repository.find_budget(session, project_id))
@@ -213,10 +242,11 @@ class CostService:
             return self._budget_read(work.session, project_id, budget)
 
     def _budget_read(self, session: Session, project_id: str, budget: Budget | None) -> BudgetRead:
+        caps = ("month_cap_usd", "day_cap_usd", "job_cap_usd", "deployments_max", "unfinished_jobs_max")
         return BudgetRead(
-            month_cap_usd=budget.month_cap_usd if budget else None,
-            job_cap_usd=budget.job_cap_usd if budget else None,
+            **{name: getattr(budget, name) if budget else None for name in caps},
             month_used_usd=self._month_used(session, project_id),
+            day_used_usd=self._day_begun(session, project_id),
             updated_at=budget.updated_at if budget else None,
         )
 

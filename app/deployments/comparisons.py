@@ -48,7 +48,7 @@ class ComparisonService:
                 return self.get(caller.project_id, made.id)
         comparison_id = new_id("cmp")
         with self._bench.begin() as work:
-            refuse_if_paused(work.session, caller.project_id)
+            refuse_if_paused(work.session, caller.project_id, policy=self._bench.policy)
             candidates = []
             for candidate in wanted.candidates:
                 deployment = repository.find(work.session, caller.project_id, candidate.deployment)

@@ -70,6 +70,14 @@ def count_tuned(session: Session, connection_id: str) -> int:
     )
 
 
+def count_living(session: Session, project_id: str) -> int:
+    """Living deployments of a project, of base models too."""
+    return (
+        session.scalar(select(func.count()).where(Deployment.project_id == project_id, Deployment.status.in_(LIVE)))
+        or 0
+    )
+
+
 def load(session: Session, deployment_id: str) -> tuple[Deployment, datetime]:
     """For workers: the row, and the database's time when it was read."""
     row = session.execute(select(Deployment, func.clock_timestamp()).where(Deployment.id == deployment_id)).one()
@@ -140,11 +148,15 @@ def heed_wishes(session: Session, deployment_id: str) -> None:
 
 
 def wake_costly(session: Session) -> Sequence[str]:
-    """Take up every parked row whose money must stop: its time is up, or somebody wants it gone."""
+    """Take up every parked row whose money must stop: its time is up, or somebody wants it gone.
+
+    One that has just been parked rests first, so that a dead Azure is not asked on the spot.
+    """
     return session.scalars(
         update(Deployment)
         .where(
             Deployment.parked_reason.is_not(None),
+            Deployment.next_check_at <= func.clock_timestamp(),
             Deployment.status.in_(LIVE),
             or_(
                 Deployment.expires_at <= func.clock_timestamp(),

@@ -111,7 +111,7 @@ class DeploymentService:
         name = wanted.name or _name_for(choice, deployment_id)
         reserve = hosting_usd(hourly, (expires_at - utc_now()).total_seconds()) or Decimal(0)
         with self._bench.begin() as work:
-            refuse_if_paused(work.session, caller.project_id)
+            refuse_if_paused(work.session, caller.project_id, policy=self._bench.policy)
             self._costs.reserve(
                 work,
                 caller,
@@ -122,6 +122,7 @@ class DeploymentService:
             )
             # the project's budget row is locked from here on, so what is looked up now stays true
             self._refuse_full(work.session, choice)
+            self._refuse_too_many(work, caller.project_id)
             if repository.is_name_taken(work.session, choice.connection.id, name):
                 raise Conflict(
                     f"A deployment named {name!r} exists already on this resource.",
@@ -244,19 +245,28 @@ class DeploymentService:
         expires_at = asked_end(wanted.expires_at, wanted.ttl_seconds, longest_seconds=longest, sku=sku)
         return expires_at or utc_now() + timedelta(seconds=default)
 
-    def _refuse_full(self, session: Any, choice: _Choice) -> None:
     def longest_seconds(self, sku: str) -> float:
         """How long a deployment of this sku may live from its making on."""
         if sku == DEVELOPER:
             return self._bench.catalogue.limits.developer_deployment_hours * 3600.0
         return float(LIFE_SECONDS_MAX)
 
+    def _refuse_full(self, session: Any, choice: _Choice) -> None:
         most = self._bench.catalogue.limits.tuned_deployments_per_resource
         if choice.model is not None and repository.count_tuned(session, choice.connection.id) >= most:
             raise Conflict(
                 f"The resource {choice.connection.name!r} holds {most} tuned deployments, as many as Azure allows.",
                 code="too_many_deployments",
                 hint="Delete one that is not needed.",
+            )
+
+    def _refuse_too_many(self, work: UnitOfWork, project_id: str) -> None:
+        most = self._costs.lock(work, project_id).deployments_max
+        if most is not None and repository.count_living(work.session, project_id) >= most:
+            raise Conflict(
+                f"The project has {most} living deployments, as many as it may have.",
+                code="too_many_deployments",
+                hint="Delete one that is not needed, or raise deployments_max.",
             )
 
     # ── wishes ──────────────────────────────────────────────────────────────
@@ -294,7 +304,7 @@ class DeploymentService:
                 seconds = deployment.hosted_seconds + (expires_at - began).total_seconds()
                 extra = (hosting_usd(deployment.hourly_usd, seconds) or Decimal(0)) - deployment.reserved_usd
                 if extra > 0:
-                    refuse_if_paused(work.session, caller.project_id)
+                    refuse_if_paused(work.session, caller.project_id, policy=self._bench.policy)
                     note = f"until {expires_at:%Y-%m-%d %H:%M} UTC"
                     self._costs.reserve(
                         work,
@@ -352,6 +362,12 @@ class DeploymentService:
             work.nudge("deployments.advance", deployment.id)
         return self.get(project_id, deployment.id)
 
+    @staticmethod
+    def look_again(work: UnitOfWork, deployment_id: str) -> None:
+        """Have it looked at now, parked or not: somebody saw that Azure has it otherwise than its row."""
+        repository.ask(work.session, deployment_id, {})
+        work.nudge("deployments.advance", deployment_id)
+
     def wake_costly(self) -> int:
         """For a periodic task: take up parked deployments whose money must stop. Returns how many.
 
@@ -362,12 +378,6 @@ class DeploymentService:
             for deployment_id in woken:
                 work.nudge("deployments.advance", deployment_id)
         return len(woken)
-    @staticmethod
-    def look_again(work: UnitOfWork, deployment_id: str) -> None:
-        """Have it looked at now, parked or not: somebody saw that Azure has it otherwise than its row."""
-        repository.ask(work.session, deployment_id, {})
-        work.nudge("deployments.advance", deployment_id)
-
 
     # ── reading ─────────────────────────────────────────────────────────────
 
@@ -402,6 +412,7 @@ class DeploymentService:
 
         Raises:
             Conflict: it is not ready (`deployment_not_ready`, with when to ask again) or gone.
+            Unready: the installation is halted (`installation_halted`).
             Invalid: Azure's content filter refused the prompt (`content_filtered`).
             AzureError: Azure did not answer.
         """
@@ -438,6 +449,7 @@ class DeploymentService:
         deployment = self._row(project_id, ref)
         refuse_unless_ready(deployment)
         with self._bench.begin() as work:
+            refuse_if_paused(work.session, project_id, policy=self._bench.policy)
             repository.touch_used(work.session, deployment.id, at_most_every_seconds=USED_SECONDS)
         return deployment, self._connections.target_of(deployment.connection_id)
 

@@ -27,6 +27,7 @@ from app.azure.port import (
     Throttled,
     Unauthorised,
     Unavailable,
+    is_of_credential,
 )
 from app.connections.service import ConnectionService, Traffic
 from app.costs.service import CostService
@@ -172,7 +173,7 @@ class DeploymentSteps:
             with self._connections.control(target, Traffic.READ) as arm:
                 remote = arm.get_deployment(row.name)
         except Refused as error:
-            if row.put_sent_at is not None:
+            if row.put_sent_at is not None or is_of_credential(error):
                 raise
             self._put_refused(held, row, target, error)  # no such account, or no right to it: nothing was made
             return
@@ -195,12 +196,18 @@ class DeploymentSteps:
         return next((item for item in found if item.name.lower() == row.name.lower()), None)
 
     def _put(self, held: Claim, row: Deployment, target: AzureTarget) -> None:
+        if self._access.is_paused(row.project_id):  # asked again: an earlier PUT may have made nothing
+            self._finish(held, check_in_seconds=PAUSED_LOOK_SECONDS)
+            self._connections.free_account(target, row.id)
+            return
         try:
             with self._connections.control(target, Traffic.WRITE) as arm:
                 self._write_intent(held)
                 failpoint("deployments.put.intent")
                 remote = arm.put_deployment(self._request(row))
         except Refused as error:
+            if is_of_credential(error):
+                raise
             self._put_refused(held, row, target, error)
             return
         failpoint("deployments.put.sent")
@@ -419,6 +426,8 @@ class DeploymentSteps:
             with self._connections.control(target, Traffic.WRITE) as arm:
                 arm.update_deployment(row.name, sku_name=row.sku, capacity=capacity, tags=self._tags(row))
         except Refused as error:
+            if is_of_credential(error):
+                raise  # the wish stands
             refusal = describe(error)
         with self._bench.begin() as work:
             care.finish(
@@ -679,16 +688,6 @@ class DeploymentSteps:
         )
 
 
-def is_ours(row: Deployment, remote: RemoteDeployment) -> bool:
-    """Whether what stands at Azure under our name is what we asked for.
-
-    Its op_key says so. One without any may be ours only after our PUT was sent, and if it is of our model: a
-    deployment that somebody made by hand must never be deleted at our expiry.
-    """
-    op_key = remote.tags.get("op_key")
-    if op_key is not None:
-        return op_key == row.id
-    same_model = remote.model_name is None or remote.model_name.lower() == row.remote_model.lower()
 def tags_of(row: Deployment, environment: str) -> dict[str, str]:
     """By which it is known as ours, and by which a person in the portal sees when it ends."""
     return {
@@ -700,6 +699,16 @@ def tags_of(row: Deployment, environment: str) -> dict[str, str]:
     }
 
 
+def is_ours(row: Deployment, remote: RemoteDeployment) -> bool:
+    """Whether what stands at Azure under our name is what we asked for.
+
+    Its op_key says so. One without any may be ours only after our PUT was sent, and if it is of our model: a
+    deployment that somebody made by hand must never be deleted at our expiry.
+    """
+    op_key = remote.tags.get("op_key")
+    if op_key is not None:
+        return op_key == row.id
+    same_model = remote.model_name is None or remote.model_name.lower() == row.remote_model.lower()
     return row.put_sent_at is not None and same_model
 
 
@@ -748,6 +757,7 @@ class ComparisonSteps:
 
     def __init__(self, bench: Workbench) -> None:
         self._bench = bench
+        self._access = AccessService(bench)
         self._connections = ConnectionService(bench)
         self._costs = CostService(bench)
 
@@ -771,6 +781,10 @@ class ComparisonSteps:
         ]
         if not left:
             self._end(held, comparison)
+            return
+        if self._access.is_paused(comparison.project_id):
+            with self._bench.begin() as work:
+                care.finish(work.session, held, check_in_seconds=PAUSED_LOOK_SECONDS)
             return
         self._ask_some(held, comparison, left[:ASKED_AT_ONCE])
         with self._bench.begin() as work:

@@ -17,8 +17,8 @@ from app.http.bench import Bench
 from app.http.metrics import render
 from app.http.responses import answer
 
-Probe = Callable[[], None]
-"""Raises when the thing it looks at cannot be used; within a few seconds."""
+Probe = Callable[[], str | None]
+"""Raises when the thing it looks at cannot be used, within a few seconds; else may say something of it."""
 
 MIGRATIONS: Final = Path(__file__).resolve().parent.parent.parent / "migrations"
 
@@ -39,7 +39,7 @@ class CheckRead(BaseModel):
     name: str
     ok: bool
     seconds: float = Field(description="How long looking took.")
-    detail: str | None = Field(default=None, description="What is wrong.")
+    detail: str | None = Field(default=None, description="What is wrong, or worth knowing.")
 
 
 class Readiness(BaseModel):
@@ -113,12 +113,12 @@ def metrics(request: Request) -> Response:
 
 def _run(name: str, probe: Probe) -> CheckRead:
     began = time.perf_counter()
-    detail = None
+    detail, ok = None, False
     try:
-        probe()
+        detail, ok = probe(), True
     except Exception as error:  # noqa: BLE001  a door: whatever a probe raises means that the thing is not usable
         detail = f"{type(error).__name__}: {error}".split("\n", 1)[0][:200]
-    return CheckRead(name=name, ok=detail is None, seconds=round(time.perf_counter() - began, 4), detail=detail)
+    return CheckRead(name=name, ok=ok, seconds=round(time.perf_counter() - began, 4), detail=detail)
 
 
 class SchemaIsOld(Exception):

@@ -169,15 +169,8 @@ class JobService:
         )
         reserve = plan.estimate.high_usd if plan.estimate and plan.estimate.high_usd is not None else Decimal(0)
         with self._bench.begin() as work:
-            refuse_if_paused(work.session, caller.project_id)
-            unfinished = repository.count_unfinished(work.session, caller.project_id)
-            if unfinished >= self._bench.policy.jobs_per_project_max:
-                raise Conflict(
-                    f"The project has {unfinished} unfinished jobs, as many as it may have.",
-                    code="too_many_jobs",
-                    hint="Wait until one has ended, or cancel one.",
-                    retry_after_seconds=60,
-                )
+            refuse_if_paused(work.session, caller.project_id, policy=self._bench.policy)
+            self._refuse_too_many(work, caller.project_id)
             self._costs.reserve(
                 work,
                 caller,
@@ -200,6 +193,21 @@ class JobService:
             work.nudge("jobs.advance", job_id)
         return job_id
 
+    def _refuse_too_many(self, work: UnitOfWork, project_id: str) -> None:
+        """Under the budget's lock, so that requests at once are counted one after the other."""
+        own = self._costs.lock(work, project_id).unfinished_jobs_max
+        most = self._bench.policy.jobs_per_project_max
+        if own is not None:
+            most = min(own, most)
+        unfinished = repository.count_unfinished(work.session, project_id)
+        if unfinished >= most:
+            raise Conflict(
+                f"The project has {unfinished} unfinished jobs, as many as it may have.",
+                code="too_many_jobs",
+                hint="Wait until one has ended, or cancel one.",
+                retry_after_seconds=60,
+            )
+
     # ── wishes ──────────────────────────────────────────────────────────────
 
     def cancel(self, project_id: str, job_id: str) -> None:
@@ -217,6 +225,9 @@ class JobService:
         self._ask(project_id, job_id, "paused", {"pause_wanted": True}, only=frozenset({JobStatus.RUNNING}))
 
     def resume(self, project_id: str, job_id: str) -> None:
+        """Wish a paused training to go on, which costs money. Raises `Conflict` or `Unready` as `create` does."""
+        with self._bench.read() as session:
+            refuse_if_paused(session, project_id, policy=self._bench.policy)
         self._ask(project_id, job_id, "resumed", {"pause_wanted": False}, only=frozenset({JobStatus.PAUSED}))
 
     def _ask(
@@ -257,6 +268,17 @@ class JobService:
         job_id = repository.hasten(work.session, connection_id, remote_id)
         if job_id is not None:
             work.nudge("jobs.advance", job_id)
+
+    def wake_costly(self) -> int:
+        """For a periodic task: take up parked jobs that somebody wants cancelled. Returns how many.
+
+        Parking ends the care of a row, but a training that nobody wants must not go on until somebody notices.
+        """
+        with self._bench.begin() as work:
+            woken = repository.wake_costly(work.session)
+            for job_id in woken:
+                work.nudge("jobs.advance", job_id)
+        return len(woken)
 
     # ── reading ─────────────────────────────────────────────────────────────
 

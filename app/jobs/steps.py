@@ -26,6 +26,7 @@ from app.azure.port import (
     Throttled,
     Unauthorised,
     Unavailable,
+    is_of_credential,
 )
 from app.connections.service import ConnectionService, Traffic
 from app.costs.service import MILLION, CostService
@@ -156,9 +157,9 @@ class JobSteps:
                 continue
             try:
                 step = self._advance_file(held, target, job, role, version_id)
-            except Unauthorised:
-                raise  # no fault of the job's: it waits for a person
             except Refused as error:
+                if is_of_credential(error):
+                    raise  # no fault of the job's: it waits for a person
                 self._end_unborn(held, job, JobStatus.FAILED, error=describe(error))
                 return
             if step.error is not None:
@@ -229,9 +230,9 @@ class JobSteps:
             log.warning("job.outcome_unknown", id=job.id, error=error.message)
             self._finish(held, check_in_seconds=FIRST_LOOK_SECONDS)
             return
-        except Unauthorised:
-            raise  # see _prepare
         except Refused as error:
+            if is_of_credential(error):
+                raise
             self._end_unborn(held, job, JobStatus.FAILED, error=describe(error))
             return
         failpoint("jobs.create.sent")
@@ -431,7 +432,7 @@ class JobSteps:
                     remote = azure.cancel_job(job.remote_id)
                 with self._bench.begin() as work:
                     repository.change(work.session, held, cancel_sent_at=func.clock_timestamp())
-            elif job.pause_wanted is not None:
+            elif job.pause_wanted or (job.pause_wanted is not None and not self._access.is_paused(job.project_id)):
                 remote = self._pause_or_resume(held, job, target)
             else:
                 with self._connections.data(target, Traffic.READ) as azure:

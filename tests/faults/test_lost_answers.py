@@ -135,7 +135,7 @@ def test_a_429_on_the_look_up_after_a_lost_answer_says_nothing_of_the_create(lif
 
 
 @pytest.mark.fault
-@pytest.mark.parametrize(("status", "code"), [(400, "azure_"), (401, "azure_"), (403, "azure_")])
+@pytest.mark.parametrize(("status", "code"), [(400, "azure_"), (403, "azure_")])
 def test_a_definite_refusal_fails_the_job_keeps_azures_words_and_gives_the_money_back(
     status: int, code: str, life: Life, azure: Emulator
 ) -> None:

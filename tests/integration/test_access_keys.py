@@ -223,14 +223,14 @@ def test_an_archived_projects_keys_open_nothing_and_its_name_stays_taken(operato
 
 def test_the_kill_switch_is_thrown_and_lifted(client, project, bench):
     with bench.read() as session:
-        refuse_if_paused(session, project.id)
+        refuse_if_paused(session, project.id, policy=bench.policy)
     assert client.patch(f"/v1/projects/{project.id}", json={"paused": True}).json()["paused"] is True
     with bench.read() as session, pytest.raises(Conflict) as refused:
-        refuse_if_paused(session, project.id)
+        refuse_if_paused(session, project.id, policy=bench.policy)
     assert refused.value.code == "project_paused"
     client.patch(f"/v1/projects/{project.id}", json={"paused": False})
     with bench.read() as session:
-        refuse_if_paused(session, project.id)
+        refuse_if_paused(session, project.id, policy=bench.policy)
     types = [event["type"] for event in client.get("/v1/events?order=asc").json()["data"]]
     assert [word for word in types if word.startswith("project.")] == [
         "project.created",

@@ -34,6 +34,8 @@ PUBLIC: Final = {"getBaseModel"}
 """Its path names a thing of the catalogue, which is the same for all."""
 
 NEEDS: Final = {
+    "getInstallation": "operator",
+    "putInstallation": "operator",
     "createProject": "operator",
     "archiveProject": "operator",
     "listProjects": "any key",

@@ -193,7 +193,9 @@ def test_an_unreadable_success_is_as_doubtful_as_none():
 @pytest.mark.parametrize(
     ("headers", "message", "seconds"),
     [
-        ({"retry-after-ms": "1500", "retry-after": "9"}, "", 1.5),
+        ({"retry-after-ms": "1500", "retry-after": "1"}, "", 1.5),
+        ({"retry-after-ms": "1500", "retry-after": "9"}, "", 9),
+        ({"x-ms-retry-after-ms": "2500"}, "", 2.5),
         ({"retry-after": "38"}, "retry after 5 seconds", 38),
         ({"retry-after": " 7 "}, "", 7),
         ({"retry-after": "0.25"}, "", 0.25),
