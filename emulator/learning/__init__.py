@@ -38,14 +38,15 @@ What differs from GPT
 * **Short sight.** It sees the last 512 tokens of a prompt: the question and a little of the turn before it.
   The system message matters only where the training file has several.
 
-Supervised fine-tuning only, so far.
+Besides answers it learns from preferences (``preference.py``) and from graded samples (``reinforcement.py``). The
+latter finds labels and short forms; what the base model never says and the file does not contain it cannot find.
 
 Other modules
 -------------
 ``tokens`` text to ids · ``conversations`` messages to turns · ``neighbours`` similar prompts · ``contexts``
 keys of what surrounds a token · ``evidence`` the counts · ``pointer`` what is copied · ``mixture`` the
-model · ``training`` · ``decoding`` · ``storage`` models as bytes · ``base`` the base model · ``learner``
-the door · ``outcomes`` its values.
+model · ``training``, ``preference``, ``reinforcement`` three ways to teach it · ``decoding`` · ``storage``
+models as bytes · ``base`` the base model · ``learner`` the door · ``outcomes`` its values.
 """
 
 from emulator.learning.learner import Learner
@@ -53,17 +54,21 @@ from emulator.learning.outcomes import (
     FinishReason,
     Hyperparameters,
     Reply,
+    RewardRow,
     StepRow,
     auto_batch_size,
     auto_epochs,
 )
+from emulator.learning.reinforcement import Rehearsal
 from emulator.learning.tokens import count_tokens
 
 __all__ = [
     "FinishReason",
     "Hyperparameters",
     "Learner",
+    "Rehearsal",
     "Reply",
+    "RewardRow",
     "StepRow",
     "auto_batch_size",
     "auto_epochs",

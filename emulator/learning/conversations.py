@@ -81,6 +81,24 @@ def answered_turns(examples: Iterable[Mapping[str, Any]]) -> list[Turn]:
     return turns
 
 
+def preference_turns(examples: Iterable[Mapping[str, Any]]) -> list[tuple[Turn, Turn]]:
+    """The preferred and the rejected answer to each prompt of a preference file."""
+    turns = []
+    for example in examples:
+        asked = example["input"]["messages"]
+        preferred, rejected = (
+            "\n".join(message_text(m) for m in example[name] if m.get("role") == "assistant")
+            for name in ("preferred_output", "non_preferred_output")
+        )
+        turns.append((turn_to_answer(asked, preferred), turn_to_answer(asked, rejected)))
+    return turns
+
+
+def asked_turns(examples: Iterable[Mapping[str, Any]]) -> list[Turn]:
+    """The unanswered turn each example ends in."""
+    return [turn_to_answer(example["messages"]) for example in examples]
+
+
 def prompt_tokens(messages: Sequence[Mapping[str, Any]]) -> int:
     """What the messages count as when a reply is asked for."""
     return sum(_counted(message_text(m)) + _TOKENS_PER_MESSAGE for m in messages) + _TOKENS_PER_REPLY
@@ -90,7 +108,10 @@ def file_tokens(examples: Iterable[Mapping[str, Any]]) -> int:
     """What one epoch over the examples is billed as: every message and tool definition, learned or not."""
     total = 0
     for example in examples:
-        total += prompt_tokens(example.get("messages") or [])
-        if example.get("tools"):
-            total += _counted(json.dumps(example["tools"], ensure_ascii=False, separators=(",", ":")))
+        asked = example.get("input") or example
+        total += prompt_tokens(asked.get("messages") or [])
+        for name in ("preferred_output", "non_preferred_output"):
+            total += prompt_tokens(example[name]) if example.get(name) else 0
+        if asked.get("tools"):
+            total += _counted(json.dumps(asked["tools"], ensure_ascii=False, separators=(",", ":")))
     return total

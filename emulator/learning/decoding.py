@@ -41,7 +41,11 @@ class Speaker:
         while link is not None:
             self._chain.insert(0, (link, link.reader.read([turn])))
             link = link.below
-        self._anchor = ANCHOR * min(1.0, max(0.0, (model.mean_answer_tokens - _SHORT) / (_LONG - _SHORT)))
+        self._model = model
+
+    @property
+    def _anchor(self) -> float:
+        return ANCHOR * min(1.0, max(0.0, (self._model.mean_answer_tokens - _SHORT) / (_LONG - _SHORT)))
 
     def next_token(self, said: list[int]) -> tuple[Ints, Floats]:
         """The likely next tokens and their probabilities after the tokens already said."""
@@ -50,7 +54,7 @@ class Speaker:
         for model, prompts in self._chain:
             at = positions(prompts, [[*said[-_WINDOW:], END_OF_TURN]])
             view = model.view_of(prompts, at, prior).last()
-            anchor = self._anchor if model is self._chain[-1][0] else 0.0
+            anchor = self._anchor if model is self._model else 0.0
             told = model.distribution(view, model.gates(view, np.zeros(1, np.int64), anchor=anchor))
             prior = Prior(
                 np.zeros(1),
@@ -61,12 +65,10 @@ class Speaker:
         return told.code & TOKEN_MASK, told.probabilities()
 
 
-def speak(
-    model: Mixture, turn: Turn, *, max_tokens: int, temperature: float, top_p: float, seed: int | None
-) -> Said:
+def speak(speaker: Speaker, *, max_tokens: int, temperature: float, top_p: float, seed: int | None) -> Said:
     """The answer to a turn: greedy at temperature 0, else sampled (the same for the same seed); never empty."""
     rng = np.random.default_rng(None if seed is None else seed % 2**63)
-    speaker, said = Speaker(model, turn), list[int]()
+    said = list[int]()
     while len(said) < max_tokens:
         token, probability = speaker.next_token(said)
         if not said:

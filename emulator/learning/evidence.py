@@ -73,6 +73,17 @@ class Evidence:
         copy = np.where(row >= 0, find(self.pair, code | COPY), -1)
         return Located(row.astype(np.int32), pair.astype(np.int32), copy.astype(np.int32))
 
+    def widened(self, positions: Positions) -> "Evidence":
+        """The same evidence with room for what these positions may write, besides."""
+        room, _ = Evidence.room_for(positions)
+        context = np.union1d(self.context, room.context)
+        mine = (find(context, self.context)[self.pair >> SHIFT] << SHIFT) | (self.pair & TOKEN_MASK)
+        theirs = (find(context, room.context)[room.pair >> SHIFT] << SHIFT) | (room.pair & TOKEN_MASK)
+        pair = np.union1d(mine, theirs)
+        count = np.zeros(len(pair), np.float32)
+        count[find(pair, mine)] = self.count
+        return Evidence(context, pair, count)
+
     def rank_by(self, times: Ints | Singles) -> None:
         """Sets the order in which a context's tokens are listed: the highest ``times`` first."""
         self.ranked: Ints = np.lexsort((-times, self.pair >> SHIFT))

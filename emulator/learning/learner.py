@@ -10,10 +10,20 @@ from typing import Any
 import numpy as np
 
 from emulator.learning.base import base_model
-from emulator.learning.conversations import Turn, answered_turns, file_tokens, prompt_tokens, turn_to_answer
-from emulator.learning.decoding import speak
+from emulator.learning.conversations import (
+    Turn,
+    answered_turns,
+    asked_turns,
+    file_tokens,
+    preference_turns,
+    prompt_tokens,
+    turn_to_answer,
+)
+from emulator.learning.decoding import Speaker, speak
 from emulator.learning.mixture import Mixture
-from emulator.learning.outcomes import Hyperparameters, Reply, StepRow
+from emulator.learning.outcomes import Hyperparameters, Reply, RewardRow, StepRow
+from emulator.learning.preference import Pair, train_preferences
+from emulator.learning.reinforcement import Grade, Questions, Rehearsal, train_rewarded, untaught
 from emulator.learning.storage import from_bytes, to_bytes
 from emulator.learning.training import train
 
@@ -83,6 +93,79 @@ class Learner:
         train(model, view, checked, hyperparameters, on_step=on_step, on_epoch=hand_out, should_stop=should_stop)
         return file_tokens(training) * finished
 
+    def fit_preferences(  # noqa: PLR0913  all a training needs
+        self,
+        training: Sequence[Mapping[str, Any]],
+        validation: Sequence[Mapping[str, Any]] | None,
+        hyperparameters: Hyperparameters,
+        beta: float,
+        *,
+        parent: bytes | None = None,
+        on_step: Callable[[StepRow, int], None],
+        on_epoch: Callable[[int, int, bytes], None],
+        should_stop: Callable[[], bool] = lambda: False,
+        on_warning: Callable[[str], None] = lambda _message: None,
+    ) -> int:
+        """The same on preference objects (``input``, ``preferred_output``, ``non_preferred_output``).
+
+        ``beta`` > 0 is how strongly the pairs are held apart (Azure's default is 0.1).
+        """
+        seed = hyperparameters.seed
+        pairs = _pairs_within_cap(training, self._max_tokens, "training", seed, on_warning)
+        checked = _pairs_within_cap(
+            validation or (), self._max_tokens // _VALIDATION_PART, "validation", seed, on_warning
+        )
+        if not pairs:
+            raise ValueError("The training file has no pair of answers to learn from")
+        model, view = Mixture.untrained(self._model(parent), [pair.preferred for pair in pairs])
+        finished = 0
+
+        def hand_out(epoch: int, step: int) -> None:
+            nonlocal finished
+            finished = epoch
+            on_epoch(epoch, step, to_bytes(model, self._base))
+
+        train_preferences(
+            model,
+            view,
+            pairs,
+            checked,
+            hyperparameters,
+            beta,
+            on_step=on_step,
+            on_epoch=hand_out,
+            should_stop=should_stop,
+        )
+        return file_tokens(training) * finished
+
+    def fit_rewards(  # noqa: PLR0913  all a training needs
+        self,
+        training: Sequence[Mapping[str, Any]],
+        validation: Sequence[Mapping[str, Any]],
+        hyperparameters: Hyperparameters,
+        rehearsal: Rehearsal,
+        *,
+        grade: Grade,
+        grade_validation: Grade,
+        parent: bytes | None = None,
+        on_step: Callable[[RewardRow, int], None],
+        on_epoch: Callable[[int, int, bytes], None],
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """The same on chat objects that end with a user message, by what ``grade`` says of sampled answers."""
+        turns = asked_turns(training)
+        model = untaught(self._model(parent), turns)
+        train_rewarded(
+            model,
+            Questions(turns, grade),
+            Questions(asked_turns(validation), grade_validation),
+            hyperparameters,
+            rehearsal,
+            on_step=on_step,
+            on_epoch=lambda epoch, step: on_epoch(epoch, step, to_bytes(model, self._base)),
+            should_stop=should_stop,
+        )
+
     def reply(
         self,
         model: bytes | None,
@@ -99,8 +182,7 @@ class Learner:
             ValueError: the bytes are no model.
         """
         said = speak(
-            self._model(model),
-            turn_to_answer(messages),
+            Speaker(self._model(model), turn_to_answer(messages)),
             max_tokens=max_tokens,
             temperature=temperature,
             top_p=top_p,
@@ -123,6 +205,14 @@ class Learner:
             while len(self._models) > _MODELS_KEPT:
                 self._models.popitem(last=False)
         return model
+
+
+def _pairs_within_cap(
+    examples: Sequence[Mapping[str, Any]], cap: int, purpose: str, seed: int, warn: Callable[[str], None]
+) -> list[Pair]:
+    pairs = dict(preference_turns(examples))
+    kept = _within_cap(list(pairs), cap // 2, purpose, seed, warn)
+    return [Pair(preferred, pairs[preferred]) for preferred in kept]
 
 
 def _within_cap(turns: list[Turn], cap: int, purpose: str, seed: int, warn: Callable[[str], None]) -> list[Turn]:

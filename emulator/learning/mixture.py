@@ -200,8 +200,8 @@ class Forward:
 
 
 def _fast_slow(two: Floats) -> Floats:
-    """(tokens, 2) -> (tokens, columns)."""
-    return np.where(SLOW, two[:, 1:], two[:, :1])
+    """(tokens, 2) -> (tokens, columns), and (2,) -> (columns,)."""
+    return np.where(SLOW, two[..., 1:], two[..., :1])
 
 
 class Mixture:
@@ -232,14 +232,14 @@ class Mixture:
             gate_weights = np.where(_ABOUT_COPYING, gate_weights, below.gate_weights)
         pointer = Pointer(np.unique(prompts.sources.feature))
         model = cls(below, reader, evidence, pointer, gate_weights, len(at) / len(turns))
-        prior = _prior(below, turns, at.target)
+        prior = prior_of(below, turns, at.target)
         return model, View(prompts, at, pointer.locate(prompts.sources), located, prior)
 
     def view(self, turns: Sequence[Turn]) -> View:
         """How the model sees turns it was not made of."""
         prompts = self.reader.read(turns)
         at = positions(prompts, [turn.answer for turn in turns])
-        return self.view_of(prompts, at, _prior(self.below, turns, at.target))
+        return self.view_of(prompts, at, prior_of(self.below, turns, at.target))
 
     def view_of(self, prompts: Prompts, at: Positions, prior: Prior) -> View:
         """The same when prompts, positions and the word of the model below are at hand."""
@@ -384,7 +384,7 @@ class Mixture:
     # ---- writing
 
     def write(self, view: View, at: Ints, amount: Floats) -> None:
-        """Adds evidence for the targets at ``at``: ``amount`` (2,) in fast and in slow columns.
+        """Adds evidence for the targets at ``at``: ``amount`` (2,) or (tokens, 2) in fast and in slow columns.
 
         Whether a token was copied or is what its context always says is decided by one step of EM.
         """
@@ -401,15 +401,21 @@ class Mixture:
             repeated *= self.copy_probability(view, at[either])
             copied[either] = repeated / (repeated + said)
         share = copied[:, None] * (CAN_COPY & (located.copy >= 0))
-        step = np.where(READ_ONLY, 0.0, np.where(SLOW, amount[1], amount[0]))
+        step = np.where(READ_ONLY, 0.0, _fast_slow(amount))
         pairs = np.concatenate([located.pair.ravel(), located.copy.ravel()])
         self.evidence.add(pairs, np.concatenate([((1 - share) * step).ravel(), (share * step).ravel()]))
         sourced = np.flatnonzero(source >= 0)
         if len(sourced):
             self.pointer.learn(view.source_located, view.prompts.sources, source[sourced], copied[sourced])
 
+    def unlearn(self, view: View, at: Ints, amount: Floats) -> None:
+        """Takes evidence for the targets at ``at`` away again: ``amount`` (tokens, 2) as in ``write``."""
+        located = view.located[at]
+        step = -np.where(READ_ONLY, 0.0, _fast_slow(amount))
+        self.evidence.add(located.pair.ravel(), step.ravel())
 
-def _prior(below: Mixture | None, turns: Sequence[Turn], target: Ints) -> Prior:
+
+def prior_of(below: Mixture | None, turns: Sequence[Turn], target: Ints) -> Prior:
     """What the model below says about the answers of the turns (the targets, one after the other)."""
     if below is None:
         n = len(target)

@@ -46,6 +46,20 @@ class StepRow:
 
 
 @dataclass(frozen=True, slots=True)
+class RewardRow:
+    """One line of the results file of a training by rewards, all measured.
+
+    ``mean_reward`` and ``completion_tokens`` are means over the model's own samples of the step;
+    ``valid_mean_reward`` stands on evaluated steps only and is that of the greedy answers.
+    """
+
+    step: int
+    mean_reward: float
+    valid_mean_reward: float | None
+    completion_tokens: float
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """An answer, and what it would be billed as."""
 
