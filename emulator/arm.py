@@ -50,7 +50,7 @@ def _subscription(request: Request, call: ArmCall, subscription: str) -> str:
     if not call.dialect.version:
         message = "The api-version query parameter (?api-version=) is required for all requests."
         raise Refusal(400, "MissingApiVersionParameter", message)
-    left = admit_arm(call.world, call.windows, subscription, request.method)
+    left = admit_arm(call.world, subscription, request.method)
     request.scope["emulator.headers"].update(left)
     return subscription
 

@@ -215,7 +215,7 @@ def speaker(call: Call, name: str) -> Speaker:
         if base is None and found is None:
             raise Refusal(404, "DeploymentNotFound", NOT_FOUND)
         check_answers(world, deployment, now_v)
-        admit_chat(world, call.windows, deployment, now_v, call.dialect.version)
+        admit_chat(world, deployment, now_v, call.dialect.version)
         deployment.last_used_v = now_v
         world.touch("deployment", deployment)
         path = world.store.blob(model_blob(found[0].id, found[1].step)) if found else None

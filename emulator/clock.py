@@ -58,6 +58,10 @@ class Clock:
         """Jump forward by `seconds` ≥ 0 of virtual time."""
         self._begin(self.now() + seconds)
 
+    def resume_at(self, virtual: float) -> None:
+        """Go on from this virtual time, whatever has passed since: for a world brought back as it was."""
+        self._begin(virtual)
+
     def _begin(self, virtual: float) -> None:
         wall = max(self.wall_now(), self.segments[-1].wall)
         self.segments.append(Segment(virtual, wall, self._rate()))

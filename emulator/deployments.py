@@ -140,7 +140,7 @@ def spend(call: Call, deployment: Deployment, prompt_tokens: int, completion_tok
         deployment.completion_tokens += completion_tokens
         if call.world.deployments.get(deployment.id) is deployment:
             call.world.touch("deployment", deployment)
-        spend_chat(call.windows, deployment, now_v, prompt_tokens + completion_tokens)
+        spend_chat(call.world, deployment, now_v, prompt_tokens + completion_tokens)
 
 
 # Asking
@@ -315,6 +315,7 @@ def put(call: Call, now_v: float, account: Account, name: str, body: dict[str, A
         tags=wanted.tags,
         created_at=world.stamp(now_v),
         entered_v=now_v,
+        born_v=now_v,
         base=wanted.claim.base.name,
         quota=wanted.claim.quota,
         fate=dict(call.fate),
@@ -356,7 +357,7 @@ def get_deployment(call: ArmCall, account: AccountDoor, name: str) -> Response:
     """
     with call.world.moment() as now_v:
         deployment = _find(call.world, account, name)
-        if now_v < deployment.entered_v + float(deployment.fate.get("get_404_seconds", 0)):
+        if now_v < deployment.born_v + float(deployment.fate.get("get_404_seconds", 0)):
             raise not_found(account, name)
         return _shown(deployment)
 
@@ -367,7 +368,7 @@ def list_deployments(call: ArmCall, account: AccountDoor) -> Response:
         shown = [
             deployment_body(deployment)
             for deployment in of_account(call.world, account.key)
-            if call.list_lag_seconds == 0 or deployment.entered_v <= now_v - call.list_lag_seconds
+            if call.list_lag_seconds == 0 or deployment.born_v <= now_v - call.list_lag_seconds
         ]
     return answer({"value": shown})
 

@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
-from emulator.quota import Windows
 from emulator.wire import Dialect, check_arm, check_data_plane, dialect_of, read_object, read_optional_object
 from emulator.world import World
 
@@ -22,7 +21,6 @@ class Call:
     account: str
     url: str
     world: World
-    windows: Windows
     fate: dict[str, Any]
     list_lag_seconds: float = 0.0
     list_order: str = ""
@@ -41,7 +39,6 @@ def _call(request: Request, dialect: Dialect) -> Call:
         account=request.scope.get("emulator.account", ""),
         url=str(request.url.replace(query="", path=request.scope.get("emulator.prefix", "") + request.url.path)),
         world=world_of(request),
-        windows=request.app.state.windows,
         fate=plan.get("fate", {}),
         list_lag_seconds=float(plan.get("list_lag_seconds", 0.0)),
         list_order=plan.get("list_order", ""),

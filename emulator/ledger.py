@@ -9,6 +9,7 @@ from typing import Any
 
 from emulator.clock import Clock, Segment
 from emulator.prices import PRICES, Prices
+from emulator.rates import Windows
 from emulator.retirement import Retirements
 from emulator.schedule import INSTANT, Pace
 from emulator.settings import Settings
@@ -79,6 +80,7 @@ class Ledger:
         self.pace = self.default_pace
         self.limits = Limits()
         self.quota: dict[str, int] = {}
+        self.windows = Windows()
         self.retirements = Retirements()
         self.prices: Prices = PRICES
         self.charges: dict[str, dict[str, Any]] = {}

@@ -1,5 +1,6 @@
 """The levers under `/_emulator`: everything Azure has no button for; they serve tests and people, not Azure."""
 
+import re
 from dataclasses import asdict, fields, replace
 from typing import Annotated, Any
 
@@ -164,9 +165,39 @@ def reset(request: Request, world: AnyWorld) -> Response:
     return answer({"reset": True})
 
 
+_SNAPSHOT = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def _snapshot_name(body: dict[str, Any]) -> str:
+    _only(body, "name")
+    name = body.get("name")
+    if not isinstance(name, str) or not _SNAPSHOT.fullmatch(name):
+        raise bad("'name' must be up to 64 letters, digits, '-' and '_'.")
+    return name
+
+
+@router.post("/snapshot")
+def keep_snapshot(world: AnyWorld, body: Body) -> Response:
+    """Keep everything but rules and log under a name; `reset` leaves it, and so does a restart with a state."""
+    world.keep_as(_snapshot_name(body))
+    return answer({"snapshots": world.store.snapshots()})
+
+
+@router.post("/restore")
+def restore_snapshot(world: AnyWorld, body: Body) -> Response:
+    name = _snapshot_name(body)
+    try:
+        world.bring_back(name)
+    except KeyError as error:
+        raise bad(f"there is no snapshot '{name}'; there are: {', '.join(world.store.snapshots())}.") from error
+    return get_state(world)
+
+
 @router.get("/requests")
-def get_requests(request: Request) -> Response:
-    return answer(request.app.state.log.shown())
+def get_requests(request: Request, operation: str | None = None, after: int = 0) -> Response:
+    """The log, oldest first; only one operation, or only what came after a number, when asked for."""
+    shown = request.app.state.log.shown()
+    return answer([entry for entry in shown if entry["number"] > after and operation in {None, entry["operation"]}])
 
 
 def _job_line(world: World, job: Job) -> dict[str, Any]:

@@ -23,8 +23,7 @@ def _portal_call(request: Request, body: OptionalBody) -> tuple[Call, dict[str, 
     account = body.get("account", "")
     if not isinstance(account, str):
         raise bad("'account' must be a string.")
-    windows = request.app.state.windows
-    return Call(Dialect("v1", "v1"), account, str(request.url), world_of(request), windows, {}), body
+    return Call(Dialect("v1", "v1"), account, str(request.url), world_of(request), {}), body
 
 
 def _required(body: dict[str, Any], name: str) -> str:

@@ -4,7 +4,6 @@ Quota counts by the virtual clock, and so do the windows of the rate limits.
 """
 
 import math
-import threading
 from dataclasses import dataclass
 
 from emulator.catalogue import BaseModel
@@ -79,36 +78,6 @@ def check_quota(ledger: Ledger, account: str, claim: Claim, old: Deployment | No
 # Rates: how many calls fit into a window of time
 
 
-@dataclass(slots=True)
-class _Window:
-    from_v: float
-    count: float = 0.0
-
-
-class Windows:
-    """Counts calls in fixed windows of virtual time; forgets at a restart."""
-
-    def __init__(self) -> None:
-        self._windows: dict[str, _Window] = {}
-        self._lock = threading.Lock()
-
-    def take(
-        self, name: str, now_v: float, seconds: float, limit: float, amount: float = 1.0
-    ) -> tuple[float, float]:
-        """Count `amount`, unless the window is full already.
-
-        Returns: virtual seconds to wait (0: it was counted), and how much of the limit is left.
-        """
-        with self._lock:
-            window = self._windows.get(name)
-            if window is None or now_v - window.from_v >= seconds:
-                window = self._windows[name] = _Window(now_v)
-            if window.count >= limit:
-                return window.from_v + seconds - now_v, 0.0
-            window.count += amount
-            return 0.0, max(0.0, limit - window.count)
-
-
 def _retry_after(ledger: Ledger, wait_v: float) -> dict[str, str]:
     seconds = wait_v / ledger.clock.speed if ledger.clock.mode == "real" else wait_v
     return {
@@ -123,7 +92,7 @@ ARM_REMAINING = {"reads": 16499, "writes": 11999, "deletes": 11999}
 _ARM_KINDS = {"GET": "reads", "DELETE": "deletes"}
 
 
-def admit_arm(ledger: Ledger, windows: Windows, subscription: str, method: str) -> dict[str, str]:
+def admit_arm(ledger: Ledger, subscription: str, method: str) -> dict[str, str]:
     """Count a call of the control plane; limits of 0 count nothing.
 
     Returns: ARM's header with what is left.
@@ -139,7 +108,7 @@ def admit_arm(ledger: Ledger, windows: Windows, subscription: str, method: str) 
     limit = ledger.limits.arm_reads if kind == "reads" else ledger.limits.arm_writes
     if not limit:
         return {header: str(ARM_REMAINING[kind])}
-    wait_v, left = windows.take(f"arm/{subscription}/{kind == 'reads'}", ledger.clock.now(), 60.0, limit)
+    wait_v, left = ledger.windows.take(f"arm/{subscription}/{kind == 'reads'}", ledger.clock.now(), 60.0, limit)
     if wait_v:
         message = (
             f"The number of {kind} for subscription '{subscription}' has exceeded its limit of {limit} a minute."
@@ -154,7 +123,7 @@ REQUEST_SECONDS, TOKEN_SECONDS = 10, 60
 """Renewal periods of a deployment's rate limits. Source: azure-cli recorded against ARM, 2025-10-28."""
 
 
-def admit_chat(ledger: Ledger, windows: Windows, deployment: Deployment, now_v: float, version: str) -> None:
+def admit_chat(ledger: Ledger, deployment: Deployment, now_v: float, version: str) -> None:
     """Count a request of a deployment, when its rate limits are enforced.
 
     Raises:
@@ -166,8 +135,8 @@ def admit_chat(ledger: Ledger, windows: Windows, deployment: Deployment, now_v: 
     if not percent:
         return
     requests, tokens = deployment.capacity * percent / 100, deployment.capacity * 10 * percent
-    wait_v, _ = windows.take(f"requests/{deployment.id}", now_v, REQUEST_SECONDS, requests)
-    spent_v, _ = windows.take(f"tokens/{deployment.id}", now_v, TOKEN_SECONDS, tokens, 0)
+    wait_v, _ = ledger.windows.take(f"requests/{deployment.id}", now_v, REQUEST_SECONDS, requests)
+    spent_v, _ = ledger.windows.take(f"tokens/{deployment.id}", now_v, TOKEN_SECONDS, tokens, 0)
     if wait := max(wait_v, spent_v):
         headers, what = _retry_after(ledger, wait), "call" if wait_v else "token"
         message = (
@@ -178,6 +147,6 @@ def admit_chat(ledger: Ledger, windows: Windows, deployment: Deployment, now_v: 
         raise Refusal(429, "429", message, headers=headers)
 
 
-def spend_chat(windows: Windows, deployment: Deployment, now_v: float, tokens: int) -> None:
+def spend_chat(ledger: Ledger, deployment: Deployment, now_v: float, tokens: int) -> None:
     """Count the tokens of an answer; the next request feels them."""
-    windows.take(f"tokens/{deployment.id}", now_v, TOKEN_SECONDS, float("inf"), tokens)
+    ledger.windows.take(f"tokens/{deployment.id}", now_v, TOKEN_SECONDS, float("inf"), tokens)

@@ -16,7 +16,6 @@ from starlette.responses import Response
 from emulator import arm, chat, deployments, files, imports, jobs, levers, models, offers, portal, uploads
 from emulator.faults import Faults
 from emulator.gate import CuttableProtocol, Gate, RequestLog
-from emulator.quota import Windows
 from emulator.settings import Settings
 from emulator.wire import Refusal, form_of, refuse
 from emulator.world import World
@@ -43,7 +42,6 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(title="Azure OpenAI emulator", lifespan=life, openapi_url=None, redirect_slashes=False)
     app.state.world, app.state.faults, app.state.log = world, faults, log
-    app.state.windows = Windows()
     app.state.voice = chat.Voice(settings.cache.expanduser())
     for prefix in DATA_PLANES:
         for room in (files, imports, uploads, jobs, models, chat):

@@ -240,6 +240,7 @@ class Deployment(Record):
     base: str = ""
     quota: str = ""
     operation: str = ""
+    born_v: float = 0.0
     change: Change | None = None
     changing_v: float = 0.0
     phase_before_delete: DeploymentPhase = "ready"

@@ -3,6 +3,7 @@
 It knows no noun of Azure.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -11,6 +12,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
+
+_DATABASE = "emulator.sqlite"
 
 
 class Store:
@@ -24,7 +27,8 @@ class Store:
         self.directory = Path(tempfile.mkdtemp(prefix="emulator-")) if directory is None else directory
         self.blobs = self.directory / "blobs"
         self.blobs.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(self.directory / "emulator.sqlite", check_same_thread=False, timeout=1)
+        self._snapshots = self.directory / "snapshots"
+        self._db = sqlite3.connect(self.directory / _DATABASE, check_same_thread=False, timeout=1)
         try:
             self._open()
         except sqlite3.OperationalError as error:
@@ -82,6 +86,38 @@ class Store:
         shutil.rmtree(self.blobs, ignore_errors=True)
         self.blobs.mkdir(parents=True, exist_ok=True)
 
+    def snapshots(self) -> list[str]:
+        """Names of everything kept by `keep_as`; `clear` leaves them alone."""
+        return sorted(path.name for path in self._snapshots.iterdir()) if self._snapshots.exists() else []
+
+    def keep_as(self, name: str) -> None:
+        """Keep all documents, journals and bytes as they are now under a name."""
+        self._db.commit()
+        target = self._snapshots / name
+        shutil.rmtree(target, ignore_errors=True)
+        (target / "blobs").mkdir(parents=True)
+        with contextlib.closing(sqlite3.connect(target / _DATABASE)) as copy:
+            self._db.backup(copy)
+        for blob in self.blobs.iterdir():
+            _link(blob, target / "blobs" / blob.name)
+
+    def bring_back(self, name: str) -> None:
+        """Be as when that name was kept.
+
+        Raises:
+            KeyError: there is no such name.
+        """
+        source = self._snapshots / name
+        if name not in self.snapshots():
+            raise KeyError(name)
+        self._db.commit()
+        with contextlib.closing(sqlite3.connect(source / _DATABASE)) as copy:
+            copy.backup(self._db)
+        shutil.rmtree(self.blobs, ignore_errors=True)
+        self.blobs.mkdir(parents=True)
+        for blob in (source / "blobs").iterdir():
+            _link(blob, self.blobs / blob.name)
+
     def blob(self, name: str) -> Path:
         """Where the bytes of that name rest, or would."""
         return self.blobs / name
@@ -105,10 +141,7 @@ class Store:
         """Give bytes a second name, so that they outlive the first."""
         target = self.blobs / name
         target.unlink(missing_ok=True)
-        try:
-            os.link(self.blobs / source, target)
-        except OSError:  # a file system without hard links
-            shutil.copyfile(self.blobs / source, target)
+        _link(self.blobs / source, target)
 
     def drop_blob(self, name: str) -> None:
         (self.blobs / name).unlink(missing_ok=True)
@@ -118,3 +151,10 @@ class Store:
         self._db.close()
         if self._temporary:
             shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(source, target)

@@ -39,6 +39,9 @@ class World(Ledger):
         cache.mkdir(parents=True, exist_ok=True)
         self.training = Training(self.settings.workers, cache, self._hear)
         threading.Thread(target=self._check_files, name="file-checks", daemon=True).start()
+        self._take_up_trainings()
+
+    def _take_up_trainings(self) -> None:
         for job in self.active.values():
             if self.recordings[job.id].finished_v is None:
                 self._unchecked.put(self.task_of(job))
@@ -57,6 +60,33 @@ class World(Ledger):
             self.given_up.update(self.jobs)
             self._stop_trainings()
             self.forget_all()
+            self.learned.notify_all()
+
+    def keep_as(self, name: str) -> None:
+        """Keep everything, its time included, as it is now under a name."""
+        with self.moment() as now_v:
+            self.store.put("lever", "kept_v", now_v)
+            self.write()
+            self.store.keep_as(name)
+
+    def bring_back(self, name: str) -> None:
+        """Be as when that name was kept; trainings that were under way then begin again.
+
+        Raises:
+            KeyError: there is no such name.
+        """
+        with self.lock:
+            self.store.bring_back(name)
+            self.given_up.update(self.jobs)
+            self._stop_trainings()
+            self._changed.clear()
+            self._open_rows.clear()
+            self.start_empty()
+            self._load()
+            self.clock.resume_at(dict(self.store.all("lever"))["kept_v"])
+            self.save_levers()
+            self.store.commit()
+            self._take_up_trainings()
             self.learned.notify_all()
 
     # Time
