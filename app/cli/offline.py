@@ -72,7 +72,13 @@ def profile_of(catalogue: Catalogue, base: BaseModel) -> engine.Profile:
 def _check(file: Path, profile: engine.Profile, fingerprints: BinaryIO) -> Checked:
     size = file.stat().st_size
     with file.open("rb") as source, words.progress(f"checking {file.name}", total=size, unit="bytes") as draw:
-        report = engine.check(source, profile, on_progress=lambda read: draw(read, ""), fingerprints=fingerprints)
+        report = engine.check(
+            source,
+            profile,
+            on_progress=lambda read: draw(read, ""),
+            fingerprints=fingerprints,
+            threads=engine.THREADS,
+        )
     return Checked(file, report)
 
 

@@ -340,6 +340,7 @@ class DatasetService:
                 on_progress=progress,
                 copy_to=cleaned,
                 fingerprints=fingerprints,
+                threads=engine.THREADS,
             )
         failpoint("datasets.check.checked")
         self._record_check(held, version, report)

@@ -260,11 +260,12 @@ class UploadService:
                 work.note("upload.cancelled", project_id=project_id, subject_id=row.id)
         self._discard_all(row.id)
 
-    def sweep(self) -> None:
-        """Delete parts, of any project, whose upload has ended or expired."""
+    def sweep(self) -> int:
+        """Delete parts, of any project, whose upload has ended or expired; some at a time. Returns how many."""
         with self._bench.read() as session:
             abandoned = repository.abandoned_parts(session, limit=SWEPT_AT_ONCE)
         self._discard(abandoned)
+        return len(abandoned)
 
     def _discard_all(self, upload_id: str) -> None:
         with self._bench.read() as session:

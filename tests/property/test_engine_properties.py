@@ -224,5 +224,5 @@ def test_a_glance_finds_what_examining_every_line_finds(content: bytes) -> None:
     report = check([content], PROFILE, fingerprints=quick_prints)
     thorough_prints = io.BytesIO()
     thorough = check([content], PROFILE, fingerprints=thorough_prints, at_a_glance=False)
-    assert report == thorough
+    assert report == thorough == check([content], PROFILE, threads=3)
     assert quick_prints.getvalue() == thorough_prints.getvalue()

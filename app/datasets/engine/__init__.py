@@ -3,7 +3,7 @@
 Pure: no database, no network, nothing of ours outside this package.
 """
 
-from app.datasets.engine.checking import check
+from app.datasets.engine.checking import THREADS, check
 from app.datasets.engine.codes import CODES, render_codes_markdown
 from app.datasets.engine.fingerprints import leakage
 from app.datasets.engine.lines import drop_lines
@@ -12,6 +12,7 @@ from app.datasets.engine.samples import sample_prompts
 
 __all__ = [
     "CODES",
+    "THREADS",
     "Finding",
     "Limits",
     "LineRange",

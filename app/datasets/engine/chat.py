@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from app.datasets.engine import tokens
 from app.datasets.engine.findings import Findings
@@ -122,13 +123,14 @@ class ChatRules:
             self._pair_calls(messages)
         self._sum(roles, row, images)
 
-    def take_plain(self, first_line: int, seen: Glance) -> None:
-        """Counts plain examples; of what they may be found guilty, only two things are left.
+    def take_plain(self, first_line: int, seen: Glance, counts: NDArray[np.int64]) -> None:
+        """Adds plain examples; of what they may be found guilty, only two things are left.
 
         Args:
             first_line: number of the line that is the glance's place 0.
+            counts: tokens of each of `seen.flat_texts`.
         """
-        sums = add_up(seen, self._counter.many)
+        sums = add_up(seen, counts)
         sizes = np.fromiter(map(len, seen.orders), dtype=np.int64, count=len(seen.orders))
         fixed = {order: sum(self._role_tokens[role] for role in order) for order in sums.orders}
         role_tokens = np.fromiter((fixed[order] for order in seen.orders), dtype=np.int64, count=len(seen.orders))

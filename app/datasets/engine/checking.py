@@ -5,18 +5,21 @@ Must not know the rules themselves.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from operator import attrgetter
 from typing import Any, BinaryIO
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 
-from app.datasets.engine import syntax, texts
+from app.datasets.engine import syntax, texts, tokens
 from app.datasets.engine.chat import ChatRules
-from app.datasets.engine.findings import Findings
+from app.datasets.engine.findings import Findings, Held
 from app.datasets.engine.fingerprints import Fingerprints, Prints, prints_of, prints_of_plain, prints_of_row
 from app.datasets.engine.glance import Glance, look
 from app.datasets.engine.kinds import KINDS, kind_of, recognise_file
@@ -24,6 +27,8 @@ from app.datasets.engine.lines import HEAD_BYTES, CleanContent, Source, TooLong,
 from app.datasets.engine.report import Profile, Report, Severity, TokenStats
 from app.datasets.engine.torn import TornObject
 
+THREADS = 2
+"""Useful for one check: one looks at lines, one counts tokens. A third would wait for the first."""
 PREVIEW_ROWS = 3
 PREVIEW_BYTES = 8_000
 """Of one row in the preview, as JSON."""
@@ -46,6 +51,7 @@ def check(
     copy_to: BinaryIO | None = None,
     fingerprints: BinaryIO | None = None,
     at_a_glance: bool = True,
+    threads: int = 1,
 ) -> Report:
     """Reads `source` once and says whether it can be trained on.
 
@@ -60,10 +66,28 @@ def check(
         at_a_glance: count plain lines together; False examines every line by itself, to the same outcome.
         fingerprints: receives 16 bytes per example, in order; in a file that is ready, the n-th belongs to
             line n.
+        threads: how many take part; beyond the first they count tokens, which needs no interpreter lock.
     """
     content = CleanContent(source, on_progress, copy_to)
     work = _Check(content, profile, fingerprints, at_a_glance=at_a_glance)
-    return work.run()
+    if threads == 1:
+        return work.run()
+    with ThreadPoolExecutor(threads - 1, thread_name_prefix="kitae-tokens") as pool:
+        work.count_in(pool, batches=threads - 1)
+        return work.run()
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Lines that are being counted."""
+
+    first: int
+    lines: list[bytes | TooLong]
+    seen: Glance
+    counts: Callable[[], NDArray[np.int64]]
+    """Tokens of each text of the glance; may wait."""
+    held: Held
+    prints: list[Prints]
 
 
 class _Check:
@@ -86,6 +110,14 @@ class _Check:
         self._lines = 0
         self._not_compared = 0
         self._prints: list[Prints] = []
+        self._counter = tokens.counter(profile.tokenizer)
+        self._pool: ThreadPoolExecutor | None = None
+        self._waiting: deque[_Batch] = deque()
+        self._batches_ahead = 0
+
+    def count_in(self, pool: ThreadPoolExecutor, *, batches: int) -> None:
+        """Have tokens counted there, while so many further batches are looked at."""
+        self._pool, self._batches_ahead = pool, batches
 
     def run(self) -> Report:
         content, findings = self._content, self._findings
@@ -127,6 +159,7 @@ class _Check:
             number += examined
             if examined < len(lines):
                 break
+        self._finish(batches_left=0)
         self._abandon_torn()
         if self._findings.errors > limits.errors_max:
             self._findings.add_file(
@@ -144,15 +177,31 @@ class _Check:
             seen = seen.without(set(seen.places))
         elif len(self._preview) < PREVIEW_ROWS:
             seen = seen.without(set(seen.places[:PREVIEW_ROWS]))
-        with self._findings.by_line():
+        held = Held()
+        with self._findings.holding(held):
             examined = self._others(first, lines, seen.others)
-            if examined < len(lines):
-                seen = seen.without({place for place in seen.places if place >= examined})
-            if seen.places:
-                self._plain(first, lines, seen)
-        self._prints.sort(key=attrgetter("line"))
-        self._keep_prints()
+        if examined < len(lines):
+            seen = seen.without({place for place in seen.places if place >= examined})
+        prints, self._prints = self._prints, []
+        self._waiting.append(_Batch(first, lines, seen, self._count(seen.flat_texts), held, prints))
+        self._finish(batches_left=self._batches_ahead)
         return examined
+
+    def _count(self, texts: list[str]) -> Callable[[], NDArray[np.int64]]:
+        if self._pool is not None:
+            return self._pool.submit(self._counter.many, texts).result
+        counts = self._counter.many(texts)
+        return lambda: counts
+
+    def _finish(self, *, batches_left: int) -> None:
+        """Add up the oldest batches, in the order of their lines."""
+        while len(self._waiting) > batches_left:
+            batch = self._waiting.popleft()
+            if batch.seen.places:
+                with self._findings.holding(batch.held):
+                    self._plain(batch)
+            self._findings.take_in(batch.held)
+            self._keep_prints(sorted(batch.prints, key=attrgetter("line")))
 
     def _others(self, first: int, lines: list[bytes | TooLong], others: list[int]) -> int:
         """Examine these lines; returns the place of the first that was left out because of too many errors."""
@@ -178,29 +227,28 @@ class _Check:
         self._abandon_torn()
         self._flush_blank()
 
-    def _plain(self, first: int, lines: list[bytes | TooLong], seen: Glance) -> None:
+    def _plain(self, batch: _Batch) -> None:
+        first, seen = batch.first, batch.seen
         if self._rules is None:
             self._rules = ChatRules(self._profile, self._findings)
-        self._rules.take_plain(first, seen)
+        self._rules.take_plain(first, seen, batch.counts())
         self._kinds["chat"] += len(seen.places)
         self._key_sets["messages",] += len(seen.places)
         for place in seen.places:
-            if lines[place].endswith(b"\r"):  # type: ignore[union-attr]
+            if batch.lines[place].endswith(b"\r"):  # type: ignore[union-attr]
                 self._findings.add("crlf", first + place)
-        self._prints += [
+        batch.prints += [
             prints_of_plain(first + place, order, texts)
             for place, order, texts in zip(seen.places, seen.orders, seen.texts, strict=True)
         ]
 
-    def _keep_prints(self) -> None:
+    def _keep_prints(self, prints: list[Prints]) -> None:
         """The fingerprints of a batch, in the order of its lines."""
-        prints = self._prints
         if self._fingerprints_out is not None:
             self._fingerprints_out.write(b"".join([print_.conversation for print_ in prints]))
         room = max(0, self._limits.examples_compared_max - len(self._fingerprints))
         self._fingerprints.add(prints[:room])
         self._not_compared += len(prints[room:])
-        prints.clear()
 
     def _line(self, number: int, line: bytes) -> None:
         if (not line or line.isspace()) and self._torn is None:

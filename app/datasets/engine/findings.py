@@ -61,13 +61,22 @@ class _Gathered:
     examples: list[str] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class Held:
+    """Findings put aside, in any order of lines."""
+
+    findings: list[tuple[int, int, str, str, str | None]] = field(default_factory=list)
+    """First and last line, code, detail, pointer."""
+    errors: set[tuple[str, int]] = field(default_factory=set)
+
+
 class Findings:
     """All findings of one check, by code."""
 
     def __init__(self) -> None:
         self._gathered: dict[str, _Gathered] = {}
-        self._held: list[tuple[int, int, str, str, str | None]] | None = None
-        self._held_errors: set[tuple[str, int]] = set()
+        self._into: Held | None = None
+        self._held_errors = 0
         self._errors = 0
 
     def __bool__(self) -> bool:
@@ -84,33 +93,34 @@ class Findings:
     @property
     def errors(self) -> int:
         """Lines with an error, counted once for each kind of error they have."""
-        return self._errors + len(self._held_errors)
+        return self._errors + self._held_errors
 
     @property
     def with_errors(self) -> bool:
         return any(gathered.is_error for gathered in self._gathered.values())
 
     @contextmanager
-    def by_line(self) -> Iterator[None]:
-        """What is added meanwhile may come in any order of lines; it is taken in by line at the end."""
-        self._held = []
+    def holding(self, held: Held) -> Iterator[None]:
+        """What is added meanwhile is put aside for `take_in`."""
+        self._into = held
         try:
             yield
         finally:
-            held, self._held = self._held, None
-            self._held_errors.clear()
-            for first, last, code, detail, pointer in sorted(held, key=itemgetter(0)):
-                self.add_range(code, first, last, detail, pointer=pointer)
+            self._into = None
+
+    def take_in(self, held: Held) -> None:
+        """Add what was put aside, by line; its lines follow those of all that was taken in before."""
+        self._held_errors -= len(held.errors)
+        for first, last, code, detail, pointer in sorted(held.findings, key=itemgetter(0)):
+            self.add_range(code, first, last, detail, pointer=pointer)
 
     def add(self, code: str, line: int, detail: str = "", *, pointer: str | None = None) -> None:
         """Notes `code` on one line; `detail` says what exactly, for the first few."""
         self.add_range(code, line, line, detail, pointer=pointer)
 
     def add_range(self, code: str, first: int, last: int, detail: str = "", *, pointer: str | None = None) -> None:
-        if self._held is not None:
-            self._held.append((first, last, code, detail, pointer))
-            if CODES[code].severity is Severity.ERROR:
-                self._held_errors.update((code, line) for line in range(first, last + 1))
+        if self._into is not None:
+            self._hold(self._into, code, first, last, detail, pointer)
             return
         gathered = self._gathered.get(code)
         if gathered is None:
@@ -122,6 +132,13 @@ class Findings:
         gathered.ranges.add(first, last)
         if gathered.is_error:
             self._errors += gathered.ranges.count - before
+
+    def _hold(self, held: Held, code: str, first: int, last: int, detail: str, pointer: str | None) -> None:
+        held.findings.append((first, last, code, detail, pointer))
+        if CODES[code].severity is Severity.ERROR:
+            before = len(held.errors)
+            held.errors.update((code, line) for line in range(first, last + 1))
+            self._held_errors += len(held.errors) - before
 
     def add_file(self, code: str, message: str, *examples: str, remedy: str = "") -> None:
         """Notes a finding about the whole file, or gives the words for one already gathered by line."""

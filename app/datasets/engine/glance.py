@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from itertools import compress
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 import numpy as np
@@ -132,10 +132,9 @@ def _colons(line: bytes, texts: list[str]) -> bool:
     return line.count(b":") == 1 + 2 * len(texts) + sum([text.count(":") for text in texts])
 
 
-def add_up(seen: Glance, count_many: Callable[[list[str]], NDArray[Any]]) -> PlainSums:
-    """Count the tokens of all plain lines in one call."""
+def add_up(seen: Glance, counts: NDArray[np.int64]) -> PlainSums:
+    """The sums over all plain lines; `counts` = tokens of each of `seen.flat_texts`."""
     texts, codes = seen.flat_texts, seen.codes
-    counts = count_many(texts).astype(np.int64, copy=False)
     by_role = np.bincount(codes, weights=counts, minlength=len(ROLES))
     return PlainSums(
         tokens_by_role={role: int(by_role[code]) for role, code in _CODES.items() if (codes == code).any()},
