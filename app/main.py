@@ -114,8 +114,7 @@ class Service(FastAPI):
         inner = super().build_middleware_stack()
         limited = Limits(inner, body_max_bytes=self._settings.body_max_bytes)
         recorded = DeedsRecorded(limited, record=AuditService(self._bench).record_outcome)
-        per_second = self._settings.key_requests_per_second
-        rated = RateFields(recorded, per_second=per_second, burst=per_second * BURST_SECONDS)
+        rated = RateFields(recorded, requests=self.state.rates.requests)
         return RequestIds(SecurityHeaders(rated), seconds=self._seconds)
 
     def openapi(self) -> dict[str, Any]:

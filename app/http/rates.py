@@ -242,9 +242,9 @@ def held_by(request: Request) -> ExitStack:
 class RateFields:
     """ASGI layer: writes the RateLimit fields, and gives back at the end what the request held."""
 
-    def __init__(self, app: ASGIApp, *, per_second: float, burst: float) -> None:
+    def __init__(self, app: ASGIApp, *, requests: Buckets) -> None:
         self.app = app
-        self._policy = f'"key";q={int(burst)};w={math.ceil(burst / per_second)}'
+        self._policy = f'"key";q={int(requests.burst)};w={math.ceil(requests.burst / requests.per_second)}'
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
