@@ -1,0 +1,55 @@
+"""kill -9 of a worker between two pages of Azure's list: what was seen is kept, and the rest is seen by the next."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from crew import Crew
+from lives import Emulator, Life, quick, until
+from nursery import Nursery
+from servers import make_project
+from watched import Fleet
+
+from app.bootstrap import open_workbench
+from app.jobs.states import JobStatus
+from app.settings import Settings
+
+pytestmark = pytest.mark.fault
+
+
+@pytest.fixture
+def brief(settings: Settings, emulator_url: str) -> Settings:
+    return quick(settings, emulator_url, watch_starting_seconds=30, watch_running_seconds=30, lease_seconds=1.0)
+
+
+@pytest.fixture
+def life(brief: Settings, emulator_url: str) -> Iterator[Life]:
+    with open_workbench(brief) as bench:
+        Emulator(emulator_url).reset()
+        yield Life.begin(bench, make_project(bench, "killed").id, emulator_url)
+        Emulator(emulator_url).reset()
+
+
+@pytest.mark.row(6)
+def test_a_worker_killed_between_two_pages_loses_no_job_and_the_next_goes_on_there(
+    life: Life, brief: Settings, nursery: Nursery, tmp_path: Path, emulator_url: str
+) -> None:
+    fleet = Fleet.plant(life, 250, status="queued")
+    azure = Emulator(emulator_url)
+    worker = Crew(nursery, brief, tmp_path).begin(failpoint="jobs.watch.listed:kill@3")
+    assert worker.wait() == -signal.SIGKILL
+    assert {job.status for job in fleet.rows()} == {JobStatus.QUEUED, JobStatus.RUNNING}
+    assert sum(job.status == JobStatus.RUNNING for job in fleet.rows()) == 200
+    before = len(azure.requests("jobs.list"))
+
+    def all_seen() -> bool | None:
+        fleet.go_on()  # nothing happens until the dead worker's lease has ended
+        return all(job.status == JobStatus.RUNNING for job in fleet.rows()) or None
+
+    until(all_seen)
+
+    assert before == 3
+    assert len(azure.requests("jobs.list")) == before + 1
+    assert fleet.connection().watch_after is None
+    assert not azure.requests("jobs.get")
