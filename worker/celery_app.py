@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -152,7 +153,9 @@ def run_worker(settings: Settings) -> None:
         )
         log.info("worker.started", threads=settings.worker_threads)
         worker.start()
-        log.info("worker.stopped")
+        log.info("worker.stopped", code=worker.exitcode or 0)
+    if worker.exitcode:  # it gave up, for instance on a Redis that takes no writes: the supervisor must see that
+        sys.exit(worker.exitcode)
 
 
 def run_beat(settings: Settings) -> None:
