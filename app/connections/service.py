@@ -105,6 +105,8 @@ class ConnectionService:
         with self._bench.begin() as work:
             check(repository.lock_marker(work.session, connection.id))
             repository.change(work.session, connection.id, values)
+            if {"api_key", "entra_scope"} & given.keys():
+                self.watch_in(work, connection.id, 0.0)  # jobs that the old credential could not see
             work.announce(
                 "connection.changed", project_id=project_id, subject_id=connection.id, fields=sorted(given)
             )

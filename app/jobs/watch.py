@@ -72,8 +72,8 @@ class ConnectionWatch:
             target = self._connections.target_of(held.row_id)
             try:
                 self._read_list(held, target, round_)
-            except (Throttled, Unauthorised):
-                raise  # waits for as long as Azure says; waits for somebody who mends the credential
+            except Throttled:
+                raise  # waits for as long as Azure says, and counts for nothing
             except AzureError as error:
                 self._break_off(held, round_, error)
                 return
@@ -150,12 +150,20 @@ class ConnectionWatch:
     def _break_off(self, held: Claim, round_: _Round, error: AzureError) -> None:
         """Azure did not answer. Nothing is parked for that: a look costs nothing, and not looking may."""
         got_on = round_.pages > 0
-        pause = random.uniform(0.5, 1.0) * (SOON_SECONDS if got_on else self._shortest)
+        pause = SOON_SECONDS if got_on else self._shortest
+        if isinstance(error, Unauthorised):
+            pause = self._policy.watch_old_seconds  # a new credential brings the look forward
         log.warning("watch.broke_off", connection=held.row_id, pages=round_.pages, error=error.message[:300])
         with self._bench.begin() as work:
             if not got_on:
                 care.write(work.session, held, watch_after=None)  # the place it names may be what Azure chokes on
-            care.give_back(work.session, held, error=describe(error), check_in_seconds=pause, forgive=True)
+            care.give_back(
+                work.session,
+                held,
+                error=describe(error),
+                check_in_seconds=pause * random.uniform(0.5, 1.0),
+                forgive=True,
+            )
 
     # ── the events of running jobs ──────────────────────────────────────────
 

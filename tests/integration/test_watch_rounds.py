@@ -13,7 +13,7 @@ from servers import make_project
 from watched import Fleet
 
 from app.bootstrap import open_workbench
-from app.connections.schemas import ConnectionCreate
+from app.connections.schemas import ConnectionCreate, ConnectionPatch
 from app.connections.service import ConnectionService
 from app.jobs.states import JobStatus
 from app.settings import Settings
@@ -338,6 +338,25 @@ def test_a_watch_is_never_parked_because_azure_is_away(life: Life, azure: Emulat
     assert fleet.connection().parked_reason is None
     assert fleet.connection().last_error is not None
     assert {job.parked_reason for job in fleet.rows()} == {None}
+
+
+def test_a_refused_credential_parks_no_watch_and_a_new_one_brings_the_look_forward(
+    life: Life, azure: Emulator
+) -> None:
+    fleet = Fleet.plant(life, 3)
+    azure.faults({"match": {"operation": "jobs.list"}, "do": {"status": 401}})
+    fleet.watch()
+    assert fleet.connection().parked_reason is None
+    assert fleet.seconds_to_next() > 100
+
+    azure.faults()
+    new = ConnectionPatch(api_key="a-new-key")
+    ConnectionService(life.bench).change(life.caller.project_id, fleet.connection_id, new)
+    assert fleet.seconds_to_next() <= 0
+    fleet.go_on()
+
+    assert all(_is_fresh(fleet, job.id) for job in fleet.rows())
+    assert fleet.connection().last_error is None
 
 
 def test_a_job_that_cannot_ask_for_itself_leaves_it_to_the_watch(life: Life, azure: Emulator) -> None:
