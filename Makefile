@@ -8,7 +8,7 @@ SOURCES := app worker emulator examples migrations tests benchmarks
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo up test fault-matrix check docs migration lock bench-api bench-life bench-check clean
+.PHONY: help install demo up test fault-matrix check docs migration lock bench-api bench-life bench-check bench-watch clean
 
 help: ## list these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -51,6 +51,9 @@ bench-life: $(STAMPS)/dev ## what a whole life costs more than a bare SDK script
 
 bench-check: $(STAMPS)/dev ## how fast a dataset is checked
 	$(BIN)/python benchmarks/bench_check.py
+
+bench-watch: $(STAMPS)/dev ## 10,000 jobs watched by one worker, against a poll for each: JOBS=10000 SECONDS=110
+	$(BIN)/python benchmarks/bench_watch.py $(if $(JOBS),--jobs $(JOBS)) $(if $(SECONDS),--seconds $(SECONDS))
 
 migration: $(STAMPS)/dev ## write a migration from what the tables have become: name="dataset contact"
 	$(BIN)/python -m app.cli.schema write '$(name)'
