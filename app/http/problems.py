@@ -1,5 +1,6 @@
 """RFC 9457 problem documents for everything that can go wrong at the HTTP door. It knows no room."""
 
+import errno
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -9,8 +10,9 @@ import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from psycopg.errors import ReadOnlySqlTransaction
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy.exc import DataError, InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
@@ -254,6 +256,28 @@ def _of_database_outage(request: Request, error: Exception) -> Response:
     )
 
 
+def _of_database_refusal(request: Request, error: Exception) -> Response:
+    """A database that takes no writes has become a replica, or its disk is full: an outage, not a fault of ours."""
+    if isinstance(getattr(error, "orig", None), ReadOnlySqlTransaction):
+        return _of_database_outage(request, error)
+    return _of_anything_else(request, error)
+
+
+def _of_no_descriptor(request: Request, error: Exception) -> Response:
+    """The process has used up what the system gives it; requests that end give it back."""
+    if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
+        log.error("http.no_descriptor_left", error=str(error))
+        return _answer(
+            request,
+            503,
+            "overloaded",
+            "The service has too much open at the moment.",
+            hint="Nothing was changed. Send the same request again.",
+            headers=_retry_after(None, BUSY_RETRY_SECONDS),
+        )
+    return _of_anything_else(request, error)
+
+
 def _of_data_error(request: Request, error: Exception) -> Response:
     log.warning("http.data_error", error=str(error)[:300])
     return _answer(
@@ -375,5 +399,7 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _of_http_exception)
     for outage in DATABASE_OUTAGES:
         app.add_exception_handler(outage, _of_database_outage)
+    app.add_exception_handler(InternalError, _of_database_refusal)
+    app.add_exception_handler(OSError, _of_no_descriptor)
     app.add_exception_handler(DataError, _of_data_error)
     app.add_exception_handler(Exception, _of_anything_else)

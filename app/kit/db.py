@@ -21,6 +21,10 @@ ID_LENGTH: Final = 40
 RESTED_SECONDS: Final = 1.0
 """Asking before every use would cost a hot read as many round trips as its query."""
 
+DEAD_LINE_SECONDS: Final = 30
+"""A line to the database on which nothing was acknowledged for so long is given up. By default Linux waits two
+hours for an idle one, and a worker's thread with it."""
+
 Id = Annotated[str, mapped_column(String(ID_LENGTH, collation="C"))]
 """An id compared byte by byte, so that its order is the order of time in every locale."""
 
@@ -92,6 +96,10 @@ def make_engine(
         connect_args={
             "application_name": application_name,
             "connect_timeout": 5,
+            "keepalives_idle": 15,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": DEAD_LINE_SECONDS * 1000,
             "options": "-c timezone=UTC -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s",
         },
     )
