@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from typing import Final
 
+from app.connections.gates import Gates
 from app.deployments.service import DeploymentService
 from app.jobs.service import JobService
 from app.kit import care
+from app.upkeep.invariants import check_now_and_then
 from app.upkeep.service import UpkeepService
 from app.workbench import Workbench
 from worker.tasks import CARED
@@ -18,6 +20,8 @@ def tick(bench: Workbench, send: Callable[[str, str], None], *, redispatch_secon
     """Send what is due, parked rows whose money must stop included; returns how many."""
     DeploymentService(bench).wake_costly()
     UpkeepService(bench).ensure()
+    Gates(bench).tell_outages()
+    check_now_and_then(bench)
     JobService(bench).wake_costly()
     sent = 0
     for task, cared in CARED.items():

@@ -6,6 +6,18 @@ from app.kit.measures import Measure
 
 MEASURES: Final = (
     Measure(
+        "kitae_invariant_violations",
+        "Places where an invariant does not hold, some dozens at most; anything but 0 needs a person.",
+        ("invariant",),
+        "SELECT name, violations FROM invariant_checks",
+    ),
+    Measure(
+        "kitae_invariants_checked_timestamp_seconds",
+        "When the invariants were last looked for, as Unix time; 0 = never.",
+        (),
+        "SELECT coalesce(extract(epoch FROM max(checked_at)), 0) FROM invariant_checks",
+    ),
+    Measure(
         "kitae_strays",
         "Things at Azure with our mark and without a row that wait for a person, or are being taken away.",
         ("kind", "status"),

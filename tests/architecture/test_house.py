@@ -40,7 +40,14 @@ MORE_OF_A_ROOM: Final = {
     "jobs": {"adoption.py", "marks.py", "plan.py", "goals.py", "watch.py", "analysis"},
     "models": set[str](),
     "deployments": {"adoption.py", "comparisons.py", "inference.py"},
-    "upkeep": {"janitor.py", "marks.py", "reaper.py", "invariants.py"},
+    "upkeep": {
+        "invariant_queries.py",
+        "invariants.py",
+        "janitor.py",
+        "marks.py",
+        "reaper.py",
+        "remote_invariants.py",
+    },
     "triggers": {"signatures.py"},
 }
 """Room → what it has besides, each under a name that says what it is."""
