@@ -73,6 +73,7 @@ from app.jobs.schemas import (
 )
 from app.kit.wire import RequestModel
 from app.models.schemas import BaseModelList, BaseModelRead, ModelDetail, ModelRead
+from app.upkeep.schemas import StrayAdopt, StrayRead, SweepRead
 
 PAGE_ITEMS: Final = 100
 """Items asked for at once when a whole list is walked; the API answers at most 200."""
@@ -156,6 +157,7 @@ class Client:
         self.projects = Projects(self)
         self.keys = Keys(self)
         self.connections = Connections(self)
+        self.strays = Strays(self)
         self.datasets = Datasets(self)
         self.jobs = Jobs(self)
         self.models = Models(self)
@@ -362,12 +364,45 @@ class Connections(Room):
         """What the resource lets us do; nothing is made there."""
         return self._client.one(ConnectionCheck, "POST", f"/v1/connections/{_part(connection)}/check")
 
+    def sweep(self, connection: str) -> SweepRead:
+        """How the last sweep went."""
+        return self._client.one(SweepRead, "GET", f"/v1/connections/{_part(connection)}/sweep")
+
+    def sweep_now(self, connection: str) -> SweepRead:
+        """Ask for a sweep; `sweep` shows its report once a worker has done it."""
+        return self._client.one(
+            SweepRead, "POST", f"/v1/connections/{_part(connection)}/sweep", idempotency_key=new_key()
+        )
+
     def quota(self, connection: str) -> Quota:
         return self._client.one(Quota, "GET", f"/v1/connections/{_part(connection)}/quota")
 
     def remote_models(self, connection: str) -> RemoteModels:
         """Azure's own list, live and verbatim."""
         return self._client.one(RemoteModels, "GET", f"/v1/connections/{_part(connection)}/models")
+
+
+class Strays(Room):
+    """`/v1/strays`: what Azure has of ours without a row."""
+
+    def list(self, *, limit: int | None = None, **filters: str | None) -> Iterator[StrayRead]:
+        """Newest first."""
+        return self._client.pages(StrayRead, "/v1/strays", limit=limit, **filters)
+
+    def get(self, stray: str) -> StrayRead:
+        return self._client.one(StrayRead, "GET", f"/v1/strays/{_part(stray)}")
+
+    def adopt(self, stray: str, wanted: StrayAdopt) -> StrayRead:
+        """Its money is reserved."""
+        path = f"/v1/strays/{_part(stray)}/adopt"
+        return self._client.one(StrayRead, "POST", path, body=wanted, idempotency_key=new_key())
+
+    def remove(self, stray: str) -> StrayRead:
+        """It is `removed` once Azure says so."""
+        return self._client.one(StrayRead, "POST", f"/v1/strays/{_part(stray)}/remove", idempotency_key=new_key())
+
+    def ignore(self, stray: str) -> StrayRead:
+        return self._client.one(StrayRead, "POST", f"/v1/strays/{_part(stray)}/ignore", idempotency_key=new_key())
 
 
 class Datasets(Room):

@@ -13,8 +13,9 @@ from app.jobs.steps import JobSteps
 from app.jobs.tables import Job
 from app.jobs.watch import ConnectionWatch
 from app.kit.care import CareColumns
+from app.upkeep.janitor import JanitorSteps
 from app.upkeep.steps import StraySteps, SweepSteps
-from app.upkeep.tables import Stray, Sweep
+from app.upkeep.tables import Janitor, Stray, Sweep
 from app.workbench import Workbench
 
 
@@ -35,6 +36,7 @@ CARED: Final[Mapping[str, Cared]] = {
     "deployments.advance": Cared(Deployment, lambda bench, row_id: DeploymentSteps(bench).advance(row_id)),
     "comparisons.advance": Cared(Comparison, lambda bench, row_id: ComparisonSteps(bench).advance(row_id)),
     "upkeep.sweep": Cared(Sweep, lambda bench, row_id: SweepSteps(bench).sweep(row_id), perpetual=True),
+    "upkeep.clean": Cared(Janitor, lambda bench, row_id: JanitorSteps(bench).clean(row_id), perpetual=True),
     "upkeep.stray": Cared(Stray, lambda bench, row_id: StraySteps(bench).advance(row_id)),
 }
 """Task name → rows. Services nudge by these names."""

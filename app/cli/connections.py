@@ -7,7 +7,7 @@ import typer
 
 from app.cli import words
 from app.cli.exits import Exit
-from app.cli.options import Json
+from app.cli.options import Json, Wait
 
 group = typer.Typer(no_args_is_help=True, help="Azure OpenAI resources.")
 
@@ -136,6 +136,46 @@ def quota(connection: Connection, *, json_: Json = False) -> None:
         [(item.name, f"{item.current:g}", f"{item.limit:g}") for item in found.data],
         right=["USED", "LIMIT"],
     )
+
+
+@group.command()
+def sweep(
+    connection: Connection,
+    *,
+    wait: Wait = True,
+    json_: Json = False,
+) -> None:
+    """Compare everything on the resource with what is known of it, now; exit code 4 when something is amiss."""
+    from app.cli.door import connect
+    from app.cli.waiting import swept
+
+    with connect() as client:
+        asked = client.connections.sweep_now(connection)
+        found = swept(client, asked) if wait else asked
+    if json_:
+        words.put_json(found)
+    elif found.report is not None and wait:
+        report = found.report
+        words.table(
+            ["KIND", "SEEN", "OURS", "FOREIGN"],
+            [
+                (name, part.seen, part.ours, part.foreign) if part else (name, "not listed", "", "")
+                for name, part in (
+                    ("jobs", report.jobs),
+                    ("files", report.files),
+                    ("deployments", report.deployments),
+                )
+            ],
+            right=["SEEN", "OURS", "FOREIGN"],
+        )
+        for item in report.drift:
+            words.warn(f"{item.kind} {item.id}: {item.detail}")
+        for problem in report.problems:
+            words.warn(f"{problem.part}s could not be listed: {problem.message}")
+        if report.strays.open:
+            words.warn(f"{report.strays.open} stray(s) wait: kitae strays list")
+    if wait and found.report and (found.report.drift or found.report.strays.open or not found.report.complete):
+        raise typer.Exit(Exit.BAD_OUTCOME)
 
 
 @group.command()

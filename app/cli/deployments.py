@@ -24,7 +24,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 @group.command()
-def create(
+def create(  # noqa: PLR0913  each is a fact about the deployment
     model: Annotated[str, typer.Argument(help="A model, by name or id, or a base model.")],
     *,
     connection: Annotated[str | None, typer.Option("--connection", "-c", help="Needed for a base model.")] = None,
@@ -34,6 +34,9 @@ def create(
     ] = None,
     capacity: Annotated[int | None, typer.Option(min=1, help="Thousands of tokens per minute.")] = None,
     hours: Hours = None,
+    on_removal: Annotated[
+        str | None, typer.Option(help="When Azure removes it before its end: park, or recreate.")
+    ] = None,
     wait: Wait = True,
     json_: Json = False,
 ) -> None:
@@ -50,6 +53,7 @@ def create(
             "sku": sku,
             "capacity": capacity,
             "ttl_seconds": round(hours * 3600) if hours is not None else None,
+            "on_removal": on_removal,
         }.items()
         if value is not None
     }
@@ -118,6 +122,7 @@ def show(deployment: Deployment, *, json_: Json = False) -> None:
             ("cost", f"${found.cost_usd}" if found.cost_usd is not None else None),
             ("expires", words.moment(found.expires_at)),
             ("last used", words.moment(found.last_used_at)),
+            ("changed at Azure", ", ".join(sorted(found.drift)) if found.drift else None),
             ("error", (found.error or {}).get("message")),
             ("parked", found.parked_reason),
         ]

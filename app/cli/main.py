@@ -18,6 +18,8 @@ from app.cli import (
     operate,
     projects,
     secrets,
+    strays,
+    sweeping,
 )
 from app.cli.exits import Exit
 
@@ -41,12 +43,14 @@ app = typer.Typer(
 )
 
 operate.add_to(app)
+sweeping.add_to(app)
 demo.add_to(app)
 datasets.add_to(app)
 jobs.add_to(app)
 models.add_to(app)
 deployments.add_to(app)
 connections.add_to(app)
+strays.add_to(app)
 projects.add_to(app)
 money.add_to(app)
 events.add_to(app)

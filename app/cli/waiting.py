@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from app.datasets.schemas import VersionRead
     from app.deployments.schemas import ComparisonDetail, DeploymentRead
     from app.jobs.schemas import JobRead
+    from app.upkeep.schemas import SweepRead
 
 LOOK_SECONDS: Final = 0.4
 """Between two looks at something that is under way; a look is one row by its key."""
@@ -88,6 +89,22 @@ def deleted(client: Client, deployment: DeploymentRead) -> DeploymentRead:
             pauses.wait()
             deployment = client.deployments.get(deployment.id)
     return deployment
+
+
+def swept(client: Client, asked: SweepRead) -> SweepRead:
+    """The sweep once one has ended that began after it was asked for, or is parked."""
+    pauses = Pauses()
+    found = asked
+    with words.progress(f"sweeping {asked.connection}") as draw:
+        while found.parked_reason is None and not _is_later(found, asked):
+            draw(None, "")
+            pauses.wait()
+            found = client.connections.sweep(asked.connection)
+    return found
+
+
+def _is_later(found: SweepRead, asked: SweepRead) -> bool:
+    return found.swept_at is not None and asked.asked_at is not None and found.swept_at > asked.asked_at
 
 
 def compared(client: Client, comparison: ComparisonDetail) -> ComparisonDetail:

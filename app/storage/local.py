@@ -5,14 +5,16 @@ import errno
 import os
 import re
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from app.storage.port import MissingObject, StorageFull
+from app.storage.port import MissingObject, StorageFull, StoredObject
 
 _KEY: Final = re.compile(r"[a-z0-9_-]+(/[a-z0-9_.-]+)+")
+_PARTIAL: Final = ".part-"
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -33,7 +35,7 @@ class LocalStorage:
         """See the port. Raises `StorageFull` when the disk is."""
         path = self._path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_PARTIAL)
         try:
             with os.fdopen(handle, "wb") as file:
                 yield file
@@ -65,3 +67,25 @@ class LocalStorage:
 
     def delete(self, key: str) -> None:
         self._path(key).unlink(missing_ok=True)
+
+    def objects(self) -> Iterator[StoredObject]:
+        """See the port. What disappears while it is looked at is left out."""
+        now = time.time()
+        waiting = [self._root]
+        while waiting:
+            directory = waiting.pop()
+            with os.scandir(directory) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(Path(entry.path))
+                        continue
+                    try:
+                        seen = entry.stat(follow_symlinks=False)
+                    except FileNotFoundError:
+                        continue
+                    yield StoredObject(
+                        key=Path(entry.path).relative_to(self._root).as_posix(),
+                        bytes=seen.st_size,
+                        age_seconds=max(0.0, now - seen.st_mtime),
+                        is_partial=entry.name.startswith(_PARTIAL),
+                    )

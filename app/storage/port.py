@@ -1,7 +1,21 @@
 """What the rooms ask of a store of bytes. Keys are made by the service, never by a caller."""
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import BinaryIO, Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredObject:
+    """One object as it lies in the store."""
+
+    key: str
+    bytes: int
+    age_seconds: float
+    """Since it was last written to."""
+    is_partial: bool
+    """A write that was never finished; it may also be under way."""
 
 
 class Storage(Protocol):
@@ -21,6 +35,10 @@ class Storage(Protocol):
 
     def delete(self, key: str) -> None:
         """Deleting what is not there is success."""
+        ...
+
+    def objects(self) -> Iterator[StoredObject]:
+        """Everything in the store, unfinished writes too, in no particular order."""
         ...
 
 

@@ -84,7 +84,7 @@ def sort(resource: Resource, *, environment: str) -> Sorted:
         _sort_job(found, job, names, environment)
     for deployment in resource.deployments or ():
         if is_tagged(deployment.tags, environment):
-            found.marked.append(_deployment(deployment))
+            found.marked.append(deployment_marked(deployment))
         else:
             found.foreign.append(Foreign(StrayKind.DEPLOYMENT, deployment.name))
     return found
@@ -143,7 +143,8 @@ def _file(file: RemoteFile, mark: FileMark) -> Marked:
     )
 
 
-def _deployment(deployment: RemoteDeployment) -> Marked:
+def deployment_marked(deployment: RemoteDeployment) -> Marked:
+    """Of one that `is_tagged`."""
     return Marked(
         kind=StrayKind.DEPLOYMENT,
         remote_id=deployment.name,

@@ -17,6 +17,7 @@ from app.jobs.marks import TAIL
 from app.jobs.states import IN_FLIGHT
 from app.jobs.tables import Job
 from app.kit import care
+from app.kit.care import Claim
 from app.kit.ids import new_id
 from app.kit.pagination import Page, Slice, keyset, slice_of
 from app.upkeep.states import StrayStatus
@@ -294,6 +295,18 @@ def watched_strays(session: Session, connection_id: str, *, seen_before: datetim
     ).all()
 
 
+def stray_of(session: Session, resource: str, name: str, op_key: str) -> Stray | None:
+    """What is kept of a deployment on one account."""
+    return session.scalars(
+        select(Stray).where(
+            Stray.resource == resource,
+            Stray.kind == "deployment",
+            Stray.remote_id == name,
+            Stray.op_key == op_key,
+        )
+    ).one_or_none()
+
+
 def files_of_stray_job(session: Session, stray: Stray) -> Sequence[Stray]:
     """Stray files of the job that a stray names, held until the transaction ends."""
     return session.scalars(
@@ -323,6 +336,16 @@ def count_watched(session: Session, connection_id: str) -> int:
 def add_janitor(session: Session, *, within_seconds: float) -> None:
     session.execute(
         insert(Janitor).values(id=JANITOR, next_check_at=care.in_seconds(within_seconds)).on_conflict_do_nothing()
+    )
+
+
+def count_removed(session: Session, held: Claim, *, objects: int, size: int) -> None:
+    """Under the claim's fence."""
+    care.write(
+        session,
+        held,
+        removed_objects=Janitor.removed_objects + objects,
+        removed_bytes=Janitor.removed_bytes + size,
     )
 
 

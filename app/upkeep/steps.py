@@ -110,7 +110,6 @@ class SweepSteps:
         self._bench = bench
         self._policy = bench.policy
         self._connections = ConnectionService(bench)
-        self._costs = CostService(bench)
 
     def sweep(self, sweep_id: str) -> None:
         """Look at everything once."""
@@ -467,7 +466,6 @@ class StrayKeeper:
 
     def __init__(self, bench: Workbench) -> None:
         self._bench = bench
-        self._costs = CostService(bench)
 
     def keep(
         self, work: UnitOfWork, connection: Connection, target: AzureTarget, item: Marked, verdict: Verdict
@@ -587,10 +585,10 @@ class StrayKeeper:
     def _hourly(self, item: Marked) -> Decimal | None:
         if item.kind is not StrayKind.DEPLOYMENT:
             return None
-        return hourly_usd(self._bench, self._costs, item.raw)
+        return hourly_usd(self._bench, item.raw)
 
 
-def hourly_usd(bench: Workbench, costs: CostService, raw: Mapping[str, Any]) -> Decimal | None:
+def hourly_usd(bench: Workbench, raw: Mapping[str, Any]) -> Decimal | None:
     """What hosting a deployment costs an hour, from ARM's object; None when no price is known."""
     properties, sku = raw.get("properties") or {}, (raw.get("sku") or {}).get("name")
     model = str((properties.get("model") or {}).get("name") or "")
@@ -599,7 +597,7 @@ def hourly_usd(bench: Workbench, costs: CostService, raw: Mapping[str, Any]) -> 
         return None
     if ".ft-" not in model or sku == DEVELOPER:
         return Decimal(0)
-    return costs.hourly_hosting(base_model=base.id, sku=str(sku))
+    return CostService(bench).hourly_hosting(base_model=base.id, sku=str(sku))
 
 
 def announce_stray(work: UnitOfWork, row: Stray, wanted: StrayStatus, *, note: str, by: str | None) -> None:
