@@ -1,9 +1,11 @@
 """Reads fine-tuning files and finds what Azure would find wrong with them; it must not know of jobs or the wire."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from emulator.catalogue import Method
 
 LEAST_EXAMPLES = 10
 """Source: Microsoft Learn, openai/includes/fine-tuning-rest, 2026-10-05: jobs do not proceed below ten."""
@@ -24,7 +26,7 @@ class BadFile(Exception):
         self.code, self.message = code, message
 
 
-def read(path: Path, least: int) -> Iterator[dict[str, Any]]:
+def read(path: Path, least: int, method: Method = "supervised") -> Iterator[dict[str, Any]]:
     """The examples of a file, one by one, each checked.
 
     Raises:
@@ -34,20 +36,20 @@ def read(path: Path, least: int) -> Iterator[dict[str, Any]]:
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip(b"\xef\xbb\xbf \t\r\n"):
-                yield _example(line, number)
+                yield _example(line, number, method)
                 count += 1
     if count < least:
         message = f"The file contains {count} examples; at least {least} are required."
         raise BadFile("invalidPayload", message)
 
 
-def check(path: Path, least: int) -> int:
+def check(path: Path, least: int, method: Method = "supervised") -> int:
     """How many examples the file has.
 
     Raises:
         BadFile: as `read` does.
     """
-    return sum(1 for _ in read(path, least))
+    return sum(1 for _ in read(path, least, method))
 
 
 def words_found(path: Path, words: Mapping[str, list[str]]) -> list[str]:
@@ -62,31 +64,26 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
 
 
-def _example(line: bytes, number: int) -> dict[str, Any]:
+def _example(line: bytes, number: int, method: Method) -> dict[str, Any]:
     try:
         example = json.loads(line.decode("utf-8-sig"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise BadFile("jsonlValidationFailed", f"Invalid JSON in line {number}: {error}") from error
-    problem = _problem(example)
+    problem = _PROBLEMS[method](example)
     if problem:
         raise BadFile("invalidPayload", f"Invalid example in line {number}: {problem}")
     return dict(example)
 
 
-def _problem(example: object) -> str:
+def _supervised_problem(example: object) -> str:
     """What is wrong with one example, or nothing. Source: Microsoft Learn, fine-tuning data formats, 2026."""
     if not isinstance(example, dict):
         return "it must be a JSON object."
     if "prompt" in example and "completion" in example:
         return "the prompt/completion format is for completion models; chat models need a 'messages' list."
-    messages = example.get("messages")
-    if not isinstance(messages, list) or not messages:
-        return "it must have a non-empty list 'messages'."
-    for position, message in enumerate(messages):
-        problem = _message_problem(message)
-        if problem:
-            return f"messages[{position}] {problem}"
-    roles = [message["role"] for message in messages]
+    if problem := _messages_problem(example, "messages"):
+        return problem
+    roles = [message["role"] for message in example["messages"]]
     if "user" not in roles:
         return "it must have at least one message with role 'user'."
     if "assistant" not in roles:
@@ -94,6 +91,48 @@ def _problem(example: object) -> str:
     if roles[-1] != "assistant":
         return "the last message must have role 'assistant'."
     return ""
+
+
+def _messages_problem(holder: Mapping[str, Any], name: str) -> str:
+    messages = holder.get(name)
+    if not isinstance(messages, list) or not messages:
+        return f"it must have a non-empty list '{name}'."
+    for position, message in enumerate(messages):
+        problem = _message_problem(message)
+        if problem:
+            return f"{name}[{position}] {problem}"
+    return ""
+
+
+def _preference_problem(example: object) -> str:
+    """Source: Microsoft Learn, direct preference optimisation, 2026-03-20."""
+    if not isinstance(example, dict) or not isinstance(example.get("input"), dict):
+        return "it must be a JSON object with an object 'input'."
+    if problem := _messages_problem(example["input"], "messages"):
+        return problem
+    for name in ("preferred_output", "non_preferred_output"):
+        if problem := _messages_problem(example, name):
+            return problem
+        roles = [message["role"] for message in example[name]]
+        if "assistant" not in roles or not set(roles) <= {"assistant", "tool"}:
+            return f"'{name}' must have at least one message with role 'assistant', and else role 'tool' only."
+    return ""
+
+
+def _reward_problem(example: object) -> str:
+    """Source: Microsoft Learn, reinforcement fine-tuning, 2026-03-19."""
+    if not isinstance(example, dict):
+        return "it must be a JSON object."
+    if problem := _messages_problem(example, "messages"):
+        return problem
+    return "" if example["messages"][-1]["role"] == "user" else "the last message must have role 'user'."
+
+
+_PROBLEMS: dict[Method, Callable[[object], str]] = {
+    "supervised": _supervised_problem,
+    "dpo": _preference_problem,
+    "reinforcement": _reward_problem,
+}
 
 
 def _message_problem(message: object) -> str:

@@ -27,6 +27,8 @@ OPERATIONS: dict[str, tuple[str, str]] = {
     "jobs.resume": ("POST", r"/fine_tuning/jobs/[^/]+/resume$"),
     "jobs.events": ("GET", r"/fine_tuning/jobs/[^/]+/events$"),
     "jobs.checkpoints": ("GET", r"/fine_tuning/jobs/[^/]+/checkpoints$"),
+    "graders.run": ("POST", r"/graders/run$"),
+    "graders.validate": ("POST", r"/graders/validate$"),
     "models.list": ("GET", r"/openai/(v1/)?models$"),
     "models.get": ("GET", r"/openai/(v1/)?models/[^/]+$"),
     "chat": ("POST", r"/chat/completions$"),

@@ -261,7 +261,7 @@ def get_file_content(call: DataCall, file_id: str) -> Response:
         if file.blob:
             return FileResponse(call.world.store.blob(file.blob), media_type="application/octet-stream")
         job = call.world.jobs[file.job]
-        content = results_csv(call.world.recordings[job.id].rows[: job.published])
+        content = results_csv(call.world.recordings[job.id].rows[: job.published], job.method_type)
     return Response(content, media_type="application/octet-stream")
 
 

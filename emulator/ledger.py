@@ -51,6 +51,7 @@ class Limits:
     arm_reads: int = 0
     arm_writes: int = 0
     chat_rate_percent: int = 0
+    rft_usd: int = 5000
 
 
 Safety = dict[str, dict[str, list[str]]]

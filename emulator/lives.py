@@ -2,7 +2,7 @@
 
 from emulator import schedule
 from emulator.ledger import Ledger, model_blob
-from emulator.results import metrics, number, results_csv
+from emulator.results import headline, metrics, results_csv
 from emulator.state import ON_MACHINE, Change, Checkpoint, Deployment, File, Job, JobPhase, Recording, Row
 from emulator.wire import new_id
 
@@ -30,7 +30,7 @@ def end_job(ledger: Ledger, job: Job, phase: JobPhase, at_v: float, error: dict[
     if phase != "succeeded":
         ledger.given_up.add(job.id)
     if job.result_file and job.result_file in ledger.files:
-        content = results_csv(ledger.recordings[job.id].rows[: job.published])
+        content = results_csv(ledger.recordings[job.id].rows[: job.published], job.method_type)
         file = ledger.files[job.result_file]
         file.blob, file.size_bytes = file.id, len(content)
         ledger.store.write_blob(file.blob, content)
@@ -147,15 +147,38 @@ def train(ledger: Ledger, job: Job, recording: Recording, at_v: float, now_v: fl
             end_training(ledger, job, recording, due)
             return
         job.published += 1
+        charge(ledger, job, recording, due)
         job.last_step_v = due
         publish(ledger, job, recording, recording.rows[job.published - 1], due)
         due = schedule.job_due(job, recording, ledger.stage_pace())
 
 
+HOUR_USD = 100.0
+"""An hour of reinforcement training. Source: Microsoft Learn, fine-tuning cost management, 2026-03-19 (o4-mini)."""
+
+GRADER_TOKEN_USD = 5e-6
+"""A token of a model grader, input and output alike: about gpt-4o's data-zone rates, 2026-11 (2.75 and 11 USD a
+million)."""
+
+
+def charge(ledger: Ledger, job: Job, recording: Recording, at_v: float) -> None:
+    """Add what the last step cost, and pause the job once it has spent what it may without asking.
+
+    Source: Microsoft Learn, fine-tuning cost management, 2026-03-19: a reinforcement job is paused at 5,000 USD of
+    training and grading; once resumed, nothing holds it any more.
+    """
+    if not job.is_native:
+        return
+    hours = (at_v - job.last_step_v) / 3600
+    job.spent_usd += hours * HOUR_USD + recording.rows[job.published - 1].grader_tokens * GRADER_TOKEN_USD
+    last = job.published == recording.total_steps
+    if job.spent_usd >= ledger.limits.rft_usd and not job.cap_lifted and not last:
+        job.hold, job.entered_v, job.cap_lifted = "pausing", at_v, True
+
+
 def publish(ledger: Ledger, job: Job, recording: Recording, row: Row, at_v: float) -> None:
     if row.step == 1 or row.step % 10 == 0 or recording.total_steps <= FEW_STEPS:
-        loss = number(row.train_loss)
-        ledger.say(job, at_v, f"Step {row.step}: training loss={loss}", data=metrics(row))
+        ledger.say(job, at_v, headline(row), data=metrics(row))
     if row.step in recording.epochs:
         checkpoint = Checkpoint(new_id("ftchkpt-"), ledger.stamp(at_v), row.step, metrics(row))
         job.checkpoints.append(checkpoint)
@@ -184,10 +207,14 @@ def finish(ledger: Ledger, job: Job, recording: Recording, at_v: float) -> None:
         fail_job(ledger, job, at_v, {"code": "contentFilter", "message": message, "param": "training_file"})
         return
     job.fine_tuned_model = job.tuned_name
-    job.trained_tokens = recording.billed_tokens
+    job.trained_tokens = None if job.is_native else recording.billed_tokens
     ledger.say(job, at_v, "Model Evaluation Passed.")
     ledger.say(job, at_v, f"Completed results file: {job.result_file}")
-    ledger.say(job, at_v, f"Training tokens billed: {recording.billed_tokens}")
+    if job.is_native:
+        hours = job.spent_usd / HOUR_USD
+        ledger.say(job, at_v, f"Training hours billed: {hours:.3f}")
+    else:
+        ledger.say(job, at_v, f"Training tokens billed: {recording.billed_tokens}")
     end_job(ledger, job, "succeeded", at_v)
 
 

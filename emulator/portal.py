@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
-from emulator import deployments, files, jobs, lives, planting
+from emulator import deployments, files, job_bodies, jobs, lives, planting
 from emulator.arm import ACCOUNT, Account
 from emulator.door import Call, OptionalBody, world_of
 from emulator.levers import bad
@@ -58,13 +58,13 @@ def _delete_file(call: Call, _now_v: float, body: dict[str, Any]) -> dict[str, A
 
 
 def _create_job(call: Call, now_v: float, body: dict[str, Any]) -> dict[str, Any]:
-    return jobs.job_body(call.world, jobs.create(call, now_v, body), call.dialect)
+    return job_bodies.job_body(call.world, jobs.create(call, now_v, body), call.dialect)
 
 
 def _cancel_job(call: Call, now_v: float, body: dict[str, Any]) -> dict[str, Any]:
     job = jobs.find_job(call.world, call.account, _required(body, "id"))
     jobs.cancel(call.world, job, now_v, call.dialect)
-    return jobs.job_body(call.world, job, call.dialect)
+    return job_bodies.job_body(call.world, job, call.dialect)
 
 
 def _delete_job(call: Call, _now_v: float, body: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from emulator import arm, chat, deployments, files, imports, jobs, levers, models, offers, portal, uploads
+from emulator import arm, chat, deployments, files, grading, imports, jobs, levers, models, offers, portal, uploads
 from emulator.faults import Faults
 from emulator.gate import CuttableProtocol, Gate, RequestLog
 from emulator.settings import Settings
@@ -44,7 +44,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.world, app.state.faults, app.state.log = world, faults, log
     app.state.voice = chat.Voice(settings.cache.expanduser())
     for prefix in DATA_PLANES:
-        for room in (files, imports, uploads, jobs, models, chat):
+        for room in (files, imports, uploads, jobs, grading, models, chat):
             app.include_router(room.router, prefix=prefix)
     for room in (arm, deployments, offers, levers, portal):
         app.include_router(room.router)

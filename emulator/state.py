@@ -5,6 +5,9 @@ Times ending in `_at` are unix seconds as answers show them; plain floats called
 
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
+from uuid import NAMESPACE_OID, uuid5
+
+from emulator.catalogue import Method
 
 FilePhase = Literal["pending", "processed", "error"]
 JobPhase = Literal[
@@ -74,16 +77,12 @@ class Upload(Record):
 
 @dataclass(slots=True)
 class Row:
-    """What the learner measured in one step, and when it was known."""
+    """What the learner measured in one step, under Azure's names, and when it was known."""
 
     step: int
-    train_loss: float
-    train_accuracy: float
-    valid_loss: float | None
-    valid_accuracy: float | None
-    full_valid_loss: float | None
-    full_valid_accuracy: float | None
+    values: dict[str, float]
     arrival_v: float
+    grader_tokens: int = 0
 
 
 @dataclass(slots=True)
@@ -143,6 +142,7 @@ class Job(Record):
     """A fine-tuning job; `asked` holds the hyperparameters as given (absent = auto).
 
     `planted`: put there by a lever; nothing trains it, and it stays as it is until somebody acts on it.
+    `spent_usd`, `cap_lifted`: what a reinforcement job has cost, and whether it may go on beyond the limit on that.
     """
 
     model: str
@@ -150,7 +150,7 @@ class Job(Record):
     training_file: str
     validation_file: str | None
     method: dict[str, Any] | None
-    method_type: str
+    method_type: Method
     asked: dict[str, float]
     default_multiplier: float
     suffix: str | None
@@ -175,6 +175,8 @@ class Job(Record):
     trained_tokens: int | None = None
     hyperparameters_known: bool = False
     planted: bool = False
+    spent_usd: float = 0.0
+    cap_lifted: bool = False
     fate: dict[str, Any] = field(default_factory=dict)
     checkpoints: list[Checkpoint] = field(default_factory=list)
 
@@ -192,12 +194,20 @@ class Job(Record):
         return self.training_type == "developerTier"
 
     @property
+    def is_native(self) -> bool:
+        """Whether the second back end has it, which answers as OpenAI does."""
+        return self.method_type == "reinforcement"
+
+    @property
     def tuned_name(self) -> str:
         """`<base>.ft-<32 hexadecimal digits>[-suffix]`, the digits being those of the job.
 
         Source: job object in Microsoft's Image_FT_Chart_Analysis notebook, 2025-05.
         """
-        return f"{self.base}.ft-{self.id.removeprefix('ftjob-')}" + (f"-{self.suffix}" if self.suffix else "")
+        digits = self.id.removeprefix("ftjob-")
+        if self.is_native:  # how such models are called is not published; the same form is assumed
+            digits = uuid5(NAMESPACE_OID, self.id).hex
+        return f"{self.base}.ft-{digits}" + (f"-{self.suffix}" if self.suffix else "")
 
 
 @dataclass(slots=True)

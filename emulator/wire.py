@@ -4,6 +4,8 @@ It knows nothing of files, jobs or deployments.
 """
 
 import json
+import secrets
+import string
 import uuid
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -223,6 +225,14 @@ def whole_number(text: str | None, name: str, default: int, least: int, most: in
         message = f"The value of '{name}' must be between {least} and {most}."
         raise Refusal(400, "invalidPayload", message, param=name)
     return number
+
+
+_LETTERS = string.ascii_letters + string.digits
+
+
+def native_id(prefix: str, size: int) -> str:
+    """A fresh identifier in OpenAI's form, such as `ftjob-` and 24 letters and digits."""
+    return prefix + "".join(secrets.choice(_LETTERS) for _ in range(size))
 
 
 def new_id(prefix: str) -> str:

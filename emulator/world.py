@@ -13,6 +13,7 @@ from dataclasses import astuple
 from pathlib import Path
 
 from emulator import examples, lives, schedule
+from emulator.catalogue import Method
 from emulator.ledger import Ledger, Safety, model_blob
 from emulator.schedule import Pace
 from emulator.settings import ClockMode, Settings
@@ -189,17 +190,23 @@ class World(Ledger):
 
     def task_of(self, job: Job) -> Task:
         """What the learner is asked. Its own multiplier of 1.0 stands for the model's default one."""
-        epochs, batch = job.asked.get("n_epochs"), job.asked.get("batch_size")
+        whole = {name: int(value) for name, value in job.asked.items() if float(value).is_integer()}
+        inner = (job.method or {}).get(job.method_type) or {}
         multiplier = job.asked.get("learning_rate_multiplier", job.default_multiplier)
         return Task(
             id=job.id,
             training=self.store.blob(f"{job.id}.training"),
             validation=self.store.blob(f"{job.id}.validation") if job.validation_file else None,
             parent=self.store.blob(f"{job.id}.parent") if job.parent else None,
-            n_epochs=None if epochs is None else int(epochs),
-            batch_size=None if batch is None else int(batch),
+            n_epochs=whole.get("n_epochs"),
+            batch_size=whole.get("batch_size"),
             learning_rate_multiplier=multiplier / job.default_multiplier,
             seed=job.seed,
+            method=job.method_type,
+            beta=job.asked.get("beta"),
+            grader=inner.get("grader") or {},
+            compute_multiplier=job.asked.get("compute_multiplier", 1.0),
+            eval_interval=whole.get("eval_interval"),
         )
 
     def _job_due(self, job: Job, pace: Pace, running: Mapping[tuple[str, bool], int]) -> float | None:
@@ -224,7 +231,7 @@ class World(Ledger):
                 (task.validation, "validation_file", 1),
             ):
                 if path and problem is None:
-                    problem = _file_problem(path, param, least)
+                    problem = _file_problem(path, param, least, task.method)
             with self.lock:
                 recording = self.recordings.get(task.id)
                 if self._closed:
@@ -261,12 +268,12 @@ class World(Ledger):
             case Prepared(n_epochs, batch_size, epoch_tokens):
                 recording.n_epochs, recording.batch_size = n_epochs, batch_size
                 recording.epoch_tokens = epoch_tokens
-            case Measured(values, total_steps):
+            case Measured(step, values, total_steps, grader_tokens):
                 recording.total_steps = total_steps
                 if recording.prepared_v is None:
                     recording.prepared_v = now_v
                 self._close_row(job_id, recording)
-                self._open_rows[job_id] = Row(*values, arrival_v=now_v)
+                self._open_rows[job_id] = Row(step, values, now_v, grader_tokens)
             case EpochDone(_, step, model):
                 if step not in recording.epochs:
                     recording.epochs.append(step)
@@ -304,10 +311,10 @@ def _harms(training: Path, safety: Safety) -> tuple[list[str], list[str]]:
         return [], []
 
 
-def _file_problem(path: Path, param: str, least: int) -> dict[str, str] | None:
+def _file_problem(path: Path, param: str, least: int, method: Method) -> dict[str, str] | None:
     role = param.removesuffix("_file")
     try:
-        examples.check(path, least)
+        examples.check(path, least, method)
     except examples.BadFile as bad:
         message = f"Validation of the {role} file failed. {bad.message}"
         return {"code": bad.code, "message": message, "param": param}
