@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from lives import Emulator, Life, quick, until
 from processes import serve
 from servers import Postgres, Project, make_project
+from sqlalchemy import select
 
 from app.access.secrets import new_secret
 from app.access.service import AccessService
@@ -21,12 +22,16 @@ from app.deployments.comparisons import ComparisonService
 from app.deployments.schemas import ComparisonCreate, DeploymentCreate
 from app.deployments.service import DeploymentService
 from app.deployments.steps import ComparisonSteps, DeploymentSteps
+from app.kit.ids import new_id
 from app.kit.pagination import Page
 from app.main import create_app
 from app.models.service import ModelService
 from app.settings import Settings
 from app.triggers.schemas import TriggerCreate
 from app.triggers.service import TriggerService
+from app.upkeep.service import UpkeepService
+from app.upkeep.steps import SweepSteps
+from app.upkeep.tables import Sweep
 from app.workbench import Workbench
 from worker.reactions import react
 
@@ -85,6 +90,7 @@ def furnished(postgres: Postgres, emulator_url: str, data_dir: Path, **changes: 
                 house = House(url, app, bench, settings, owner, stranger, operator, ids)
                 with house.ask(owner.secret) as asked:
                     ids["key"] = asked.get("/v1/api-keys").json()["data"][0]["id"]
+                    ids["audit_event"] = asked.get("/v1/audit-events").json()["data"][0]["id"]
                     ids["event"] = asked.get("/v1/events").json()["data"][0]["id"]
                     ids["remote_event"] = asked.get(f"/v1/jobs/{ids['job']}/remote-events").json()["data"][0]["id"]
                 yield house
@@ -114,6 +120,7 @@ def _furnish(life: Life) -> dict[str, str]:
         "model": next(model.id for model in models if model.kind == "final"),
         "deployment": deployment,
         "comparison": _comparison(life, deployment),
+        "stray": _stray(life, connection, life.version(training).id),
         "trigger": trigger.id,
     }
 
@@ -142,3 +149,17 @@ def _comparison(life: Life, deployment: str) -> str:
 
     until(answered)
     return made.id
+
+
+def _stray(life: Life, connection: str, training: str) -> str:
+    """A job with our mark that no row names."""
+    mark = {"svc": "kitae", "env": life.bench.policy.environment, "op_key": new_id("job"), "training": training}
+    planted = {"action": "create_jobs", "count": 1, "status": "queued", "metadata": mark}
+    Emulator(life.emulator_url).post("/portal", planted)
+    upkeep = UpkeepService(life.bench)
+    upkeep.sweep_now(life.caller.project_id, connection)
+    with life.bench.read() as session:
+        sweep_id = session.scalars(select(Sweep.id).where(Sweep.connection_id == connection)).one()
+    SweepSteps(life.bench).sweep(sweep_id)
+    (stray,) = upkeep.page(life.caller.project_id, Page()).rows
+    return stray.id
