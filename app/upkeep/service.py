@@ -50,6 +50,7 @@ class UpkeepService:
         sweep = self._sweep(connection_id)
         with self._bench.begin() as work:
             repository.ask_for_sweep(work.session, sweep.id)
+            work.announce("connection.sweep_requested", project_id=project_id, subject_id=connection_id)
             work.nudge("upkeep.sweep", sweep.id)
         return _read_sweep(self._sweep(connection_id))
 
