@@ -8,7 +8,7 @@ SOURCES := app worker emulator examples migrations tests benchmarks
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo up test fault-matrix check docs migration lock bench-api bench-life bench-check bench-watch clean
+.PHONY: help install demo up test fault-matrix check docs migration lock chaos chaos-page bench-api bench-life bench-check bench-watch clean
 
 help: ## list these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -42,6 +42,14 @@ check: $(STAMPS)/dev ## style, types, layers, migrations, generated pages, conta
 
 docs: $(STAMPS)/dev ## write the pages that are generated from the code
 	$(BIN)/python docs/generate.py
+
+chaos: $(STAMPS)/dev ## kill -9 at random, then count: KILLS=300 PAUSES=30 DB_RESTARTS=2 FLUSHES=2 SEED=1 WORKERS=4 FAULTS=0.333 REPORT=file
+	@$(BIN)/python tests/chaos/run.py $(if $(KILLS),--kills $(KILLS)) $(if $(PAUSES),--pauses $(PAUSES)) \
+	  $(if $(DB_RESTARTS),--restarts $(DB_RESTARTS)) $(if $(FLUSHES),--flushes $(FLUSHES)) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(WORKERS),--workers $(WORKERS)) $(if $(FAULTS),--faults $(FAULTS)) $(if $(REPORT),--json '$(REPORT)')
+
+chaos-page: $(STAMPS)/dev ## put a report of chaos into docs/reliability.md: REPORT=file PART=kills
+	@$(BIN)/python tests/chaos/run.py --publish '$(REPORT)' '$(PART)'
 
 bench-api: $(STAMPS)/dev ## how quick the API answers
 	$(BIN)/python benchmarks/bench_api.py

@@ -64,3 +64,11 @@ def counted(shown: list[dict[str, Any]], timeout_seconds: float) -> dict[str, in
         name = kinds.get(str(rule["do"]), "arrives late")
         found[name] = found.get(name, 0) + int(rule["hit"])
     return found
+
+
+def requests_seen(shown: list[dict[str, Any]]) -> int:
+    """How many requests the rules were asked about."""
+    late = sum(int(rule["hit"]) for rule in shown if "operation" in rule["match"])
+    lags = sum(int(rule["hit"]) for rule in shown if "list_lag_seconds" in rule["do"])
+    first = next((int(rule["seen"]) for rule in shown if not rule["match"]), 0)
+    return first + late - lags

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-BEGIN: Final = "<!-- generated: chaos {name} -->"
+BEGIN: Final = "<!-- chaos: {name} -->"
 END: Final = "<!-- end -->"
 RULE_OF_THREE: Final = 3.0
 """None in n trials: with 95 % confidence the true rate is below 3/n (Hanley and Lippman-Hand, JAMA 1983)."""
@@ -62,7 +62,7 @@ def text(report: Mapping[str, Any]) -> str:
         + f"; load average {report['load_average']:.1f}",
         "",
         (
-            f"{report['seconds']:.0f} s of trouble at {report['kills_per_second']:.1f} kills/s, "
+            f"{report['seconds']:.0f} s of trouble at {report['kills_per_second']:.1f} kills/s and {did['claims']:,} claims, "
             f"then {report['quiesce_seconds']:.0f} s until all was at rest"
         ),
         f"kill -9          {did['kills']:>7,}   of workers; {did['holding']:,} hit a worker that held a row"
@@ -77,7 +77,7 @@ def text(report: Mapping[str, Any]) -> str:
             f" {did['away_seconds']:.1f} s in all"
         ),
         f"Redis FLUSHALL   {did['flushes']:>7,}",
-        f"faulty replies   {sum(report['faults'].values()):>7,}   "
+        f"faulty replies   {sum(report['faults'].values()):>7,}   of {report['requests']:,} requests to Azure: "
         + ", ".join(f"{name} {count:,}" for name, count in sorted(report["faults"].items(), key=_larger)),
         "",
         (

@@ -10,12 +10,13 @@ import argparse
 import json
 import os
 import platform
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
@@ -27,7 +28,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "chaos")]
 
 import httpx2  # noqa: E402  only now can our own be found
 from emulator_process import Emulator, emulator_process  # noqa: E402
-from faults import counted, lag, rules  # noqa: E402
+from faults import counted, lag, requests_seen, rules  # noqa: E402
 from invariants_hold import assert_invariants  # noqa: E402
 from lives import head  # noqa: E402
 from population import Api, Database, Population  # noqa: E402
@@ -35,7 +36,7 @@ from processes import free_port  # noqa: E402
 from redis import Redis  # noqa: E402
 from report import Machine, load, put_into_page, quantile, text  # noqa: E402
 from stack import Herd, Postgres, herd, postgres_in, redis_in, workplace  # noqa: E402
-from trouble import Plan, Troublemaker  # noqa: E402
+from trouble import COUNT_CLAIMS, Plan, Troublemaker  # noqa: E402
 from verdict import Verdict, judge, left_at_azure, left_to_do  # noqa: E402
 from zygote import read_settings  # noqa: E402
 
@@ -61,6 +62,7 @@ TIMES: Final = {
     "quota_release_seconds": 0.2,
     "backoff_max_seconds": 1.0,
     "circuit_rest_seconds": 0.5,
+    "sweep_seconds": 10.0,
 }
 """An installation's times, about a hundredfold shorter; their proportions are kept."""
 LIST_LAG_SECONDS: Final = 0.15
@@ -83,7 +85,8 @@ class Wanted:
     threads: int = 4
     faults: float = 1 / 3
     in_flight: int = 48
-    interval_seconds: float = 0.12
+    claims_between: float = 8.0
+    """Mean number of claims between two troubles: their pace."""
     quiesce_seconds: float = 300.0
 
 
@@ -131,6 +134,9 @@ def running_stack(wanted: Wanted, accounts: list[str]) -> Iterator[Stack]:
         }
         settings = read_settings(json.dumps(values))
         bench = stack.enter_context(open_workbench(settings))
+        database = Database(postgres.url)
+        stack.callback(database.close)
+        database.rows(COUNT_CLAIMS)
         project, secret = AccessService(bench).bootstrap_project("chaos")
         small_dataset(bench, project.id)
         forks = stack.enter_context(herd(values, directory))
@@ -141,8 +147,6 @@ def running_stack(wanted: Wanted, accounts: list[str]) -> Iterator[Stack]:
             )
         )
         wait_for(http)
-        database = Database(postgres.url)
-        stack.callback(database.close)
         population = Population(Api(http), database, azure.url, accounts, wanted.seed, wanted.in_flight)
         stack.callback(population.close)
         yield Stack(bench, postgres, redis_url, azure, forks, population, database)
@@ -238,7 +242,7 @@ def chaos(wanted: Wanted) -> dict[str, Any]:
             pauses=wanted.pauses,
             restarts=wanted.restarts,
             flushes=wanted.flushes,
-            interval_seconds=wanted.interval_seconds,
+            claims_between=wanted.claims_between,
             workers=wanted.workers,
             lease_seconds=TIMES["lease_seconds"],
         )
@@ -249,9 +253,13 @@ def chaos(wanted: Wanted) -> dict[str, Any]:
         )
         began = time.monotonic()
         maker.start()
-        in_trouble(stack, maker)
+        try:
+            in_trouble(stack, maker)
+        except RuntimeError:
+            print(stack.herd.log.read_text()[-3000:], file=sys.stderr)
+            raise
         trouble_seconds = time.monotonic() - began
-        struck = counted(stack.azure.lever("GET", "faults"), timeout)
+        rules_after = stack.azure.lever("GET", "faults")
         stack.azure.faults(*lag(LIST_LAG_SECONDS))
         left = come_to_rest(stack, maker, wanted.quiesce_seconds)
         quiesce_seconds = time.monotonic() - began - trouble_seconds
@@ -266,7 +274,7 @@ def chaos(wanted: Wanted) -> dict[str, Any]:
             verdict.broken_invariants.append(str(broken))
         ended = [f"{pid}: {code}" for pid, code in stack.herd.reap().items() if code != -9]
         maker.did.ended_by_themselves += ended
-        return told(wanted, stack, maker, verdict, struck, (trouble_seconds, quiesce_seconds))
+        return told(wanted, stack, maker, verdict, rules_after, (trouble_seconds, quiesce_seconds))
 
 
 def told(
@@ -274,7 +282,7 @@ def told(
     stack: Stack,
     maker: Troublemaker,
     verdict: Verdict,
-    struck: Mapping[str, int],
+    rules_after: list[dict[str, Any]],
     seconds: tuple[float, float],
 ) -> dict[str, Any]:
     """Everything worth keeping of a run, as JSON has it."""
@@ -313,7 +321,8 @@ def told(
         "seconds": round(seconds[0], 1),
         "quiesce_seconds": round(seconds[1], 1),
         "kills_per_second": round(did.kills / seconds[0], 2),
-        "faults": struck,
+        "faults": counted(rules_after, TIMES["request_timeout_seconds"]),
+        "requests": requests_seen(rules_after),
         "did": done,
         "recovery": {
             "count": len(recovery),
@@ -349,7 +358,13 @@ def commit() -> str:
     return asked.stdout.strip() or "?"
 
 
+def _leave(_signal: int, _frame: object) -> None:
+    """SIGTERM takes the way of Ctrl-C, so that nothing that was started stays behind."""
+    raise KeyboardInterrupt
+
+
 def main() -> int:
+    signal.signal(signal.SIGTERM, _leave)
     parser = argparse.ArgumentParser(description="Kill, pause, restart and flush under load; then count.")
     for name, default in asdict(Wanted()).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)

@@ -27,6 +27,8 @@ PAUSE_LEASES: Final = (1.2, 2.5)
 """How long a pause lasts, in leases."""
 PAUSED_AT_ONCE: Final = 2
 PATIENCE_SECONDS: Final = 120.0
+LOOK_SECONDS: Final = 0.03
+"""How often it is looked who took up what was dropped: the exactness of the recovery times."""
 
 HELD: Final = """
 SELECT 'job' AS noun, j.id, j.fence,
@@ -66,6 +68,21 @@ SELECT lease_owner AS owner FROM jobs WHERE lease_until > clock_timestamp() UNIO
 SELECT lease_owner FROM deployments WHERE lease_until > clock_timestamp() UNION
 SELECT lease_owner FROM connections WHERE lease_until > clock_timestamp()
 """
+COUNT_CLAIMS: Final = """
+CREATE SEQUENCE chaos_claims;
+CREATE FUNCTION count_claim() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN PERFORM nextval(''chaos_claims''); RETURN NULL; END';
+CREATE TRIGGER count_claim AFTER UPDATE OF fence ON jobs FOR EACH ROW EXECUTE FUNCTION count_claim();
+CREATE TRIGGER count_claim AFTER UPDATE OF fence ON connections FOR EACH ROW EXECUTE FUNCTION count_claim();
+CREATE TRIGGER count_claim AFTER UPDATE OF fence ON deployments FOR EACH ROW EXECUTE FUNCTION count_claim();
+"""
+"""Only a claim writes the fence. How many there were paces the trouble, so that a slow machine is not killed so
+quickly that nothing is ever under way."""
+CLAIMS: Final = "SELECT last_value AS claims FROM chaos_claims"
+PACE_PATIENCE_SECONDS: Final = 10.0
+"""A trouble waits at most so long for the claims before it."""
+STANDSTILL_SECONDS: Final = 60.0
+"""Without any claim for so long, something is broken that no trouble of ours explains."""
 TABLE_OF: Final = {"job": "jobs", "deployment": "deployments", "connection": "connections"}
 
 
@@ -78,8 +95,8 @@ class Plan:
     pauses: int
     restarts: int
     flushes: int
-    interval_seconds: float
-    """Mean time between two troubles."""
+    claims_between: float
+    """Mean number of claims between two troubles."""
     workers: int
     lease_seconds: float
 
@@ -98,6 +115,8 @@ class Struck:
 class Ledger:
     """What was done, and where it landed."""
 
+    claims: int = 0
+    """Of jobs, deployments and connections, by workers."""
     kills: int = 0
     beats_killed: int = 0
     holding: int = 0
@@ -134,6 +153,9 @@ class Troublemaker:
         self._struck: list[Struck] = []
         self._killed: set[int] = set()
         self._restarting: threading.Thread | None = None
+        self._counted = 0
+        self._looked = 0.0
+        self._moved_at = time.monotonic()
         self.did = Ledger()
         self.done = threading.Event()
         self.failure: BaseException | None = None
@@ -162,19 +184,44 @@ class Troublemaker:
         self._chance.shuffle(deeds)
         self._keep_up()
         for deed in deeds:
-            self._wait(self._chance.expovariate(1 / plan.interval_seconds))
+            self._let_work(self._chance.expovariate(1 / plan.claims_between))
             deed()
             self._keep_up()
         while self._paused or self._struck or self._restarting:
             self._wait(0.05)
         self._keep_up()
 
+    def _let_work(self, claims: float) -> None:
+        """Wait until the workers have made so many claims since the last time."""
+        began = time.monotonic()
+        while True:
+            self._wait(0.01)
+            now = self._claims()
+            waited = time.monotonic() - began
+            if now is not None and (now - self._counted >= claims or waited > PACE_PATIENCE_SECONDS):
+                break
+            if waited > STANDSTILL_SECONDS:
+                raise RuntimeError(f"PostgreSQL has been away for {STANDSTILL_SECONDS:.0f} s")
+        if now > self._counted:
+            self._moved_at = time.monotonic()
+        elif time.monotonic() - self._moved_at > STANDSTILL_SECONDS:
+            raise RuntimeError(f"no row has been claimed for {STANDSTILL_SECONDS:.0f} s: see the workers' log")
+        self.did.claims = self._counted = now
+
+    def _claims(self) -> int | None:
+        try:
+            return int(self._database.rows(CLAIMS)[0]["claims"])
+        except psycopg.Error:
+            return None
+
     def _wait(self, seconds: float) -> None:
         """Let time pass, waking who slept long enough and watching who takes up what was dropped."""
         until = time.monotonic() + seconds
         while True:
             self._wake()
-            self._watch_struck()
+            if time.monotonic() - self._looked > LOOK_SECONDS:
+                self._looked = time.monotonic()
+                self._watch_struck()
             if self._restarting is not None and not self._restarting.is_alive():
                 self._restarting = None
             left = until - time.monotonic()

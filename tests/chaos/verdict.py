@@ -64,6 +64,8 @@ def left_to_do(database: Database) -> list[str]:
             f" fails={row['fail_count']} error={str(row['last_error'])[:200]}"
             for row in rows
         ]
+    strays = database.rows("SELECT kind, remote_id, status, note FROM strays WHERE status IN ('open', 'removing')")
+    found += [f"stray {row['kind']} {row['remote_id']} is {row['status']}: {row['note']}" for row in strays]
     for table in ("jobs", "deployments"):
         rows = database.rows(f"SELECT id, status FROM {table} WHERE next_check_at IS NULL")  # noqa: S608  ours
         found += [
