@@ -18,7 +18,7 @@ from app.azure.adapter import AzureClients, azure_guard
 from app.azure.catalogue.catalogue import Catalogue
 from app.azure.port import Azure
 from app.events.log import append
-from app.kit.db import make_engine
+from app.kit.db import Patience, make_engine
 from app.kit.safe_http import Guard, check_url
 from app.kit.sealed import keys_in_use
 from app.kit.secrets import Vault
@@ -59,7 +59,12 @@ def open_engine(settings: Settings, *, pool_size: int = 10) -> Engine:
         raise SettingMissing(
             "KITAE_DATABASE_URL is not set. Name a PostgreSQL server, or use `kitae up`, which brings its own."
         )
-    return make_engine(settings.database_url.get_secret_value(), pool_size=pool_size)
+    patience = Patience(
+        statement_seconds=settings.database_statement_seconds,
+        lock_seconds=settings.database_lock_seconds,
+        idle_seconds=settings.database_idle_seconds,
+    )
+    return make_engine(settings.database_url.get_secret_value(), pool_size=pool_size, patience=patience)
 
 
 def missing_keys(bench: Workbench) -> str | None:

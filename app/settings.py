@@ -4,12 +4,19 @@ Each is an environment variable `KITAE_…`, or a line of a file named `.env` in
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.workbench import Policy
+
+LEASE_MARGIN_SECONDS: Final = 10.0
+"""A lease outlasts the longest call by this: for what is written before and after it."""
+LIST_LAG_SECONDS: Final = 60.0
+"""How long Azure's list may lag behind a create. Not documented; this is assumed for as long as nobody saw more."""
+TEST_ENVIRONMENT: Final = "test"
+"""KITAE_ENVIRONMENT of installations whose times are shortened on purpose: contradictions are let through there."""
 
 
 class Settings(BaseSettings):
@@ -20,6 +27,12 @@ class Settings(BaseSettings):
     # where things are
     database_url: SecretStr | None = None
     """PostgreSQL, `postgresql://user:password@host:5432/name`. Unset: an embedded server in `data_dir`."""
+    database_statement_seconds: float = Field(default=30.0, ge=1)
+    """Longest time one statement may run before PostgreSQL ends it; migrations are exempt."""
+    database_lock_seconds: float = Field(default=10.0, ge=0.1)
+    """Longest time a statement waits for a row that another transaction holds."""
+    database_idle_seconds: float = Field(default=60.0, ge=1)
+    """Longest time a transaction of ours may do nothing before PostgreSQL ends it: its process was stopped."""
     redis_url: SecretStr | None = None
     """Redis for nudges between processes, `redis://host:6379/0`. Unset: the laptop mode's in-process queue."""
     data_dir: Path = Path("var")
@@ -138,6 +151,13 @@ class Settings(BaseSettings):
     log_json: bool = True
     """One JSON object a line; off for reading in a terminal."""
 
+    @model_validator(mode="after")
+    def _agree(self) -> "Settings":
+        wrong = contradictions(self)
+        if wrong and self.environment != TEST_ENVIRONMENT:
+            raise ValueError(" ".join(wrong))
+        return self
+
     @field_validator("allowed_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -176,3 +196,53 @@ class Settings(BaseSettings):
             upload_bytes_max=self.upload_max_bytes,
             uploads_per_project_max=self.uploads_per_project_max,
         )
+
+
+def contradictions(settings: Settings) -> list[str]:
+    """What in these settings cannot be right together, in words; each is a way to pay twice or to do nothing."""
+    call, lease, settle = settings.request_timeout_seconds, settings.lease_seconds, settings.settle_seconds
+    rules = (
+        (
+            lease < call + LEASE_MARGIN_SECONDS,
+            (
+                f"KITAE_LEASE_SECONDS ({lease:g}) must be at least KITAE_REQUEST_TIMEOUT_SECONDS ({call:g}) plus "
+                f"{LEASE_MARGIN_SECONDS:g}: else another worker may begin the same call before the first has ended."
+            ),
+        ),
+        (
+            settle < call + LIST_LAG_SECONDS,
+            (
+                f"KITAE_SETTLE_SECONDS ({settle:g}) must be at least KITAE_REQUEST_TIMEOUT_SECONDS "
+                f"({call:g}) plus {LIST_LAG_SECONDS:g}: else a job that the list does not show yet is made twice."
+            ),
+        ),
+        (
+            settings.tick_seconds > settings.redispatch_seconds,
+            (
+                f"KITAE_TICK_SECONDS ({settings.tick_seconds:g}) must not be above KITAE_REDISPATCH_SECONDS "
+                f"({settings.redispatch_seconds:g}): else every row is sent at every tick, taken or not."
+            ),
+        ),
+        (
+            settings.watch_old_seconds < settings.watch_running_seconds,
+            (
+                f"KITAE_WATCH_OLD_SECONDS ({settings.watch_old_seconds:g}) must not be below "
+                f"KITAE_WATCH_RUNNING_SECONDS ({settings.watch_running_seconds:g}): an old job is asked about less."
+            ),
+        ),
+        (
+            settings.park_after_seconds < lease,
+            (
+                f"KITAE_PARK_AFTER_SECONDS ({settings.park_after_seconds:g}) must not be below KITAE_LEASE_SECONDS "
+                f"({lease:g}): else a row whose worker died once is parked when its lease has ended."
+            ),
+        ),
+        (
+            settings.database_idle_seconds < settings.database_lock_seconds,
+            (
+                f"KITAE_DATABASE_IDLE_SECONDS ({settings.database_idle_seconds:g}) must not be below "
+                f"KITAE_DATABASE_LOCK_SECONDS ({settings.database_lock_seconds:g})."
+            ),
+        ),
+    )
+    return [words for is_wrong, words in rules if is_wrong]

@@ -20,6 +20,7 @@ def run() -> None:
     engine = make_engine(url, pool_size=1, application_name="kitae-migrate")
     with engine.connect() as connection:
         connection.execute(text(f"SET lock_timeout = '{LOCK_SECONDS}s'"))
+        connection.execute(text("SET statement_timeout = 0"))  # an index over millions of rows takes its time
         connection.commit()
         context.configure(
             connection=connection,

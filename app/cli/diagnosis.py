@@ -11,15 +11,21 @@ from redis.exceptions import RedisError
 from sqlalchemy import select, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.access.service import AccessService
 from app.bootstrap import missing_keys, open_engine, open_workbench
 from app.cli import schema
 from app.connections.service import ConnectionService
 from app.connections.tables import Connection
 from app.settings import Settings
+from app.upkeep.invariants import check_invariants
 from app.workbench import Workbench
 
 ROOM_BYTES: Final = 1_000_000_000
 """Free space below which datasets may not find room."""
+
+
+NAMED: Final = 3
+"""Violations of one invariant that are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +48,39 @@ def diagnose(settings: Settings) -> list[Check]:
         found.append(_tried("migrations", lambda: _migrations(settings)))
         with open_workbench(settings, pool_size=2) as bench:
             found.append(_tried("secrets", lambda: _secrets(bench)))
+            found.append(_spending(bench))
             found += _connections(bench)
+            if found[3].verdict == "ok":  # an older schema may lack what the queries ask for
+                found += _invariants(bench)
     return found
+
+
+def _spending(bench: Workbench) -> Check:
+    """A halt is no fault; whoever looks should see it at once."""
+    try:
+        found = AccessService(bench).installation()
+    except SQLAlchemyError as error:
+        return Check("spending", "failed", str(error).split("\n", 1)[0][:300])
+    if not found.halted:
+        return Check("spending", "ok", "not halted")
+    by = (
+        "KITAE_HALTED is set"
+        if found.halted_by_setting
+        else f"since {found.halted_at}: {found.reason or 'no reason'}"
+    )
+    return Check("spending", "warning", f"halted, nothing that costs money is begun; {by}")
+
+
+def _invariants(bench: Workbench) -> Iterator[Check]:
+    """What must always be true of the database: each by its own query, now."""
+    for finding in check_invariants(bench):
+        first = "; ".join(f"{violation.subject_id}: {violation.detail}" for violation in finding.violations[:NAMED])
+        name = f"invariant {finding.invariant.name}"
+        if not finding.violations:
+            yield Check(name, "ok", finding.invariant.promise)
+        else:
+            count = len(finding.violations)
+            yield Check(name, "failed", f"{count} broken: {first}. What to do: {finding.invariant.remedy}")
 
 
 def _tried(name: str, look: Callable[[], tuple[Literal["ok", "failed"], str]]) -> Check:

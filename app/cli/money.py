@@ -44,20 +44,29 @@ def costs(
 
 def budget(
     *,
-    month: Annotated[str | None, typer.Option(help="Set this month's cap in USD, or `none`.")] = None,
+    month: Annotated[str | None, typer.Option(help="Set a month's cap in USD, or `none`.")] = None,
+    day: Annotated[str | None, typer.Option(help="Set a day's cap in USD, or `none`.")] = None,
     job: Annotated[str | None, typer.Option(help="Set the cap of a single job in USD, or `none`.")] = None,
+    deployments: Annotated[str | None, typer.Option(help="Set how many deployments may live, or `none`.")] = None,
+    jobs: Annotated[str | None, typer.Option(help="Set how many jobs may be unfinished, or `none`.")] = None,
     json_: Json = False,
 ) -> None:
     """Show the project's caps and how much of them is used; with options, set them."""
     from app.cli.door import connect
     from app.costs.schemas import BudgetPut
 
+    asked = {
+        "month_cap_usd": month,
+        "day_cap_usd": day,
+        "job_cap_usd": job,
+        "deployments_max": deployments,
+        "unfinished_jobs_max": jobs,
+    }
     with connect() as client:
         found = client.costs.budget()
-        if month is not None or job is not None:
-            caps: dict[str, Any] = {"month_cap_usd": found.month_cap_usd, "job_cap_usd": found.job_cap_usd}
-            caps |= {"month_cap_usd": _cap(month)} if month is not None else {}
-            caps |= {"job_cap_usd": _cap(job)} if job is not None else {}
+        if any(cap is not None for cap in asked.values()):
+            caps: dict[str, Any] = {name: getattr(found, name) for name in asked}
+            caps |= {name: _cap(cap) for name, cap in asked.items() if cap is not None}
             found = client.costs.set_budget(BudgetPut.model_validate(caps))
     if json_:
         words.put_json(found)
@@ -65,11 +74,17 @@ def budget(
     words.facts(
         [
             ("a month", f"${found.month_cap_usd}" if found.month_cap_usd is not None else "no cap"),
+            ("a day", f"${found.day_cap_usd}" if found.day_cap_usd is not None else "no cap"),
             ("one job", f"${found.job_cap_usd}" if found.job_cap_usd is not None else "no cap"),
+            ("living deployments", found.deployments_max if found.deployments_max is not None else "no cap"),
+            ("unfinished jobs", found.unfinished_jobs_max if found.unfinished_jobs_max is not None else "no cap"),
             ("used this month", f"${found.month_used_usd}"),
+            ("begun today", f"${found.day_used_usd}"),
         ]
     )
 
 
-def _cap(text: str) -> str | None:
-    return None if text.lower() == "none" else text
+def _cap(text: str) -> str | int | None:
+    if text.lower() == "none":
+        return None
+    return int(text) if text.isdigit() else text

@@ -29,6 +29,8 @@ def add_to(app: typer.Typer) -> None:
     app.command(rich_help_panel=PANEL, context_settings=as_it_is, add_help_option=False)(emulator)
     app.command(rich_help_panel=PANEL)(migrate)
     app.command(rich_help_panel=PANEL)(doctor)
+    app.command(rich_help_panel=PANEL)(halt)
+    app.command(rich_help_panel=PANEL)(unhalt)
 
 
 def up(
@@ -90,7 +92,10 @@ def read_settings() -> "Settings":
     try:
         settings = Settings()
     except ValidationError as error:
-        problems = "\n".join(f"  KITAE_{str(item['loc'][0]).upper()}: {item['msg']}" for item in error.errors())
+        problems = "\n".join(
+            f"  KITAE_{str(item['loc'][0]).upper()}: {item['msg']}" if item["loc"] else f"  {item['msg']}"
+            for item in error.errors()
+        )
         raise Told(f"The settings cannot be used:\n{problems}", code=Exit.USAGE) from error
     set_up_logging(level=settings.log_level, as_json=settings.log_json)
     return settings
@@ -185,3 +190,27 @@ def doctor(
         words.table(["CHECK", "VERDICT", "DETAIL"], [(item.name, item.verdict, item.detail) for item in found])
     if any(item.verdict == "failed" for item in found):
         raise typer.Exit(Exit.PROBLEM)
+
+
+def halt(*, reason: Annotated[str, typer.Option(help="Why, for whoever finds it halted.")]) -> None:
+    """Throw the kill switch over every project: nothing that costs money is begun. Needs an operator's key.
+
+    Cancelling, deleting and watching go on; what waits costs nothing and goes on after `unhalt`.
+    """
+    from app.cli.door import connect
+
+    with connect() as client:
+        found = client.installation.halt(reason)
+    words.done(f"Halted since {words.moment(found.halted_at)}: {found.reason}")
+
+
+def unhalt() -> None:
+    """Let the installation spend again. Needs an operator's key."""
+    from app.cli.door import connect
+
+    with connect() as client:
+        found = client.installation.unhalt()
+    if found.halted_by_setting:
+        words.warn("KITAE_HALTED is still set: restart the processes without it.")
+    else:
+        words.done("The installation may spend again.")

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final
@@ -74,8 +75,34 @@ def _to_json(value: Any) -> str:
     return text.decode()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long the database may keep a connection of ours waiting, in seconds; 0 = without end."""
+
+    statement_seconds: float = 30.0
+    lock_seconds: float = 10.0
+    idle_seconds: float = 60.0
+
+    def options(self) -> str:
+        """As libpq takes them. A commit is on disk when it is answered, whatever the server's default is: what we
+        do at Azure afterwards must not be forgotten by a power cut.
+        """
+        milliseconds = {
+            "statement_timeout": self.statement_seconds,
+            "lock_timeout": self.lock_seconds,
+            "idle_in_transaction_session_timeout": self.idle_seconds,
+        }
+        limits = [f"-c {name}={round(seconds * 1000)}" for name, seconds in milliseconds.items()]
+        return " ".join(["-c timezone=UTC", "-c synchronous_commit=on", *limits])
+
+
 def make_engine(
-    url: str, *, pool_size: int = 10, application_name: str = "kitae", rested_seconds: float = RESTED_SECONDS
+    url: str,
+    *,
+    pool_size: int = 10,
+    application_name: str = "kitae",
+    rested_seconds: float = RESTED_SECONDS,
+    patience: Patience | None = None,
 ) -> Engine:
     """An engine on psycopg 3.
 
@@ -100,7 +127,7 @@ def make_engine(
             "keepalives_interval": 5,
             "keepalives_count": 3,
             "tcp_user_timeout": DEAD_LINE_SECONDS * 1000,
-            "options": "-c timezone=UTC -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s",
+            "options": (patience or Patience()).options(),
         },
     )
     _ask_rested_connections(engine, rested_seconds)

@@ -6,9 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from app.cli.reference import render_cli_markdown
+from app.upkeep.invariants import INVARIANTS
 
 ROOT = Path(__file__).resolve().parents[3]
 TRAVEL = ROOT / "examples" / "travel"
@@ -121,14 +123,43 @@ def test_doctor_fails_when_the_queue_does_not_answer(tmp_path: Path) -> None:
 def test_doctor_is_content_with_what_works(tmp_path: Path, database_url: str, redis_url: str) -> None:
     done = kitae("doctor", "--json", directory=tmp_path, KITAE_REDIS_URL=redis_url, KITAE_DATABASE_URL=database_url)
     verdicts = {item["name"]: item["verdict"] for item in json.loads(done.stdout)}
-    assert verdicts == {
+    invariants = {f"invariant {invariant.name}": "ok" for invariant in INVARIANTS}
+    assert verdicts == invariants | {
         "storage": "ok",
         "queue": "ok",
         "database": "ok",
         "migrations": "ok",
+        "secrets": "ok",
+        "spending": "ok",
         "connections": "skipped",
     }
     assert done.returncode == 0
+
+
+def test_doctor_names_a_broken_invariant_and_a_halt_and_says_what_to_do(tmp_path: Path, database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("INSERT INTO projects (id, name) VALUES ('prj_1', 'one')")
+        connection.execute(
+            "INSERT INTO comparisons (id, project_id, status, candidates, prompts) "
+            "VALUES ('cmp_lost', 'prj_1', 'running', '[]', '[]')"
+        )
+        connection.execute("UPDATE installation SET halted = true, halted_reason = 'a stolen key'")
+    done = kitae("doctor", "--json", directory=tmp_path, KITAE_DATABASE_URL=database_url)
+    found = {item["name"]: item for item in json.loads(done.stdout)}
+    assert found["invariant care_goes_on"]["verdict"] == "failed"
+    assert "cmp_lost" in found["invariant care_goes_on"]["detail"]
+    assert "What to do" in found["invariant care_goes_on"]["detail"]
+    assert (found["spending"]["verdict"], "a stolen key" in found["spending"]["detail"]) == ("warning", True)
+    assert done.returncode == 1
+
+
+def test_settings_that_contradict_each_other_are_refused_in_words(tmp_path: Path) -> None:
+    done = kitae("doctor", directory=tmp_path, KITAE_LEASE_SECONDS="30", KITAE_SETTLE_SECONDS="5")
+    assert done.returncode == 2
+    assert "KITAE_LEASE_SECONDS (30) must be at least KITAE_REQUEST_TIMEOUT_SECONDS (60) plus 10" in done.stderr
+    assert "KITAE_SETTLE_SECONDS (5)" in done.stderr
+    for_a_test = {"KITAE_LEASE_SECONDS": "2", "KITAE_SETTLE_SECONDS": "1", "KITAE_ENVIRONMENT": "test"}
+    assert kitae("doctor", directory=tmp_path, **for_a_test).returncode == 0
 
 
 def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
