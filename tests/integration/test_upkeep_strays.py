@@ -9,25 +9,22 @@ from typing import Any
 import pytest
 from lives import Emulator, Life, quick, until
 from servers import make_project
-from sqlalchemy import text
+from strays import drive_stray, events, far, forget, of_subject, plant_deployment, plant_job, strays, sweep, tags
 
 from app.bootstrap import open_workbench
 from app.costs.service import CostService
 from app.datasets.files import FileService
 from app.deployments.service import DeploymentService
 from app.deployments.steps import DeploymentSteps
-from app.events.log import Event, read_page
 from app.jobs.steps import JobSteps
 from app.kit.clock import utc_now
 from app.kit.errors import Conflict, Forbidden, Invalid, NotFound
 from app.kit.ids import new_id
-from app.kit.pagination import Page
 from app.models.service import ModelService
 from app.settings import Settings
-from app.upkeep.repository import sweep_of
-from app.upkeep.schemas import StrayAdopt, StrayRead, SweepReport
+from app.upkeep.schemas import StrayAdopt
 from app.upkeep.service import UpkeepService
-from app.upkeep.steps import StraySteps, SweepSteps
+from app.upkeep.steps import StraySteps
 from app.workbench import Workbench
 
 
@@ -49,82 +46,6 @@ def life(bench: Workbench, azure: Emulator) -> Life:
     begun = Life.begin(bench, make_project(bench, "upkeep").id, azure.url)
     begun.connect()
     return begun
-
-
-def tags(life: Life, op_key: str, **more: str) -> dict[str, str]:
-    """As we put them on what we make."""
-    return {"svc": "kitae", "env": "test", "op_key": op_key, "project": life.caller.project_id} | more
-
-
-def plant_job(azure: Emulator, metadata: dict[str, str] | None, *, status: str = "running") -> str:
-    """A job that somebody else, or we in the hours that a restore has lost, have made; its id at Azure."""
-    made = azure.post("/portal", {"action": "create_jobs", "count": 1, "status": status, "metadata": metadata})
-    return str(made["ids"][0])
-
-
-def plant_deployment(azure: Emulator, name: str, tagged: dict[str, str] | None, **fields: Any) -> None:
-    body = {
-        "sku": {"name": "GlobalStandard", "capacity": 10},
-        "properties": {"model": {"format": "OpenAI", "name": "gpt-4.1-mini", "version": "2025-04-14"}},
-    }
-    azure.post("/portal", {"action": "create_deployment", "name": name, "tags": tagged, **body, **fields})
-
-
-def sweep(life: Life, connection: str = "emulator") -> SweepReport:
-    """One sweep of the connection, as a worker takes it."""
-    service = UpkeepService(life.bench)
-    service.sweep_now(life.caller.project_id, connection)
-    asked = service.sweep(life.caller.project_id, connection)
-    with life.bench.read() as session:
-        row = sweep_of(session, asked.connection)
-    assert row is not None
-    SweepSteps(life.bench).sweep(row.id)
-    done = service.sweep(life.caller.project_id, connection)
-    assert done.report is not None, done.last_error
-    return done.report
-
-
-def strays(life: Life, **filters: str) -> list[StrayRead]:
-    return list(UpkeepService(life.bench).page(life.caller.project_id, Page(limit=100), **filters).rows)
-
-
-def drive(life: Life, stray_id: str, status: str) -> StrayRead:
-    """Take the steps that workers would, until the stray has this status."""
-    steps, service = StraySteps(life.bench), UpkeepService(life.bench)
-
-    def look() -> StrayRead | None:
-        steps.advance(stray_id)
-        found = service.get(life.caller.project_id, stray_id)
-        assert found.parked_reason is None, found.last_error
-        return found if found.status == status else None
-
-    return until(look, seconds=30)
-
-
-def events(life: Life, event_type: str) -> list[Event]:
-    return _events(life, event_type=event_type, subject_id=None)
-
-
-def of_subject(life: Life, subject_id: str) -> list[Event]:
-    return _events(life, event_type=None, subject_id=subject_id)
-
-
-def _events(life: Life, *, event_type: str | None, subject_id: str | None) -> list[Event]:
-    with life.bench.read() as session:
-        return read_page(
-            session,
-            project_id=life.caller.project_id,
-            subject_id=subject_id,
-            event_type=event_type,
-            after=None,
-            before=None,
-            descending=False,
-            limit=200,
-        )
-
-
-def far() -> str:
-    return (utc_now() + timedelta(hours=3)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @pytest.mark.row(40)
@@ -192,7 +113,7 @@ def test_of_two_jobs_with_one_op_key_the_one_that_our_row_names_is_kept_and_the_
         assert (report.strays.found, report.strays.removing) == (1, 1)
         (stray,) = strays(life)
         assert (stray.remote_id, stray.status) == (second, "removing")
-        drive(life, stray.id, "removed")
+        drive_stray(life, stray.id, "removed")
     finally:
         azure.put("/clock", {"mode": "instant"})
 
@@ -227,7 +148,7 @@ def test_of_two_training_files_with_one_name_the_one_that_our_row_names_is_kept(
         sweep(life)
         (stray,) = strays(life)
         assert (stray.kind, stray.remote_id, stray.owner) == ("file", twin, job_id)
-        drive(life, stray.id, "removed")
+        drive_stray(life, stray.id, "removed")
         assert [file["id"] for file in azure.state()["files"]] == [ours["id"]]
     finally:
         azure.put("/clock", {"mode": "instant"})
@@ -241,7 +162,7 @@ def test_a_stray_job_that_a_person_removes_is_cancelled_and_not_found_again(life
     (stray,) = strays(life)
     service = UpkeepService(life.bench)
     assert service.remove(life.caller, stray.id).status == "removing"
-    gone = drive(life, stray.id, "removed")
+    gone = drive_stray(life, stray.id, "removed")
     assert gone.decided_by == life.caller.key_id
     assert azure.state()["jobs"][0]["phase"] == "cancelled"
     assert [entry["path"].split("/")[-2] for entry in azure.requests("jobs.cancel")] == [remote_id]
@@ -304,16 +225,6 @@ def test_an_adopted_job_is_followed_to_its_end_with_its_files_and_its_model(life
     assert sweep(life).strays.found == 0
 
 
-def forget(life: Life, job_id: str) -> None:
-    """What a restored database does not have."""
-    with life.bench.begin() as work:
-        for table in ("job_events", "job_points", "checkpoints"):
-            work.session.execute(text(f"DELETE FROM {table} WHERE job_id = :id"), {"id": job_id})  # noqa: S608
-        work.session.execute(text("DELETE FROM remote_files WHERE owner_id = :id"), {"id": job_id})
-        work.session.execute(text("DELETE FROM ledger WHERE subject_id = :id"), {"id": job_id})
-        work.session.execute(text("DELETE FROM jobs WHERE id = :id"), {"id": job_id})
-
-
 def test_a_job_whose_training_data_nobody_knows_is_adopted_once_a_person_names_it(
     life: Life, azure: Emulator
 ) -> None:
@@ -345,7 +256,7 @@ def test_a_stray_deployment_is_torn_down_at_the_end_that_stands_in_its_tags_and_
     assert {stray.status for stray in by_name.values()} == {"open"}
     for stray in by_name.values():
         StraySteps(life.bench).advance(stray.id)
-    gone = drive(life, by_name["lost"].id, "removed")
+    gone = drive_stray(life, by_name["lost"].id, "removed")
     assert utc_now() >= soon.replace(microsecond=0)
     assert gone.decided_by is None
     assert sorted(item["name"] for item in azure.state()["deployments"]) == ["endless", "later"]
@@ -366,7 +277,7 @@ def test_an_ignored_stray_outlives_its_end_and_can_still_be_removed(life: Life, 
     assert service.get(life.caller.project_id, stray.id).status == "ignored"
     assert len(azure.state()["deployments"]) == 1
     service.remove(life.caller, stray.id)
-    drive(life, stray.id, "removed")
+    drive_stray(life, stray.id, "removed")
     assert azure.state()["deployments"] == []
 
 
