@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
+    Double,
     Interval,
     Result,
     String,
@@ -21,6 +22,7 @@ from sqlalchemy import (
     func,
     literal,
     literal_column,
+    null,
     or_,
     select,
     text,
@@ -267,27 +269,49 @@ def sighting(remote: RemoteJob) -> dict[str, Any]:
     }
 
 
-def _of(connection_id: str) -> ColumnElement[bool]:
-    """The connection's jobs that Azure knows and has not finished."""
-    return and_(
-        Job.connection_id == connection_id, _IN_FLIGHT, Job.parked_reason.is_(None), Job.remote_id.is_not(None)
-    )
+_OF_CONNECTION: Final = and_(
+    Job.connection_id == bindparam("connection"),
+    _IN_FLIGHT,
+    Job.parked_reason.is_(None),
+    Job.remote_id.is_not(None),
+)
+"""The connection's jobs that Azure knows and has not finished."""
 
 
-def _interval(policy: Policy, *, times: float = 1.0) -> ColumnElement[Any]:
-    """How long a job may go unseen, by its state and age; the same law as `app.jobs.steps.watch_interval`."""
-    is_old = Job.created_at < func.clock_timestamp() - _seconds(policy.watch_old_after_seconds)
-    return _seconds(
-        case(
-            (is_old, policy.watch_old_seconds * times),
-            (Job.status == JobStatus.RUNNING, policy.watch_running_seconds * times),
-            else_=policy.watch_starting_seconds * times,
-        )
-    )
-
-
-def _seconds(seconds: ColumnElement[Any] | float) -> ColumnElement[Any]:
+def _seconds(seconds: ColumnElement[Any]) -> ColumnElement[Any]:
     return literal_column("interval '1 second'").op("*", return_type=Interval())(seconds)
+
+
+_INTERVAL_SECONDS: Final = case(
+    (
+        Job.created_at < func.clock_timestamp() - _seconds(bindparam("old_after", type_=Double)),
+        bindparam("old", type_=Double),
+    ),
+    (Job.status == literal_column(f"'{JobStatus.RUNNING}'"), bindparam("running", type_=Double)),
+    else_=bindparam("starting", type_=Double),
+)
+"""How long a job may go unseen, by its state and age; the same law as `app.jobs.steps.watch_interval`."""
+
+
+def _given(connection_id: str, policy: Policy) -> dict[str, Any]:
+    """What the statements of the watch ask for; each is built once, as building costs more than asking."""
+    return {
+        "connection": connection_id,
+        "old_after": policy.watch_old_after_seconds,
+        "old": policy.watch_old_seconds,
+        "running": policy.watch_running_seconds,
+        "starting": policy.watch_starting_seconds,
+    }
+
+
+def _is_due(last: ColumnElement[Any]) -> ColumnElement[bool]:
+    share = bindparam("share", type_=Double)
+    return or_(last.is_(None), last + _seconds(_INTERVAL_SECONDS * share) <= func.clock_timestamp())
+
+
+_DUE: Final = select(_jobs.remote_id).where(
+    _OF_CONNECTION, Job.missing_since.is_(None), _is_due(_jobs.remote_seen_at)
+)
 
 
 def due_remote_ids(session: Session, connection_id: str, policy: Policy, *, early: float) -> set[str]:
@@ -296,29 +320,52 @@ def due_remote_ids(session: Session, connection_id: str, policy: Policy, *, earl
     Args:
         early: part of the interval, 0 to 1, that may be missing, so that jobs of about one time go together.
     """
-    return {
-        str(remote_id)
-        for remote_id in session.scalars(
-            select(Job.remote_id).where(
-                _of(connection_id),
-                Job.missing_since.is_(None),
-                or_(
-                    Job.remote_seen_at.is_(None),
-                    Job.remote_seen_at + _interval(policy, times=1 - early) <= func.clock_timestamp(),
-                ),
+    return set(session.scalars(_DUE, _given(connection_id, policy) | {"share": 1 - early}))
+
+
+_NEXT: Final = select(
+    func.extract(
+        "epoch",
+        func.min(
+            func.coalesce(
+                case((Job.missing_since.is_(None), Job.remote_seen_at)),  # one that is missing looks for itself
+                func.clock_timestamp(),
             )
+            + _seconds(_INTERVAL_SECONDS)
         )
-    }
+        - func.clock_timestamp(),
+    )
+).where(_OF_CONNECTION)
 
 
 def next_look_seconds(session: Session, connection_id: str, policy: Policy) -> float | None:
     """In how many seconds the first of the jobs in flight is due, below 0 when it is overdue; None without any."""
-    seen_at = case((Job.missing_since.is_(None), Job.remote_seen_at))  # one that is missing looks for itself
-    due_at = func.coalesce(seen_at, func.clock_timestamp()) + _interval(policy)
-    seconds = session.scalar(
-        select(func.extract("epoch", func.min(due_at) - func.clock_timestamp())).where(_of(connection_id))
-    )
+    seconds = session.scalar(_NEXT, _given(connection_id, policy))
     return None if seconds is None else float(seconds)
+
+
+_shown: Final = (
+    func.unnest(bindparam("remote_ids", type_=ARRAY(String)), bindparam("marks", type_=ARRAY(String)))
+    .table_valued(column("remote_id", String), column("mark", String), name="shown")
+    .render_derived()
+)
+_FALLBACK_SECONDS: Final = _INTERVAL_SECONDS * bindparam("fallback", type_=Double)
+_SEEN_AGAIN: Final = (
+    update(cast("Table", Job.__table__))
+    .where(_OF_CONNECTION, Job.remote_id == _shown.c.remote_id, Job.remote_mark == _shown.c.mark, _UNLEASED)
+    .values(
+        remote_seen_at=func.clock_timestamp(),
+        missing_since=null(),
+        next_check_at=case(
+            (
+                and_(_NO_WISH, Job.next_check_at < func.clock_timestamp() + _seconds(_FALLBACK_SECONDS / 2)),
+                func.clock_timestamp() + _seconds(_FALLBACK_SECONDS),
+            ),
+            else_=Job.next_check_at,
+        ),
+    )
+    .returning(_shown.c.remote_id)
+)
 
 
 def seen_again(
@@ -335,27 +382,8 @@ def seen_again(
 
     Returns: Azure's ids of the jobs that this was true of.
     """
-    shown = func.unnest(
-        literal(list(marks), ARRAY(String)), literal(list(marks.values()), ARRAY(String))
-    ).table_valued(column("remote_id", String), column("mark", String), name="shown")
-    shown = shown.render_derived()
-    now = func.clock_timestamp()
-    near = and_(_NO_WISH, Job.next_check_at < now + _interval(policy, times=fallback / 2))
-    return set(
-        session.scalars(
-            update(Job)
-            .where(
-                _of(connection_id), Job.remote_id == shown.c.remote_id, Job.remote_mark == shown.c.mark, _UNLEASED
-            )
-            .values(
-                remote_seen_at=now,
-                missing_since=None,
-                next_check_at=case((near, now + _interval(policy, times=fallback)), else_=Job.next_check_at),
-            )
-            .returning(shown.c.remote_id)
-            .execution_options(synchronize_session=False)
-        )
-    )
+    given = {"remote_ids": list(marks), "marks": list(marks.values()), "fallback": fallback}
+    return set(session.connection().execute(_SEEN_AGAIN, _given(connection_id, policy) | given).scalars())
 
 
 def in_flight_among(session: Session, connection_id: str, remote_ids: Iterable[str]) -> Sequence[Watched]:
@@ -365,8 +393,9 @@ def in_flight_among(session: Session, connection_id: str, remote_ids: Iterable[s
         return ()
     found = session.execute(
         select(*_WATCHED).where(
-            _of(connection_id), Job.remote_id == func.any(literal(wanted, ARRAY(String))), _UNLEASED
-        )
+            _OF_CONNECTION, Job.remote_id == func.any(literal(wanted, ARRAY(String))), _UNLEASED
+        ),
+        {"connection": connection_id},
     )
     return [Watched(**row) for row in found.mappings()]
 
@@ -401,7 +430,9 @@ def wake(session: Session, connection_id: str, remote_ids: Iterable[str]) -> Seq
     return session.scalars(
         update(Job)
         .where(
-            _of(connection_id),
+            Job.connection_id == connection_id,
+            _IN_FLIGHT,
+            Job.parked_reason.is_(None),
             Job.remote_id == func.any(literal(wanted, ARRAY(String))),
             _UNLEASED,
             Job.missing_since.is_(None),
@@ -412,6 +443,19 @@ def wake(session: Session, connection_id: str, remote_ids: Iterable[str]) -> Seq
     ).all()
 
 
+_EVENTS_DUE: Final = (
+    select(*_WATCHED)
+    .where(
+        _OF_CONNECTION,
+        Job.status == literal_column(f"'{JobStatus.RUNNING}'"),
+        Job.missing_since.is_(None),
+        _is_due(_jobs.events_read_at),
+    )
+    .order_by(Job.events_read_at.nulls_first())
+    .limit(bindparam("most", type_=BigInteger))
+)
+
+
 def events_due(
     session: Session, connection_id: str, policy: Policy, *, early: float, limit: int
 ) -> Sequence[Watched]:
@@ -420,21 +464,8 @@ def events_due(
     Args:
         early: as for `due_remote_ids`.
     """
-    found = session.execute(
-        select(*_WATCHED)
-        .where(
-            _of(connection_id),
-            Job.status == JobStatus.RUNNING,
-            Job.missing_since.is_(None),
-            or_(
-                Job.events_read_at.is_(None),
-                Job.events_read_at + _interval(policy, times=1 - early) <= func.clock_timestamp(),
-            ),
-        )
-        .order_by(Job.events_read_at.nulls_first())
-        .limit(limit)
-    )
-    return [Watched(**row) for row in found.mappings()]
+    given = _given(connection_id, policy) | {"share": 1 - early, "most": limit}
+    return [Watched(**row) for row in session.execute(_EVENTS_DUE, given).mappings()]
 
 
 def events_asked(session: Session, job_id: str) -> None:
