@@ -65,6 +65,7 @@ def text(report: Mapping[str, Any]) -> str:
             f"{report['seconds']:.0f} s of trouble at {report['kills_per_second']:.1f} kills/s and {did['claims']:,} claims, "
             f"then {report['quiesce_seconds']:.0f} s until all was at rest"
         ),
+        "CPU seconds: " + ", ".join(f"{name} {spent:,.0f}" for name, spent in report["cpu_seconds"].items()),
         f"kill -9          {did['kills']:>7,}   of workers; {did['holding']:,} hit a worker that held a row"
         + (f", {did['unsampled']:,} fell while PostgreSQL was away" if did["unsampled"] else ""),
         f"kill -9          {did['beats_killed']:>7,}   of the beat",

@@ -35,7 +35,7 @@ from population import Api, Database, Population  # noqa: E402
 from processes import free_port  # noqa: E402
 from redis import Redis  # noqa: E402
 from report import Machine, load, put_into_page, quantile, text  # noqa: E402
-from stack import Herd, Postgres, herd, postgres_in, redis_in, workplace  # noqa: E402
+from stack import Herd, Postgres, cpu_seconds, herd, postgres_in, redis_in, workplace  # noqa: E402
 from trouble import COUNT_CLAIMS, Plan, Troublemaker  # noqa: E402
 from verdict import Verdict, judge, left_at_azure, left_to_do  # noqa: E402
 from zygote import read_settings  # noqa: E402
@@ -321,6 +321,12 @@ def told(
         "seconds": round(seconds[0], 1),
         "quiesce_seconds": round(seconds[1], 1),
         "kills_per_second": round(did.kills / seconds[0], 2),
+        "cpu_seconds": {
+            "workers, beat, API": round(cpu_seconds(stack.herd.process.pid), 1),
+            "PostgreSQL": round(stack.postgres.cpu_seconds(), 1),
+            "emulator": round(cpu_seconds(stack.azure.process.pid), 1),
+            "harness": round(sum(os.times()[:2]), 1),
+        },
         "faults": counted(rules_after, TIMES["request_timeout_seconds"]),
         "requests": requests_seen(rules_after),
         "did": done,

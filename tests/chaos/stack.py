@@ -51,6 +51,7 @@ class Postgres:
         self._data = directory / "postgres"
         self._data.mkdir()
         self._port = free_port()
+        self._cpu_before = 0.0
         if self._user is not None:
             shutil.chown(self._data, self._user)
         self._run("initdb", "--auth=trust", "--username=postgres", "--encoding=utf8", "--locale=C", "--no-sync")
@@ -75,12 +76,20 @@ class Postgres:
 
     def crash_and_restart(self) -> float:
         """`pg_ctl -m immediate restart`: no checkpoint, no good-bye, then recovery; how long it was away."""
+        self._cpu_before += cpu_seconds(self._pid())
         began = time.monotonic()
         self._run("pg_ctl", "-m", "immediate", "-w", "-l", str(self._data / "log"), "restart")
         return time.monotonic() - began
 
     def stop(self) -> None:
         self._run("pg_ctl", "-m", "immediate", "stop")
+
+    def cpu_seconds(self) -> float:
+        """Of all its processes, those before its crashes included."""
+        return self._cpu_before + cpu_seconds(self._pid())
+
+    def _pid(self) -> int:
+        return int((self._data / "postmaster.pid").read_text().split()[0])
 
     def version(self) -> str:
         with psycopg.connect(self.url) as connection:
@@ -96,6 +105,25 @@ class Postgres:
             stderr=subprocess.DEVNULL,
             timeout=120,
         )
+
+
+def cpu_seconds(pid: int) -> float:
+    """Of a process, of those it has waited for, and of its living descendants."""
+    children: dict[int, list[int]] = {}
+    spent: dict[int, float] = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            numbers = (entry / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # ended meanwhile
+        children.setdefault(int(numbers[1]), []).append(int(entry.name))
+        spent[int(entry.name)] = sum(map(int, numbers[11:15])) / os.sysconf("SC_CLK_TCK")
+    total, left = 0.0, [pid]
+    while left:
+        one = left.pop()
+        total += spent.get(one, 0.0)
+        left += children.get(one, [])
+    return total
 
 
 def migrate(url: str) -> None:

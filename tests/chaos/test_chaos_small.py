@@ -11,6 +11,7 @@ from run import Wanted, chaos
 
 
 @pytest.mark.fault
+@pytest.mark.timeout(900)  # under a minute on a quiet machine; paced by what the workers get done, so never wrong
 @pytest.mark.row(7)
 @pytest.mark.row(8)
 @pytest.mark.row(16)
