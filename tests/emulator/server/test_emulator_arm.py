@@ -1,11 +1,13 @@
 """The control plane: writes that take time, fail, hide or collide; quota, throttling, ends of models, and the bill."""
 
+from collections.abc import Iterator
 from decimal import Decimal
 
 import httpx2
 import openai
 import pytest
 from azure.core.exceptions import HttpResponseError
+from azure_published import judge_answer
 from emulator_process import PREVIEW, Emulator, Workshop, emulator_process
 
 PROVIDER = "/subscriptions/sub/providers/Microsoft.CognitiveServices"
@@ -14,6 +16,15 @@ VERSION = {"api-version": "2025-06-01"}
 BASE = {"format": "OpenAI", "name": "gpt-4.1-mini", "version": "2025-04-14"}
 HELLO = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 3}
 PACE = {"provision": 100, "warm_up": 200, "update": 50, "delete": 10, "quota_release": 15}
+
+
+@pytest.fixture(autouse=True)
+def judged(emulator: Emulator) -> Iterator[None]:
+    """Every answer in this file is judged by what Microsoft published."""
+    before = emulator.http.event_hooks
+    emulator.http.event_hooks = {"response": [judge_answer]}
+    yield
+    emulator.http.event_hooks = before
 
 
 @pytest.fixture

@@ -2,107 +2,16 @@
 
 import copy
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from azure_published import dated_valid, v1_valid
 from emulator_process import PREVIEW, STABLE, Emulator, jsonl
-from jsonschema import Draft202012Validator
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 ARM = "/subscriptions/sub/resourceGroups/rg/providers/Microsoft.CognitiveServices/accounts/acc"
 CHAT = {"messages": [{"role": "user", "content": "What is 1 plus 1?"}], "max_tokens": 20}
-
-
-@dataclass(frozen=True)
-class Deviation:
-    """A place where real answers do not follow the schema: the new value of one keyword, and who says so."""
-
-    schema: str
-    path: str
-    value: Any
-    source: str
-
-
-V1_DEVIATIONS = (
-    Deviation(
-        "OpenAI.FineTuningJob",
-        "required",
-        ["id", "object", "created_at", "status", "model", "training_file", "hyperparameters", "seed"],
-        "Microsoft's notebooks, 2025-05 … 2025-12: members without a value are absent, not null",
-    ),
-    Deviation(
-        "OpenAI.FineTuningJob",
-        "properties/status/enum",
-        ["pending", "queued", "running", "pausing", "paused", "resuming", "succeeded", "failed", "cancelled"],
-        "Microsoft's notebooks, 2025-09 and 2025-12: a new job is `pending`; 2025-04-01-preview has the paused states",
-    ),
-    Deviation(
-        "OpenAI.FineTuningJob",
-        "properties/error/required",
-        ["code", "message"],
-        "2025-04-01-preview, FineTuningJobError: every member is optional",
-    ),
-    Deviation(
-        "AzureContentFilterResultForPrompt",
-        "properties/content_filter_results/required",
-        ["jailbreak"],
-        "chat answers of the service carry no `indirect_attack` unless the filter is switched on",
-    ),
-    Deviation(
-        "AzureCreateChatCompletionStreamResponse",
-        "properties/object/enum",
-        ["chat.completion.chunk", ""],
-        "streams begin with a chunk of empty members that carries prompt_filter_results",
-    ),
-)
-
-DATED_DEVIATIONS = (
-    Deviation(
-        "FineTuningMethodType",
-        "enum",
-        ["dpo", "supervised", "reinforcement"],
-        "Microsoft's samples send `reinforcement` to this version",
-    ),
-)
-
-
-def _json_schema(node: Any) -> Any:
-    """OpenAPI 3.0's `nullable` in the words of JSON Schema."""
-    if isinstance(node, list):
-        return [_json_schema(item) for item in node]
-    if not isinstance(node, dict):
-        return node
-    plain = {name: _json_schema(value) for name, value in node.items() if name != "nullable"}
-    return {"anyOf": [plain, {"type": "null"}]} if node.get("nullable") is True else plain
-
-
-def _read(name: str, deviations: tuple[Deviation, ...], *where: str) -> dict[str, Any]:
-    document = json.loads((DATA / "azure-spec" / name).read_text())
-    schemas = document
-    for step in where:
-        schemas = schemas[step]
-    for deviation in deviations:
-        node = schemas[deviation.schema]
-        *path, last = deviation.path.split("/")
-        for step in path:
-            node = node[step]
-        assert node[last] != deviation.value, f"{deviation.schema}/{deviation.path} is no deviation any more"
-        node[last] = deviation.value
-    return document
-
-
-V1 = _json_schema(_read("v1-schemas.json", V1_DEVIATIONS, "components", "schemas"))
-DATED = _json_schema(_read("authoring-2025-04-01-preview.json", DATED_DEVIATIONS, "definitions"))
-
-
-def v1_valid(name: str, body: object) -> None:
-    Draft202012Validator({**V1, "$ref": f"#/components/schemas/{name}"}).validate(body)
-
-
-def dated_valid(name: str, body: object) -> None:
-    Draft202012Validator({**DATED, "$ref": f"#/definitions/{name}"}).validate(body)
 
 
 class Api:
@@ -278,6 +187,73 @@ _BASE_MODEL = {"format": "OpenAI", "name": "gpt-4.1-mini", "version": "2025-04-1
 def _payload(name: str) -> Any:
     body = json.loads((DATA / "azure-payloads" / name).read_text())
     return {key: value for key, value in copy.deepcopy(body).items() if key != "_source"}
+
+
+def test_a_checkpoint_an_event_and_a_file_have_the_members_of_real_ones(emulator: Emulator, workshop):
+    """Compared with the examples of 2024-10-21 and a file of Microsoft's notebooks."""
+    api = Api(emulator, PREVIEW)
+    file_id = api.upload().json()["id"]
+    job_id = api.submit(file_id, hyperparameters={"n_epochs": 2}).json()["id"]
+    workshop.finish(emulator.v1(), job_id)
+
+    def page(what: str) -> Any:
+        return api.call("GET", f"/fine_tuning/jobs/{job_id}/{what}", headers={"accept": "application/json"}).json()
+
+    real = _example("azspec-2024-10-21.get_finetuning_job_checkpoints.json")
+    ours = page("checkpoints")
+    assert set(ours) == set(real)
+    assert [set(item) for item in ours["data"]] == [set(real["data"][0])] * 2
+    assert set(ours["data"][0]["metrics"]) == set(real["data"][0]["metrics"])
+    assert ":ckpt-step-" not in ours["data"][0]["fine_tuned_model_checkpoint"]
+    assert ":ckpt-step-" in ours["data"][1]["fine_tuned_model_checkpoint"]
+
+    events = _example("azspec-2024-10-21.get_finetuning_job_events.json")
+    ours = page("events")
+    assert set(ours) == set(events)
+    for kind, more in (("message", set()), ("metrics", {"data"})):
+        mine = {frozenset(item) for item in ours["data"] if item["type"] == kind}
+        assert mine == {frozenset(set(events["data"][0]) | more)}
+    step = next(item for item in ours["data"] if item["type"] == "metrics")
+    assert set(step["data"]) <= set(real["data"][0]["metrics"])
+
+    shown = _printed("azure-notebook.sarcasm.eval_file.txt")
+    assert set(api.call("GET", f"/files/{file_id}").json()) == set(shown)
+
+
+def test_a_job_with_a_method_has_the_members_of_a_real_one(emulator: Emulator):
+    """Compared with the pending Ministral job of Microsoft's notebooks."""
+    api = Api(emulator, PREVIEW)
+    file_id = api.upload().json()["id"]
+    real = _printed("azure-notebook.sarcasm.ministral_job.txt")
+    method = {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 50}}}
+    ours = api.submit(
+        file_id, model="ministral-3b", trainingType="GlobalStandard", method=method, suffix="s"
+    ).json()
+    assert set(ours) == set(real)
+    for name in ("hyperparameters", "method", "model", "trainingType", "object", "status"):
+        assert ours[name] == real[name]
+
+
+def test_a_model_of_the_account_has_the_members_of_a_real_one(emulator: Emulator):
+    """Compared with an item of ARM's list quoted in a public issue, 2023-08, which knew no `lifecycleStatus`."""
+    items = emulator.http.get(f"{ARM}/models", params={"api-version": "2025-06-01"}).json()["value"]
+    members = "format name version isDefaultVersion skus maxCapacity capabilities deprecation"
+    assert set(items[0]) == {*members.split(), "lifecycleStatus"}
+    assert set(items[0]["skus"][0]) == {"name", "usageName", "capacity", "deprecationDate", "rateLimits"}
+    assert set(items[0]["skus"][0]["capacity"]) == {"maximum", "default"}
+    assert {"FineTuneTokensMaxValue", "chatCompletion"} <= set(items[0]["capabilities"])
+    assert {"fineTune"} <= set(items[0]["deprecation"])
+
+
+def _example(name: str) -> Any:
+    """The body of an official example."""
+    return json.loads((DATA / "azure-payloads" / name).read_text())["responses"]["200"]["body"]
+
+
+def _printed(name: str) -> Any:
+    """The JSON a notebook printed, without the words around it."""
+    text = (DATA / "azure-payloads" / name).read_text()
+    return json.loads(text[text.index("{") : text.rindex("}") + 1])
 
 
 def test_level_warn_is_warning_on_dated_urls(emulator: Emulator, workshop):
