@@ -12,6 +12,8 @@ import json
 import re
 from array import array
 from collections import Counter
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -49,6 +51,17 @@ _FUNCTION_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _IMAGE_URL = re.compile(r"https?://\S+\Z|data:image/(jpe?g|png|webp);base64,", re.IGNORECASE)
 
 
+@dataclass(slots=True)
+class _Conversation:
+    """What was seen of a list of messages."""
+
+    roles: list[str] = field(default_factory=list)
+    """One a message, "" where it has none that is known."""
+    weights: list[int] = field(default_factory=list)
+    """One for each of the assistant's."""
+    images: int = 0
+
+
 class ChatRules:
     """Checks example after example and keeps the sums."""
 
@@ -60,6 +73,7 @@ class ChatRules:
         self._count = self._counter.one
         self._role_tokens = {role: self._count(role) for role in _ROLE_KEYS}
         self._line = 0
+        self._at = ""
         self._text_tokens = 0
         self._trained = 0
         self._by_role: Counter[str] = Counter()
@@ -75,26 +89,39 @@ class ChatRules:
 
     def examine(self, line: int, row: dict[str, Any]) -> None:
         """Checks one example; `row["messages"]` is a list that is not empty."""
+        self._begin(line)
+        declared = self._keys_and_tools(row, CHAT_KEYS) if len(row) > 1 else None
+        seen = self._read(row["messages"], declared)
+        self._order(seen.roles, seen.weights)
+        self._sum(seen, has_tools="tools" in row or "functions" in row)
+
+    def _begin(self, line: int) -> None:
         self._line = line
-        messages: list[Any] = row["messages"]
-        self._text_tokens = TOKENS_PER_EXAMPLE + TOKENS_PER_MESSAGE * len(messages)
-        declared = self._keys_and_tools(row) if len(row) > 1 else None
-        roles: list[str] = []
+        self._text_tokens = TOKENS_PER_EXAMPLE
+
+    def _read(self, messages: list[Any], declared: frozenset[str] | None, at: str = "/messages") -> _Conversation:
+        """Checks message by message and counts them.
+
+        Args:
+            declared: names of the functions that may be called; None = no tools are declared.
+            at: RFC 6901 pointer to the list.
+        """
+        self._at = at
+        self._text_tokens += TOKENS_PER_MESSAGE * len(messages)
+        seen = _Conversation()
         calls = False
-        images = 0
-        weights: list[int] = []
         for index, message in enumerate(messages):
             if type(message) is not dict:
-                self._add("message-shape", f"message {index + 1} is {_kind(message)}", f"/messages/{index}")
-                roles.append("")
+                self._add("message-shape", f"message {index + 1} is {_kind(message)}", f"{at}/{index}")
+                seen.roles.append("")
                 continue
             role = message.get("role")
             if type(role) is not str or role not in _ROLE_KEYS:
                 said = "no role" if role is None else f"the role {_short(role)}"
-                self._add("unknown-role", f"message {index + 1} has {said}", f"/messages/{index}/role")
-                roles.append("")
+                self._add("unknown-role", f"message {index + 1} has {said}", f"{at}/{index}/role")
+                seen.roles.append("")
                 continue
-            roles.append(role)
+            seen.roles.append(role)
             self._roles[role] += 1
             weight = 1
             if len(message) != 2 or "content" not in message:
@@ -104,12 +131,12 @@ class ChatRules:
             if type(content) is str and content:
                 spent = self._count(content)
                 if role == "assistant" and weight and (content[0].isspace() or content[-1].isspace()):
-                    self._add("answer-outer-whitespace", pointer=f"/messages/{index}/content")
+                    self._add("answer-outer-whitespace", pointer=f"{at}/{index}/content")
             else:
-                spent, seen = self._content(message, content, role, index)
-                images += seen
+                spent, images = self._content(message, content, role, index)
+                seen.images += images
             if role == "assistant":
-                weights.append(weight)
+                seen.weights.append(weight)
                 if "tool_calls" in message or "function_call" in message:
                     spent += self._calls(message, index, declared)
                 if weight:
@@ -118,10 +145,9 @@ class ChatRules:
                 self._system_prompts.add(hash(str(content)))
             self._by_role[role] += spent
             self._text_tokens += spent + self._role_tokens[role]
-        self._order(roles, weights)
         if calls:
             self._pair_calls(messages)
-        self._sum(roles, row, images)
+        return seen
 
     def take_plain(self, first_line: int, seen: Glance, counts: NDArray[np.int64]) -> None:
         """Adds plain examples; of what they may be found guilty, only two things are left.
@@ -222,7 +248,8 @@ class ChatRules:
     def _add(self, code: str, detail: str = "", pointer: str | None = None) -> None:
         self._findings.add(code, self._line, detail, pointer=pointer)
 
-    def _sum(self, roles: list[str], row: dict[str, Any], images: int) -> None:
+    def _sum(self, seen: _Conversation, *, has_tools: bool) -> None:
+        roles, images = seen.roles, seen.images
         limit = self._limits.tokens_per_example
         if limit is not None and self._text_tokens > limit:
             self._too_long(self._text_tokens, limit)
@@ -233,7 +260,7 @@ class ChatRules:
             features["with_system"] += 1
         if roles.count("user") > 1:
             features["with_several_turns"] += 1
-        if len(row) > 1 and ("tools" in row or "functions" in row):
+        if has_tools:
             features["with_tools"] += 1
         if images:
             features["with_images"] += 1
@@ -262,7 +289,7 @@ class ChatRules:
 
     def _message_keys(self, message: dict[str, Any], role: str, index: int) -> int:
         """Checks what stands beside role and content; returns the weight (1 where it is not given)."""
-        at = f"/messages/{index}"
+        at = f"{self._at}/{index}"
         for key in message.keys() - _ROLE_KEYS[role]:
             if key == "weight":
                 self._add("weight-not-assistant", f"message {index + 1}, {role}", f"{at}/weight")
@@ -287,7 +314,7 @@ class ChatRules:
 
     def _content(self, message: dict[str, Any], content: Any, role: str, index: int) -> tuple[int, int]:
         """Checks content that is not a plain text; returns its tokens and its images."""
-        at = f"/messages/{index}/content"
+        at = f"{self._at}/{index}/content"
         if type(content) is list and content:
             return self._parts(content, role, index)
         if content is None or content in ("", []):
@@ -305,7 +332,7 @@ class ChatRules:
     def _parts(self, parts: list[Any], role: str, index: int) -> tuple[int, int]:
         spent = images = 0
         for number, part in enumerate(parts):
-            at = f"/messages/{index}/content/{number}"
+            at = f"{self._at}/{index}/content/{number}"
             kind = part.get("type") if type(part) is dict else None
             if kind == "text" and type(part.get("text")) is str:
                 spent += self._count(part["text"])
@@ -331,7 +358,7 @@ class ChatRules:
     def _calls(self, message: dict[str, Any], index: int, declared: frozenset[str] | None) -> int:
         """Checks an assistant's calls; returns their tokens."""
         spent = 0
-        at = f"/messages/{index}"
+        at = f"{self._at}/{index}"
         if "function_call" in message:
             spent += self._function(message["function_call"], f"{at}/function_call", declared)
         calls = message.get("tool_calls")
@@ -373,7 +400,7 @@ class ChatRules:
         for index, message in enumerate(messages):
             if type(message) is not dict:
                 continue
-            at = f"/messages/{index}"
+            at = f"{self._at}/{index}"
             if message.get("role") == "tool":
                 call = message.get("tool_call_id")
                 if type(call) is not str or waiting.pop(call, None) is None:
@@ -381,7 +408,7 @@ class ChatRules:
                     self._add("tool-reply-without-call", f"message {index + 1}: {said}", at)
                 continue
             for call, asked in waiting.items():
-                self._add("call-without-tool-reply", f"message {asked + 1}: {_short(call)}", f"/messages/{asked}")
+                self._add("call-without-tool-reply", f"message {asked + 1}: {_short(call)}", f"{self._at}/{asked}")
             calls = message.get("tool_calls")
             waiting = (
                 {
@@ -394,12 +421,18 @@ class ChatRules:
             )
         # Calls of the last message are what the example teaches; they need no answer.
 
-    def _keys_and_tools(self, row: dict[str, Any]) -> frozenset[str] | None:
-        """Checks what stands beside the messages; returns the declared function names, None without tools."""
-        for key in row.keys() - CHAT_KEYS:
-            self._add("unknown-key", _short(key), "/" + key.replace("~", "~0").replace("/", "~1"))
+    def _keys_and_tools(
+        self, row: dict[str, Any], allowed: AbstractSet[str], at: str = ""
+    ) -> frozenset[str] | None:
+        """Checks what stands beside the messages; returns the declared function names, None without tools.
+
+        Args:
+            at: RFC 6901 pointer to the object.
+        """
+        for key in sorted(row.keys() - allowed):
+            self._add("unknown-key", _short(key), f"{at}/" + key.replace("~", "~0").replace("/", "~1"))
         if type(row.get("parallel_tool_calls", False)) is not bool:
-            self._add("parallel-tool-calls-shape", _kind(row["parallel_tool_calls"]), "/parallel_tool_calls")
+            self._add("parallel-tool-calls-shape", _kind(row["parallel_tool_calls"]), f"{at}/parallel_tool_calls")
         tools = row.get("tools", row.get("functions"))
         if tools is None and "tools" not in row:
             return None
@@ -409,7 +442,8 @@ class ChatRules:
             self._last_tools_names, self._last_tools_detail = _declared(tools, bare="tools" not in row)
         self._text_tokens += self._last_tools_tokens
         if self._last_tools_detail is not None:
-            self._add("tools-shape", *self._last_tools_detail)
+            detail, pointer = self._last_tools_detail
+            self._add("tools-shape", detail, at + pointer)
         return self._last_tools_names
 
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from operator import attrgetter
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import orjson
@@ -19,13 +19,25 @@ from numpy.typing import NDArray
 
 from app.datasets.engine import syntax, texts, tokens
 from app.datasets.engine.chat import ChatRules
+from app.datasets.engine.codes import CODES
 from app.datasets.engine.findings import Findings, Held
 from app.datasets.engine.fingerprints import Fingerprints, Prints, prints_of, prints_of_plain, prints_of_row
 from app.datasets.engine.glance import Glance, look
 from app.datasets.engine.kinds import KINDS, kind_of, recognise_file
 from app.datasets.engine.lines import HEAD_BYTES, CleanContent, Source, TooLong, line_batches
-from app.datasets.engine.report import Profile, Report, Severity, TokenStats
+from app.datasets.engine.preference import PreferenceRules
+from app.datasets.engine.reinforcement import ReinforcementRules
+from app.datasets.engine.report import Finding, Method, Profile, Report, Severity, TokenStats, Verdict
 from app.datasets.engine.torn import TornObject
+
+RULES: Final = {"chat": ChatRules, "preference": PreferenceRules, "reinforcement": ReinforcementRules}
+"""Kind of rows -> the rules of such an example."""
+METHOD_OF_KIND: Final[dict[str, Method]] = {
+    "chat": "supervised",
+    "preference": "dpo",
+    "reinforcement": "reinforcement",
+}
+KIND_OF_METHOD: Final = {method: kind for kind, method in METHOD_OF_KIND.items()}
 
 THREADS = 2
 """Useful for one check: one looks at lines, one counts tokens. A third would wait for the first."""
@@ -99,6 +111,8 @@ class _Check:
         self._profile = profile
         self._limits = profile.limits
         self._findings = Findings()
+        self._wanted = KIND_OF_METHOD.get(profile.method) if profile.method else None
+        """Which kind of rows is an example; None until the first that is one of some method."""
         self._rules: ChatRules | None = None
         self._fingerprints = Fingerprints()
         self._fingerprints_out = fingerprints
@@ -173,13 +187,15 @@ class _Check:
     def _batch(self, first: int, lines: list[bytes | TooLong]) -> int:
         """Plain lines are counted together, every other one is examined; returns how many were looked at."""
         seen = look(lines, ChatRules.is_sound)
-        if not self._at_a_glance:
+        if not self._at_a_glance or self._wanted not in {None, "chat"}:
             seen = seen.without(set(seen.places))
         elif len(self._preview) < PREVIEW_ROWS:
             seen = seen.without(set(seen.places[:PREVIEW_ROWS]))
         held = Held()
         with self._findings.holding(held):
             examined = self._others(first, lines, seen.others)
+            if self._wanted != "chat":  # the first rows were of another method: these are of the wrong kind
+                seen = self._examine_plain(first, lines, seen)
         if examined < len(lines):
             seen = seen.without({place for place in seen.places if place >= examined})
         prints, self._prints = self._prints, []
@@ -222,6 +238,11 @@ class _Check:
             self._settle()
         return len(lines)
 
+    def _examine_plain(self, first: int, lines: list[bytes | TooLong], seen: Glance) -> Glance:
+        for place in seen.places:
+            self._line(first + place, lines[place])  # type: ignore[arg-type]
+        return seen.without(set(seen.places))
+
     def _settle(self) -> None:
         """A sound line or one that is too long ends what was open before it."""
         self._abandon_torn()
@@ -229,9 +250,7 @@ class _Check:
 
     def _plain(self, batch: _Batch) -> None:
         first, seen = batch.first, batch.seen
-        if self._rules is None:
-            self._rules = ChatRules(self._profile, self._findings)
-        self._rules.take_plain(first, seen, batch.counts())
+        self._the_rules().take_plain(first, seen, batch.counts())
         self._kinds["chat"] += len(seen.places)
         self._key_sets["messages",] += len(seen.places)
         for place in seen.places:
@@ -350,6 +369,10 @@ class _Check:
                 return
         messages: Any = row.get("messages")
         kind = "chat" if messages is not None and len(row) == 1 else kind_of(row)
+        if kind == "chat" and self._wanted == "reinforcement":
+            kind = "reinforcement"
+        if self._wanted is None and kind in RULES:
+            self._wanted = kind
         conversed = type(messages) is list and bool(messages)
         if conversed:
             parts = _Parts(
@@ -369,20 +392,22 @@ class _Check:
             for code, detail, pointer in texts.oddities(row):
                 self._findings.add(code, number, detail, pointer=pointer)
         self._count_row(number, row, kind)
-        if kind == "chat" and conversed:
-            self._prints.append(prints_of(number, messages, parts.further))
-            if self._rules is None:
-                self._rules = ChatRules(self._profile, self._findings)
-            self._rules.examine(number, row)
-        elif kind in {"chat", "unknown"}:
+        if kind == "unknown" or (kind in {"chat", "reinforcement"} and not conversed):
             self._findings.add("no-messages", number, _keys(row), pointer="")
-        else:
-            whole = prints_of(number, messages, parts.further) if conversed else prints_of_row(number, parts.head)
-            self._prints.append(whole)
+            return
+        whole = prints_of(number, messages, parts.further) if conversed else prints_of_row(number, parts.head)
+        self._prints.append(whole)
+        if kind == self._wanted:
+            self._the_rules().examine(number, row)
+
+    def _the_rules(self) -> ChatRules:
+        if self._rules is None:
+            self._rules = RULES[self._wanted or "chat"](self._profile, self._findings)
+        return self._rules
 
     def _count_row(self, number: int, row: dict[str, Any], kind: str) -> None:
         self._kinds[kind] += 1
-        if kind not in {"chat", "unknown"}:
+        if kind not in {self._wanted or "chat", "unknown"}:
             self._findings.add("wrong-kind", number, kind)
         keys = tuple(row)
         if keys in self._key_sets:
@@ -408,18 +433,19 @@ class _Check:
         kind, rows = self._kinds.most_common(1)[0]
         total = self._kinds.total()
         names = ", ".join(sorted({key for keys in self._key_sets for key in keys})[:12])[:300]
-        if kind != "chat" and self._kinds["chat"] == 0:
+        wanted = self._wanted or "chat"
+        if kind != wanted and self._kinds[wanted] == 0:
             if kind == "unknown":
                 self._findings.add_file("no-messages", f"The rows have no messages; their keys are {names}.")
             else:
                 self._findings.add_file(
                     "wrong-kind",
-                    f"The rows are {KINDS[kind].words}, not chat examples.",
+                    f"The rows are {KINDS[kind].words}, not {KINDS[wanted].words}.",
                     remedy=KINDS[kind].remedy,
                 )
         elif "wrong-kind" in self._findings:
-            others = ", ".join(f"{n:,} {KINDS[k].words}" for k, n in self._kinds.most_common() if k != "chat")
-            self._findings.add_file("wrong-kind", f"Some rows are not chat examples: {others}.")
+            others = ", ".join(f"{n:,} {KINDS[k].words}" for k, n in self._kinds.most_common() if k != wanted)
+            self._findings.add_file("wrong-kind", f"Some rows are not {KINDS[wanted].words}: {others}.")
         elif rows < self._limits.examples_min:
             self._findings.add_file(
                 "fewer-than-10-examples",
@@ -436,7 +462,6 @@ class _Check:
 
     def _report(self, kind: str, reason: str) -> Report:
         findings = self._findings.as_list()
-        rejected = any(finding.severity is Severity.ERROR for finding in findings)
         rules = self._rules
         stats: dict[str, Any] = {
             "lines": self._lines,
@@ -446,7 +471,8 @@ class _Check:
         if rules is not None:
             stats |= rules.stats()
         return Report(
-            verdict="rejected" if rejected else "ready",
+            verdict=_verdict(findings, self._kinds[kind], self._limits.examples_min),
+            method=METHOD_OF_KIND.get(kind),
             format=kind,
             format_reason=reason,
             examples=self._kinds[kind],
@@ -457,6 +483,16 @@ class _Check:
             preview=self._preview,
             stats=stats,
         )
+
+
+def _verdict(findings: list[Finding], examples: int, examples_min: int) -> Verdict:
+    errors = [finding for finding in findings if finding.severity is Severity.ERROR]
+    if not errors:
+        return "ready"
+    if not all(finding.fixable for finding in errors):
+        return "rejected"
+    dropped = sum(finding.count for finding in errors if CODES[finding.code].fix == "drop")
+    return "fixable" if examples - dropped >= examples_min else "rejected"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,14 @@ Must not know how a defect is found.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final, Literal
 
 from app.datasets.engine.report import Severity
 
+Fix = Literal["repair", "drop"]
+"""How the service makes a version without the finding: by mending the line, or by leaving it out."""
+_REPAIR: Final[Fix] = "repair"
+_DROP: Final[Fix] = "drop"
 _E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
 
 
@@ -20,8 +25,12 @@ class Code:
     severity: Severity
     meaning: str
     remedy: str
-    fixable: bool = False
-    """The service can write a new version without it and without inventing content (dropping lines counts)."""
+    fix: Fix | None = None
+    """How a new version without it is made; None where that would mean inventing content."""
+
+    @property
+    def fixable(self) -> bool:
+        return self.fix is not None
 
 
 _ALL = (
@@ -33,8 +42,8 @@ _ALL = (
         "The file is not text.",
         "Export the data as JSON Lines (UTF-8 text, one JSON object per line).",
     ),
-    Code("utf-16", _E, "The file is UTF-16 or UTF-32 text; Azure reads UTF-8.", "Save it as UTF-8.", True),
-    Code("bom", _N, "The file begins with a byte-order mark.", "Nothing to do: it has been removed.", True),
+    Code("utf-16", _E, "The file is UTF-16 or UTF-32 text; Azure reads UTF-8.", "Save it as UTF-8.", _REPAIR),
+    Code("bom", _N, "The file begins with a byte-order mark.", "Nothing to do: it has been removed.", _REPAIR),
     Code(
         "file-too-large",
         _E,
@@ -52,7 +61,7 @@ _ALL = (
         _E,
         "The file is one JSON array, not JSON Lines.",
         "Write each element of the array on a line of its own, without commas between the lines.",
-        True,
+        _REPAIR,
     ),
     Code(
         "fewer-than-10-examples",
@@ -74,15 +83,15 @@ _ALL = (
         "Cure the errors found so far, or write the file anew; then check it again.",
     ),
     # The line
-    Code("blank-line", _E, "A line between the examples is empty.", "Remove the empty lines.", True),
-    Code("trailing-blank-line", _N, "The file ends in empty lines.", "Remove them if you like.", True),
-    Code("crlf", _N, "Lines end in CR LF (Windows).", "Nothing to do: Azure accepts it.", True),
+    Code("blank-line", _E, "A line between the examples is empty.", "Remove the empty lines.", _REPAIR),
+    Code("trailing-blank-line", _N, "The file ends in empty lines.", "Remove them if you like.", _REPAIR),
+    Code("crlf", _N, "Lines end in CR LF (Windows).", "Nothing to do: Azure accepts it.", _REPAIR),
     Code(
         "line-too-long",
         _E,
         "A line is longer than we read.",
         "Check whether line breaks are missing; shorten or drop the example.",
-        True,
+        _DROP,
     ),
     Code("invalid-utf-8", _E, "Bytes that are not UTF-8.", "Save the file as UTF-8."),
     Code(
@@ -96,14 +105,14 @@ _ALL = (
         _E,
         "One JSON object is spread over several lines.",
         "Write each object on one line.",
-        True,
+        _REPAIR,
     ),
     Code(
         "raw-line-break",
         _E,
         "A line break stands inside a text and tears the object apart.",
         "Write line breaks inside texts as \\n.",
-        True,
+        _REPAIR,
     ),
     Code("too-deep", _E, "Objects or arrays are nested too deeply.", "Flatten the data."),
     Code(
@@ -120,7 +129,7 @@ _ALL = (
         "Half of a surrogate pair: a character was cut in two.",
         "Write the whole character, or remove the half.",
     ),
-    Code("nul-character", _E, "A text contains the NUL character.", "Remove it.", True),
+    Code("nul-character", _E, "A text contains the NUL character.", "Remove it.", _REPAIR),
     Code(
         "row-not-object",
         _E,
@@ -134,7 +143,7 @@ _ALL = (
         _E,
         'A key beside "messages" that chat examples do not have.',
         "Remove it; allowed are messages, tools, parallel_tool_calls (and the older functions).",
-        True,
+        _REPAIR,
     ),
     Code("no-user", _E, "The conversation has no user message.", "Add the user's side."),
     Code(
@@ -142,14 +151,14 @@ _ALL = (
         _E,
         "The conversation has no assistant message: there is nothing to learn.",
         "Add the answer the model should give, or drop the line.",
-        True,
+        _DROP,
     ),
     Code(
         "last-message-not-assistant",
         _E,
         "The conversation does not end with the assistant.",
         "End it with the answer the model should give, or drop what follows the last answer.",
-        True,
+        _REPAIR,
     ),
     Code(
         "system-not-first",
@@ -168,14 +177,53 @@ _ALL = (
         _E,
         "Every assistant message has weight 0: there is nothing to learn.",
         "Give one answer weight 1, or drop the line.",
-        True,
+        _DROP,
     ),
     Code(
         "over-long-example",
         _E,
         "The example has more tokens than the model accepts.",
         "Drop these lines into a new version, or shorten the examples.",
-        True,
+        _DROP,
+    ),
+    # Pairs and graded examples
+    Code(
+        "preference-shape",
+        _E,
+        "A preference pair lacks its prompt or one of its two answers.",
+        'Write {"input": {"messages": […]}, "preferred_output": […], "non_preferred_output": […]}.',
+    ),
+    Code(
+        "preference-role",
+        _E,
+        "An answer of a preference pair holds a message that is neither the assistant's nor a tool's.",
+        "Move it into the input's messages.",
+    ),
+    Code(
+        "same-preference",
+        _E,
+        "The better and the worse answer of a pair are the same: there is nothing to prefer.",
+        "Drop the pair, or write another answer.",
+        _DROP,
+    ),
+    Code(
+        "last-message-not-user",
+        _E,
+        "A reinforcement example does not end with the user: there is nothing to answer.",
+        "Drop what follows the last user message; keep the expected answer in a member beside the messages.",
+        _REPAIR,
+    ),
+    Code(
+        "grader-field-missing",
+        _E,
+        "The grader reads a member that the row does not have.",
+        "Add the member beside the messages, or correct its name in the grader.",
+    ),
+    Code(
+        "no-reference",
+        _W,
+        "The row has nothing beside its messages that a grader could compare the answer with.",
+        "Add the expected answer, such as a member named reference, unless the grader needs none.",
     ),
     Code("too-many-images", _E, "The example has more images than Azure accepts.", "Split the example."),
     # The message
@@ -191,7 +239,7 @@ _ALL = (
         _E,
         "A message has a key that chat messages do not have.",
         "Remove the key.",
-        True,
+        _REPAIR,
     ),
     Code(
         "misplaced-message-key",
@@ -199,8 +247,8 @@ _ALL = (
         "A message has a key that belongs to another role.",
         "Move or remove the key.",
     ),
-    Code("name-shape", _E, "The name of a message is not a text.", "Write the name as a string.", True),
-    Code("empty-content", _E, "A message has no content.", "Write the text, or drop the line.", True),
+    Code("name-shape", _E, "The name of a message is not a text.", "Write the name as a string.", _REPAIR),
+    Code("empty-content", _E, "A message has no content.", "Write the text, or drop the line.", _DROP),
     Code("content-shape", _E, "Content is neither a text nor a list of parts.", "Write the content as a string."),
     Code(
         "unknown-content-part",
@@ -216,7 +264,7 @@ _ALL = (
         'Write {"type": "image_url", "image_url": {"url": "https://…"}}.',
     ),
     Code("weight-value", _E, "A weight other than 0 or 1.", "Write 0 (do not learn this answer) or 1."),
-    Code("weight-not-assistant", _E, "A weight on a message that is never learnt.", "Remove the weight.", True),
+    Code("weight-not-assistant", _E, "A weight on a message that is never learnt.", "Remove the weight.", _REPAIR),
     # Tools
     Code(
         "tools-shape",
@@ -262,14 +310,18 @@ _ALL = (
         _N,
         "Answers begin or end in white space; the model will learn it.",
         "Trim the answers.",
-        True,
+        _REPAIR,
     ),
     Code(
-        "control-char", _N, "Control characters inside texts.", "Remove them; often they come from PDF files.", True
+        "control-char",
+        _N,
+        "Control characters inside texts.",
+        "Remove them; often they come from PDF files.",
+        _REPAIR,
     ),
-    Code("zero-width", _N, "Invisible characters inside texts.", "Remove them.", True),
+    Code("zero-width", _N, "Invisible characters inside texts.", "Remove them.", _REPAIR),
     Code(
-        "exact-duplicate", _N, "The same example again.", "Drop the repetitions, unless the weight is meant.", True
+        "exact-duplicate", _N, "The same example again.", "Drop the repetitions, unless the weight is meant.", _DROP
     ),
     Code(
         "conflicting-answer",
@@ -282,7 +334,7 @@ _ALL = (
         _W,
         "Validation examples stand in the training file, so the validation loss looks better than it is.",
         "Drop them from one of the two files.",
-        True,
+        _DROP,
     ),
 )
 
@@ -292,8 +344,7 @@ CODES = {code.name: code for code in _ALL}
 def render_codes_markdown() -> str:
     """The page docs/reference/findings.md, written from this list."""
     rows = [
-        f"| `{code.name}` | {code.severity} | {code.meaning} | {code.remedy} | {'yes' if code.fixable else ''} |"
-        for code in _ALL
+        f"| `{code.name}` | {code.severity} | {code.meaning} | {code.remedy} | {code.fix or ''} |" for code in _ALL
     ]
     return "\n".join(
         (
@@ -301,9 +352,9 @@ def render_codes_markdown() -> str:
             "",
             "Generated from `app/datasets/engine/codes.py`; do not edit.",
             "An error rejects the file; warnings and notes do not.",
-            "“Fixable” findings can be removed by the service without inventing content.",
+            "A finding with a fix can be removed without inventing content: the line is repaired or dropped.",
             "",
-            "| code | severity | meaning | remedy | fixable |",
+            "| code | severity | meaning | remedy | fix |",
             "|---|---|---|---|---|",
             *rows,
             "",

@@ -11,7 +11,10 @@ from enum import StrEnum
 from typing import Any, Literal
 
 Tokenizer = Literal["o200k_base", "cl100k_base", "estimate"]
-Method = Literal["supervised"]
+Method = Literal["supervised", "dpo", "reinforcement"]
+Verdict = Literal["ready", "fixable", "rejected"]
+"""What Azure would do with the file as it is: take it, or refuse it; `fixable` = refuse it, but every error in it
+can be mended without inventing content."""
 LineRange = tuple[int, int]
 """First and last line, counted from 1, both included."""
 
@@ -21,7 +24,7 @@ REPORT_BYTES_MAX = 64 * 1024
 
 class Severity(StrEnum):
     ERROR = "error"
-    """Azure refuses such a file, or training would spoil the model; the verdict becomes `rejected`."""
+    """Azure refuses such a file, or training would spoil the model; the verdict is no longer `ready`."""
     WARNING = "warning"
     """Allowed and probably not meant."""
     NOTE = "note"
@@ -84,7 +87,10 @@ class Profile:
 
     tokenizer: Tokenizer = "o200k_base"
     limits: Limits = field(default_factory=Limits)
-    method: Method = "supervised"
+    method: Method | None = "supervised"
+    """None: whatever the first row that is an example of any method is an example of."""
+    grader: dict[str, Any] | None = None
+    """The grader of a reinforcement job; its references to members of the row are looked for in each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +121,9 @@ class TokenStats:
 class Report:
     """The outcome of one check."""
 
-    verdict: Literal["ready", "rejected"]
+    verdict: Verdict
+    method: Method | None
+    """What its rows are examples of; None where they are examples of nothing."""
     format: str
     """What the file was taken for; see `kinds.KINDS` for the words."""
     format_reason: str

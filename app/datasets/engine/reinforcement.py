@@ -1,0 +1,73 @@
+"""The rules of a reinforcement example: a prompt that ends with the user, and what a grader needs beside it.
+
+Must not know where a row came from, nor how a grader is evaluated.
+
+Source: Azure OpenAI how-to reinforcement fine-tuning, 2026-03-19 (last role, further members are `item.*`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, Final
+
+from app.datasets.engine.chat import ChatRules
+from app.datasets.engine.findings import Findings
+from app.datasets.engine.report import Profile
+
+_KEYS: Final = frozenset({"messages", "tools", "parallel_tool_calls"})
+_FIELD: Final = re.compile(r"\{\{\s*item\.([A-Za-z_][\w-]*)")
+_CODE_FIELD: Final = re.compile(r"""item(?:\.get\(\s*|\[\s*)["']([^"']{1,64})["']""")
+"""How the source of a python grader reads a member; other ways are not seen."""
+FIELDS_MAX: Final = 200
+"""Different further members told apart."""
+
+
+def fields_of_grader(grader: Any) -> frozenset[str]:
+    """Names of the row's members that a grader reads, as far as its definition tells."""
+    return frozenset(_fields(grader))
+
+
+def _fields(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield from _FIELD.findall(value)
+        yield from _CODE_FIELD.findall(value)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _fields(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _fields(item)
+
+
+class ReinforcementRules(ChatRules):
+    """Checks example after example and keeps the sums; nothing in them is an answer to learn."""
+
+    def __init__(self, profile: Profile, findings: Findings) -> None:
+        super().__init__(profile, findings)
+        self._wanted = fields_of_grader(profile.grader)
+        self._fields: Counter[str] = Counter()
+        self._rows = 0
+
+    def examine(self, line: int, row: dict[str, Any]) -> None:
+        self._begin(line)
+        self._rows += 1
+        for name in row.keys() - _KEYS:
+            if name in self._fields or len(self._fields) < FIELDS_MAX:
+                self._fields[name] += 1
+        declared = self._keys_and_tools(row, row.keys())
+        seen = self._read(row["messages"], declared)
+        if seen.roles[-1] != "user":
+            said = seen.roles[-1] or "unknown"
+            self._add("last-message-not-user", f"it ends with {said}", f"/messages/{len(seen.roles) - 1}")
+        missing = sorted(self._wanted - row.keys())
+        if missing:
+            self._add("grader-field-missing", ", ".join(missing)[:200], "")
+        elif not row.keys() - _KEYS and not self._wanted:
+            self._add("no-reference", pointer="")
+        self._sum(seen, has_tools="tools" in row)
+
+    def stats(self) -> dict[str, Any]:
+        """Also how many rows have each further member, which graders read as `item.…`."""
+        return super().stats() | {"fields": dict(self._fields.most_common(20)), "rows": self._rows}
