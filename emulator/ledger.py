@@ -13,9 +13,12 @@ from emulator.rates import Windows
 from emulator.retirement import Retirements
 from emulator.schedule import INSTANT, Pace
 from emulator.settings import Settings
+from emulator.signing import is_secret
 from emulator.state import (
     TERMINAL,
     Checkpoint,
+    CheckpointCopy,
+    Delivery,
     Deployment,
     Event,
     File,
@@ -25,6 +28,7 @@ from emulator.state import (
     Recording,
     Row,
     Upload,
+    WebhookEndpoint,
 )
 from emulator.store import Store
 from emulator.wire import new_id
@@ -86,6 +90,9 @@ class Ledger:
         self.prices: Prices = PRICES
         self.charges: dict[str, dict[str, Any]] = {}
         self.safety: Safety = {"data": {}, "model": {}}
+        self.endpoints = _first_endpoints(self.settings.webhooks)
+        self.deliveries: dict[str, Delivery] = {}
+        self.copies: dict[str, CheckpointCopy] = {}
         self.files: dict[str, File] = {}
         self.uploads: dict[str, Upload] = {}
         self.jobs: dict[str, Job] = {}
@@ -103,6 +110,9 @@ class Ledger:
         for key, body in self.store.all("lever"):
             self._load_lever(key, body)
         self.files = {key: File.of(body) for key, body in self.store.all("file")}
+        self.endpoints |= {key: WebhookEndpoint.of(body) for key, body in self.store.all("endpoint")}
+        self.deliveries = {key: Delivery.of(body) for key, body in self.store.all("delivery")}
+        self.copies = {key: CheckpointCopy.of(body) for key, body in self.store.all("copy")}
         self.pending_files = {key: file for key, file in self.files.items() if file.phase == "pending"}
         self.uploads = {key: Upload.of(body) for key, body in self.store.all("upload")}
         self.jobs = {key: Job.of(body) for key, body in self.store.all("job")}
@@ -208,15 +218,28 @@ class Ledger:
             return job.trained_tokens
         return round(recording.epoch_tokens * recording.n_epochs * job.published / recording.total_steps)
 
+    def copy_status(self, copy: CheckpointCopy) -> str:
+        """Source of the words: CopiedAccountDetails of the v1 specification, 2026-02-02."""
+        if self.clock.now() < copy.begun_v + self.stage_pace().provision:
+            return "InProgress"
+        return "Failed" if copy.fails else "Completed"
+
     def find_model(self, account: str, name: str) -> tuple[Job, Checkpoint] | None:
-        """The job and checkpoint a tuned model's name, a checkpoint's name or a checkpoint's id stand for."""
+        """The job and checkpoint a tuned model's name, a checkpoint's name or a checkpoint's id stand for.
+
+        Checkpoints of other resources count once they have been copied to this one.
+        """
         whole, _, step = name.partition(":ckpt-step-")
+        mine = [copy for copy in self.copies.values() if copy.account == account]
+        copied = {copy.checkpoint for copy in mine if self.copy_status(copy) == "Completed"}
         for job in self.jobs.values():
-            if job.account != account or not job.checkpoints:
+            here = job.account == account
+            reachable = [checkpoint for checkpoint in job.checkpoints if here or checkpoint.id in copied]
+            if not reachable:
                 continue
-            if job.tuned_name == name and job.phase == "succeeded":
+            if job.tuned_name == name and job.phase == "succeeded" and reachable[-1] is job.checkpoints[-1]:
                 return job, job.checkpoints[-1]
-            for checkpoint in job.checkpoints:
+            for checkpoint in reachable:
                 if checkpoint.id == name or (job.tuned_name == whole and str(checkpoint.step) == step):
                     return job, checkpoint
         return None
@@ -243,6 +266,19 @@ class Ledger:
         kept = replace(deployment, id=new_id("removed-"))
         self.removed[kept.id] = kept
         self.touch("removed", kept)
+
+
+def _first_endpoints(given: str) -> dict[str, WebhookEndpoint]:
+    """The endpoints a setting names: `URL#whsec_secret`, comma-separated. They hear of every end of a job."""
+    found: dict[str, WebhookEndpoint] = {}
+    for number, part in enumerate(part.strip() for part in given.split(",") if part.strip()):
+        url, _, secret = part.rpartition("#")
+        if not url or not is_secret(secret):
+            raise RuntimeError(f"EMULATOR_WEBHOOKS: {part.split('#')[0]} must be followed by # and a whsec_ secret")
+        kinds = [f"fine_tuning.job.{end}" for end in TERMINAL]
+        name = f"we_start{number}"
+        found[name] = WebhookEndpoint("", name, name, url, kinds, secret, 0, everywhere=True)
+    return found
 
 
 def model_blob(job_id: str, step: int) -> str:

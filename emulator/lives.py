@@ -1,6 +1,6 @@
 """What happens to a file, a job or a deployment when something is due; `schedule.py` says when that is."""
 
-from emulator import schedule
+from emulator import deliveries, schedule
 from emulator.ledger import Ledger, model_blob
 from emulator.results import headline, metrics, results_csv
 from emulator.state import ON_MACHINE, Change, Checkpoint, Deployment, File, Job, JobPhase, Recording, Row
@@ -38,6 +38,7 @@ def end_job(ledger: Ledger, job: Job, phase: JobPhase, at_v: float, error: dict[
     job.phase, job.hold, job.entered_v, job.error = phase, "", at_v, error
     ledger.active.pop(job.id, None)
     job.finished_at = ledger.stamp(at_v)
+    deliveries.announce(ledger, job, at_v)
     for role in ("training", "validation", "parent"):
         ledger.store.drop_blob(f"{job.id}.{role}")
     ledger.touch("job", job)

@@ -13,7 +13,22 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from emulator import arm, chat, deployments, files, grading, imports, jobs, levers, models, offers, portal, uploads
+from emulator import (
+    arm,
+    chat,
+    copies,
+    deployments,
+    files,
+    grading,
+    imports,
+    jobs,
+    levers,
+    models,
+    offers,
+    portal,
+    uploads,
+    webhooks,
+)
 from emulator.faults import Faults
 from emulator.gate import CuttableProtocol, Gate, RequestLog
 from emulator.settings import Settings
@@ -37,17 +52,21 @@ def create_app(settings: Settings) -> FastAPI:
         world.start()
         imports.take_up(world)
         app.state.voice.warm()
+        postman = webhooks.Postman(world)
+        postman.start()
         yield
+        postman.close()
         world.close()
 
     app = FastAPI(title="Azure OpenAI emulator", lifespan=life, openapi_url=None, redirect_slashes=False)
     app.state.world, app.state.faults, app.state.log = world, faults, log
     app.state.voice = chat.Voice(settings.cache.expanduser())
     for prefix in DATA_PLANES:
-        for room in (files, imports, uploads, jobs, grading, models, chat):
+        for room in (files, imports, uploads, jobs, copies, grading, models, chat, webhooks):
             app.include_router(room.router, prefix=prefix)
     for room in (arm, deployments, offers, levers, portal):
         app.include_router(room.router)
+    app.include_router(webhooks.levers)
     for kind, handler in _HANDLERS.items():
         app.add_exception_handler(kind, handler)
     app.add_middleware(Gate, faults=faults, log=log, accounts=world.accounts)

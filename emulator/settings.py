@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     )
     reach: Reach = Field("loopback", description="whom the emulator itself may call: loopback, or any host")
     webhooks: str = Field(
-        "", description="comma-separated URLs told of the end of every job, each as URL or URL#whsec_secret"
+        "", description="comma-separated URLs told of the end of every job, each as URL#whsec_secret"
     )
     learner_wait_seconds: float = Field(
         300.0, ge=0, description="how long one advance of the manual clock may wait for the learner"

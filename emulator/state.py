@@ -287,6 +287,42 @@ class Deployment(Record):
 
 
 @dataclass(slots=True)
+class WebhookEndpoint(Record):
+    """Who is told when jobs end. `everywhere`: set at the start, for the jobs of every account."""
+
+    name: str
+    url: str
+    event_types: list[str]
+    secret: str
+    created_at: int
+    everywhere: bool = False
+
+
+@dataclass(slots=True)
+class Delivery(Record):
+    """News for one endpoint; `attempts` says how each ended, `due_v` when the next one is due (None: no more)."""
+
+    endpoint: str
+    kind: str
+    job: str
+    body: str
+    due_v: float | None
+    attempts: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class CheckpointCopy(Record):
+    """A checkpoint on its way to another resource, whose state key is `account`."""
+
+    job: str
+    checkpoint: str
+    destination: str
+    region: str
+    begun_v: float
+    fails: bool = False
+
+
+@dataclass(slots=True)
 class Operation(Record):
     """One ARM write in progress or done; its status cannot be asked for from `hidden_from_v` on."""
 

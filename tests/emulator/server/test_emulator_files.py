@@ -8,9 +8,10 @@ from typing import Any
 
 import openai
 import pytest
+from azure_published import dated_valid
 from emulator_listener import Listener, listening
 from emulator_process import PREVIEW, STABLE, Emulator, emulator_process, jsonl, wait_until
-from test_emulator_spec import Api, dated_valid
+from test_emulator_spec import Api
 
 
 @pytest.fixture

@@ -3,8 +3,9 @@
 from typing import Any
 
 import pytest
+from azure_published import v1_valid
 from emulator_process import PREVIEW, STABLE, Emulator
-from test_emulator_spec import Api, v1_valid
+from test_emulator_spec import Api
 
 V1, DATED, OLD = None, PREVIEW, STABLE
 FORMS = (V1, DATED, OLD)

@@ -6,8 +6,8 @@ from typing import Any
 
 import openai
 import pytest
+from azure_published import dated_valid, v1_valid
 from emulator_process import PREVIEW, Emulator
-from test_emulator_spec import dated_valid, v1_valid
 
 MANY = 10_000
 
