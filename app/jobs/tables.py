@@ -29,6 +29,7 @@ class Job(CareColumns, Base):
             "project_id",
             postgresql_where=text("status NOT IN ('succeeded', 'failed', 'cancelled')"),
         ),
+        {"postgresql_with": {"fillfactor": 80}},  # room to note in place that a job was seen again
     )
 
     id: Mapped[Id] = mapped_column(primary_key=True)
