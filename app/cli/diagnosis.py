@@ -16,6 +16,7 @@ from app.bootstrap import missing_keys, open_engine, open_workbench
 from app.cli import schema
 from app.connections.service import ConnectionService
 from app.connections.tables import Connection
+from app.kit.secrets import UnreadableSecret
 from app.settings import Settings
 from app.upkeep.invariants import check_invariants
 from app.workbench import Workbench
@@ -152,7 +153,11 @@ def _connections(bench: Workbench) -> Iterator[Check]:
     if not rows:
         yield Check("connections", "skipped", "there are none yet")
     for row in rows:
-        result = ConnectionService(bench).check(row.project_id, row.id)
+        try:
+            result = ConnectionService(bench).check(row.project_id, row.id)
+        except UnreadableSecret as error:
+            yield Check(f"connection {row.name}", "failed", str(error))
+            continue
         bad = [f"{item.name}: {item.detail}" for item in result.results if item.verdict == "failed"]
         yield Check(
             f"connection {row.name}", "ok" if result.ok else "failed", "; ".join(bad) or f"{row.endpoint} answers"

@@ -31,7 +31,7 @@ from app.http.etags import Precondition, etag_of
 from app.http.limits import UPLOAD_BODY
 from app.http.openapi import problems
 from app.http.paging import ListOf, answer_page, page_of
-from app.http.responses import answer
+from app.http.responses import answer, as_attachment
 from app.kit.errors import Unready
 from app.kit.markers import marker
 from app.kit.pagination import Page, Slice
@@ -304,8 +304,7 @@ def get_content(*, bench: Bench, version: Version) -> Response:
                 yield chunk
 
     headers = {
-        "Content-Disposition": f'attachment; filename="{version.id}.jsonl"',
-        "X-Content-Type-Options": "nosniff",
+        "Content-Disposition": as_attachment(f"{version.id}.jsonl"),
         "Content-Length": str(version.content_bytes),
     }
     return StreamingResponse(chunks(), media_type="application/jsonl", headers=headers)

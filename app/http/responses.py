@@ -1,8 +1,10 @@
 """Answers as JSON: orjson, UTC with Z, money as text, ETag and 304."""
 
+import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
+from urllib.parse import quote
 
 import orjson
 from fastapi import Request, Response
@@ -30,6 +32,16 @@ def to_json(body: Any) -> bytes:
     return orjson.dumps(body, default=_encode, option=_OPTIONS)
 
 
+def as_attachment(name: str) -> str:
+    """Content-Disposition that makes a browser save the answer under this name instead of showing it.
+
+    Source: RFC 6266 with RFC 8187 (`filename*`); the plain `filename` is for readers that do not know it.
+    """
+    clean = "".join(character for character in name if character.isprintable() and character not in "/\\")
+    plain = re.sub(r"[^A-Za-z0-9._ -]", "_", clean)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(clean, safe='')}"
+
+
 def answer(
     request: Request,
     body: BaseModel | Mapping[str, Any],
@@ -52,7 +64,7 @@ def answer(
         all_headers["Location"] = location
     if etag is None and request.method == "GET" and status == 200:
         etag = content_etag(content)
-    all_headers["Cache-Control"] = "private, no-cache" if etag is not None else "no-store"
+    all_headers["Cache-Control"] = "no-store"  # a client may keep what it knows the ETag of; no cache may
     if etag is not None:
         all_headers["ETag"] = etag
         if is_known(request, etag):

@@ -13,7 +13,8 @@ from app.http.etags import etag_of
 from app.http.idempotency import IdempotentRoute, ReservationId
 from app.http.openapi import STREAM_RESPONSES, problems
 from app.http.paging import ListOf, answer_page, page_of
-from app.http.responses import answer
+from app.http.responses import answer, as_attachment
+from app.http.security import PICTURE_POLICY
 from app.jobs.schemas import (
     AnalysisRead,
     CheckpointList,
@@ -26,7 +27,6 @@ from app.jobs.schemas import (
 )
 from app.jobs.service import JobService
 from app.jobs.states import JobStatus
-from app.kit.ids import is_id
 from app.kit.markers import marker
 from app.kit.pagination import Page, Slice
 
@@ -237,10 +237,7 @@ def get_metrics(*, request: Request, bench: Bench, caller: ReadJobs, job: str) -
 def get_results(*, bench: Bench, caller: ReadJobs, job: str) -> Response:
     """Byte by byte as Azure wrote it."""
     content = JobService(bench).results_csv(caller.project_id, job)
-    headers = {
-        "Content-Disposition": f'attachment; filename="{job if is_id(job, "job") else "job"}-results.csv"',
-        "X-Content-Type-Options": "nosniff",
-    }
+    headers = {"Content-Disposition": as_attachment(f"{job}-results.csv")}
     return Response(content, media_type="text/csv; charset=utf-8", headers=headers)
 
 
@@ -265,5 +262,5 @@ def get_analysis(*, request: Request, bench: Bench, caller: ReadJobs, job: str) 
 def get_chart(*, bench: Bench, caller: ReadJobs, job: str) -> Response:
     """SVG without scripts or outside references."""
     picture = JobService(bench).chart_svg(caller.project_id, job)
-    headers = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox"}
+    headers = {"Content-Security-Policy": PICTURE_POLICY}
     return Response(picture, media_type="image/svg+xml", headers=headers)

@@ -66,5 +66,5 @@ class Vault:
         nonce = sealed[KEY_ID_BYTES : KEY_ID_BYTES + _NONCE_BYTES]
         try:
             return key.decrypt(nonce, sealed[KEY_ID_BYTES + _NONCE_BYTES :], row_id.encode()).decode()
-        except InvalidTag as error:
+        except (InvalidTag, ValueError) as error:  # ValueError: cut off within the nonce
             raise UnreadableSecret("the secret does not belong to this row or was changed") from error
