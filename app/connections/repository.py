@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import case, cast, delete, func, literal, literal_column, or_, select, update
+from sqlalchemy import case, cast, delete, func, literal, literal_column, null, or_, select, update
 from sqlalchemy.dialects.postgresql import BIT, insert
 from sqlalchemy.orm import Session
 
@@ -252,11 +252,20 @@ def long_outages(session: Session, traffic: str, *, seconds: float) -> Sequence[
 
 
 def watch_in(session: Session, connection_id: str, seconds: float) -> None:
-    """Have the connection's jobs looked at within so many seconds, sooner if that is already planned."""
+    """Have the connection's jobs looked at within so many seconds, sooner if that is already planned.
+
+    A watch that was parked is taken up again: there is news, and nobody else asks for it.
+    """
+    parked = Connection.parked_reason.is_not(None)
     session.execute(
         update(Connection)
         .where(Connection.id == connection_id)
-        .values(next_check_at=func.least(Connection.next_check_at, in_seconds(seconds)))
+        .values(
+            next_check_at=func.least(Connection.next_check_at, in_seconds(seconds)),
+            parked_reason=None,
+            fail_count=case((parked, 0), else_=Connection.fail_count),
+            failing_since=case((parked, null()), else_=Connection.failing_since),
+        )
         .execution_options(synchronize_session=False)
     )
 

@@ -359,6 +359,22 @@ def test_a_refused_credential_parks_no_watch_and_a_new_one_brings_the_look_forwa
     assert fleet.connection().last_error is None
 
 
+def test_news_takes_up_a_watch_that_was_parked(life: Life) -> None:
+    fleet = Fleet.plant(life, 3)
+    with life.bench.begin() as work:
+        work.session.connection().exec_driver_sql(
+            "UPDATE connections SET parked_reason = 'crashed', fail_count = 9, failing_since = now()"
+        )
+    fleet.watch()
+    assert not any(job.remote_mark for job in fleet.rows())
+
+    with life.bench.begin() as work:
+        ConnectionService.watch_in(work, fleet.connection_id, 0)
+    fleet.go_on()
+
+    assert all(job.remote_mark for job in fleet.rows())
+
+
 def test_a_job_that_cannot_ask_for_itself_leaves_it_to_the_watch(life: Life, azure: Emulator) -> None:
     """After an outage a thousand jobs would else ask again and again, and wait for a person each."""
     fleet = Fleet.plant(life, 1)
