@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import structlog
 from sqlalchemy.engine import Engine
@@ -116,7 +117,8 @@ def open_workbench(
 ) -> Iterator[Workbench]:
     """A workbench for the life of one process; closes its connections at the end."""
     engine = open_engine(settings, pool_size=pool_size)
-    guard = azure_guard(settings.allowed_origins)
+    own_host = urlsplit(settings.public_url or "").hostname
+    guard = azure_guard(settings.allowed_origins, own_hosts=[own_host] if own_host else [])
     clients = azure or AzureClients(guard, timeout_seconds=settings.request_timeout_seconds)
     try:
         yield Workbench(

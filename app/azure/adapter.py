@@ -42,9 +42,11 @@ MAX_RESOURCES: Final = 64
 """Resources whose clients are kept; the least recently used one is let go beyond it."""
 
 
-def azure_guard(allowed_origins: Iterable[str] = ()) -> Guard:
+def azure_guard(allowed_origins: Iterable[str] = (), *, own_hosts: Iterable[str] = ()) -> Guard:
     """Azure's own hosts, and the origins an operator names: an emulator, a gateway, a private endpoint."""
-    return Guard(allowed_origins=frozenset(allowed_origins), host_suffixes=AZURE_HOSTS)
+    return Guard(
+        allowed_origins=frozenset(allowed_origins), host_suffixes=AZURE_HOSTS, own_hosts=frozenset(own_hosts)
+    )
 
 
 class AzureClients:

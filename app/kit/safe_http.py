@@ -110,6 +110,8 @@ class Guard:
     host_suffixes: frozenset[str] = frozenset()
     """When not empty, any other host must end in one of these, e.g. `openai.azure.com`: credentials are
     then never sent to a host that a user made up."""
+    own_hosts: frozenset[str] = frozenset()
+    """Names under which callers reach this service: it never calls itself for somebody."""
     _allowed: frozenset[tuple[str, str, int]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -464,6 +466,8 @@ def _check_host(host: str, guard: Guard) -> None:
         raise ValueError(f"{host} is not a host name.")
     if "." not in host or host.endswith(_PRIVATE_SUFFIXES):
         raise ValueError(f"{host} is a name of a private network; it must be allowed by the operator.")
+    if host in guard.own_hosts:
+        raise ValueError(f"{host} is this service itself.")
     suffixes = guard.host_suffixes
     if suffixes and not any(host == suffix or host.endswith(f".{suffix}") for suffix in suffixes):
         expected = ", ".join(f"*.{suffix}" for suffix in sorted(suffixes))
