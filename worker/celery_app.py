@@ -42,7 +42,6 @@ def make_celery(broker_url: str) -> Celery:
         task_reject_on_worker_lost=True,
         worker_prefetch_multiplier=1,
         worker_hijack_root_logger=False,
-        worker_soft_shutdown_timeout=45,
         broker_connection_retry_on_startup=True,
         broker_connection_timeout=2,
         timezone="UTC",

@@ -32,7 +32,7 @@ from app.http.limits import UPLOAD_BODY
 from app.http.openapi import problems
 from app.http.paging import ListOf, answer_page, page_of
 from app.http.responses import answer, as_attachment
-from app.kit.errors import Unready
+from app.kit.errors import NoRoom
 from app.kit.markers import marker
 from app.kit.pagination import Page, Slice
 from app.storage.port import StorageFull
@@ -140,7 +140,7 @@ def archive_dataset(
     response_model=VersionRead,
     responses={
         200: {"model": VersionRead, "description": "The version that holds the same bytes already."},
-        **problems(409, 413),
+        **problems(409, 413, 507),
     },
     max_body_size=UPLOAD_BODY,
     openapi_extra={
@@ -173,7 +173,9 @@ async def put_content(
     try:
         version, fresh = await _receive(request, service, caller.project_id, dataset, model, filename)
     except StorageFull as error:
-        raise Unready("There is no room left for the file.", code="storage_full") from error
+        raise NoRoom(
+            "There is no room left for the file.", hint="Nothing of it was kept. Tell the operator."
+        ) from error
     return await run_in_threadpool(_answer_version, request, service, version, status=202 if fresh else 200)
 
 

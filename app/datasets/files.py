@@ -105,29 +105,24 @@ class FileService:
         attempt: int,
     ) -> FileStep:
         size = version.content_bytes or version.bytes
-        patience = self._bench.policy.lease_seconds + size / UPLOAD_BYTES_PER_SECOND
-        with self._bench.begin() as work:
-            care.extend(work.session, held, lease_seconds=patience)
-            repository.add_file_intent(
-                work.session,
-                {
-                    "id": new_id("rf"),
-                    "project_id": version.project_id,
-                    "connection_id": target.connection_id,
-                    "version_id": version.id,
-                    "owner_id": owner_id,
-                    "role": role,
-                    "attempt": attempt,
-                    "op_key": name,
-                    "bytes": size,
-                },
-            )
-        failpoint("jobs.files.intent")
+        intent = {
+            "id": new_id("rf"),
+            "project_id": version.project_id,
+            "connection_id": target.connection_id,
+            "version_id": version.id,
+            "owner_id": owner_id,
+            "role": role,
+            "attempt": attempt,
+            "op_key": name,
+            "bytes": size,
+        }
         try:
             with (
                 self._bench.storage.reader(version.content_key) as content,
                 self._connections.data(target, Traffic.WRITE) as azure,
             ):
+                self._write_intent(held, intent, size)
+                failpoint("jobs.files.intent")
                 remote = azure.upload_file(filename=name, content=content, purpose="fine-tune")
         except OutcomeUnknown as error:
             log.warning("file.outcome_unknown", name=name, error=error.message)
@@ -139,6 +134,13 @@ class FileService:
             self._record(work, held, name, remote)
         failpoint("jobs.files.recorded")
         return FileStep(wait_seconds=self._bench.policy.file_poll_seconds)
+
+    def _write_intent(self, held: Claim, intent: dict[str, Any], size_bytes: int) -> None:
+        """From this commit on the file may be at Azure. The lease now outlasts the slowest upload."""
+        patience = self._bench.policy.lease_seconds + size_bytes / UPLOAD_BYTES_PER_SECOND
+        with self._bench.begin() as work:
+            care.extend(work.session, held, lease_seconds=patience)
+            repository.add_file_intent(work.session, intent)
 
     def _record(self, work: UnitOfWork, held: Claim, name: str, remote: RemoteFile) -> None:
         care.extend(work.session, held, lease_seconds=self._bench.policy.lease_seconds)

@@ -31,7 +31,7 @@ from app.http.limits import UPLOAD_BODY
 from app.http.openapi import problems, schema_of
 from app.http.responses import answer
 from app.kit.caller import Caller
-from app.kit.errors import FieldError, Invalid, Unready
+from app.kit.errors import FieldError, Invalid, NoRoom
 from app.storage.port import StorageFull
 
 router = APIRouter(prefix="/v1/datasets/{dataset}", tags=["Datasets"])
@@ -56,7 +56,9 @@ def _room_needed() -> Iterator[None]:
     try:
         yield
     except StorageFull as error:
-        raise Unready("There is no room left for the bytes.", code="storage_full") from error
+        raise NoRoom(
+            "There is no room left for the bytes.", hint="Nothing of them was kept. Tell the operator."
+        ) from error
 
 
 # ── in one request ──────────────────────────────────────────────────────────
@@ -88,7 +90,7 @@ def _version_bodies() -> dict[str, Any]:
     summary="Add a version from a form or from rows",
     status_code=202,
     response_model=VersionRead,
-    responses={**_SAME, **problems(409, 413, 415)},
+    responses={**_SAME, **problems(409, 413, 415, 507)},
     max_body_size=UPLOAD_BODY,
     openapi_extra=_version_bodies(),
 )
@@ -260,7 +262,7 @@ def _announced(sha256: str | None, content_digest: str | None) -> Sequence[str]:
     summary="Make the parts a version",
     status_code=202,
     response_model=VersionRead,
-    responses={**_SAME, **problems(409, 413)},
+    responses={**_SAME, **problems(409, 413, 507)},
 )
 def complete_upload(
     *,

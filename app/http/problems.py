@@ -17,7 +17,18 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
 from app.azure.port import AzureError, Busy, Throttled, Unavailable
-from app.kit.errors import Conflict, FieldError, Forbidden, Invalid, KitaeError, NotFound, Stale, TooLarge, Unready
+from app.kit.errors import (
+    Conflict,
+    FieldError,
+    Forbidden,
+    Invalid,
+    KitaeError,
+    NoRoom,
+    NotFound,
+    Stale,
+    TooLarge,
+    Unready,
+)
 from app.kit.wire import escape_pointer
 
 log = structlog.get_logger("kitae.http")
@@ -121,6 +132,7 @@ _STATUS: Final[tuple[tuple[type[KitaeError], int], ...]] = (
     (TooLarge, 413),
     (Stale, 412),
     (Unready, 503),
+    (NoRoom, 507),
 )
 
 

@@ -361,6 +361,16 @@ class JobSteps:
                     sent_at=None,
                     fenced_at=None,
                 )
+                if job.attempt % self._policy.park_after_failures == 0:
+                    self._park_unanswered(work, held, job)
+
+    @staticmethod
+    def _park_unanswered(work: UnitOfWork, held: Claim, job: Job) -> None:
+        """Azure answered none of so many creates: each costs an upload, so a person decides whether to go on."""
+        reason = f"Azure gave no clear answer to {job.attempt} creates, and made no job"
+        error = job.last_error or {"code": "azure_no_answer", "message": reason}
+        care.park(work.session, held, reason=reason, error=error)
+        work.announce("job.parked", project_id=job.project_id, subject_id=job.id, reason=reason, error=error)
 
     def _find_ours(self, target: AzureTarget, job: Job) -> list[RemoteJob]:
         """Live remote jobs that carry our marks, oldest first."""

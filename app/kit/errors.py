@@ -83,6 +83,12 @@ class Unready(KitaeError):
     code = "unavailable"
 
 
+class NoRoom(KitaeError):
+    """The disk for data is full: a person must make room."""
+
+    code = "storage_full"
+
+
 class IllegalMove(Conflict):
     """A thing was asked to move where its life does not lead."""
 

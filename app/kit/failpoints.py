@@ -1,7 +1,8 @@
 """Named places where a test may kill, pause or fail the process; free when none is armed.
 
 `KITAE_FAILPOINT=jobs.create.sent:kill` arms one for the next time it is passed. `kill` is SIGKILL to ourselves,
-`pause:SECONDS` sleeps, `raise` raises `FailpointHit`. `name:kill@3` waits for the third pass.
+`pause:SECONDS` sleeps, `raise` raises `FailpointHit`, `die` raises `FailpointDeath`. `name:kill@3` waits for the
+third pass.
 """
 
 import os
@@ -54,6 +55,12 @@ class FailpointHit(RuntimeError):
     """Raised by an armed failpoint of the kind `raise`."""
 
 
+class FailpointDeath(BaseException):
+    """Raised by an armed failpoint of the kind `die`. No handler catches it, so it ends a step as `kill` would, in
+    a test whose own process must live on.
+    """
+
+
 _lock = threading.Lock()
 _passes: dict[str, int] = {}
 
@@ -79,3 +86,5 @@ def failpoint(name: str) -> None:
         time.sleep(float(action.partition(":")[2] or 1))
     elif action == "raise":
         raise FailpointHit(name)
+    elif action == "die":
+        raise FailpointDeath(name)
