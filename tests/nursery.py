@@ -110,8 +110,12 @@ class Nursery:
 
 
 @contextmanager
-def nursery() -> Iterator[Nursery]:
-    """A nursery whose children are killed at the end."""
+def nursery(**variables: str) -> Iterator[Nursery]:
+    """A nursery whose children are killed at the end.
+
+    Args:
+        variables: of the environment of it and all its children, such as `LD_PRELOAD`.
+    """
     process = subprocess.Popen(
         [sys.executable, __file__],
         cwd=ROOT,
@@ -198,7 +202,7 @@ def _become(environment: dict[str, str], log: str, limits: dict[str, int]) -> No
     import resource
 
     os.setsid()
-    for name in [name for name in os.environ if name.startswith("KITAE_")]:
+    for name in [name for name in os.environ if name.startswith("KITAE_") and not name.startswith("KITAE_TEST_")]:
         del os.environ[name]
     os.environ.update(environment)
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)

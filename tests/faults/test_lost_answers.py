@@ -305,3 +305,26 @@ def test_an_unknown_word_of_azure_is_kept_verbatim_and_changes_nothing(life: Lif
     job = life.drive(job_id, until_status=ENDS)
 
     assert job.status == JobStatus.SUCCEEDED, (job.error, job.last_error)
+
+
+@pytest.mark.row(22, 45)
+@pytest.mark.fault
+def test_creates_that_are_never_answered_end_with_a_person_not_with_uploads_for_ever(
+    settings: Settings, emulator_url: str, azure: Emulator
+) -> None:
+    short = quick(settings, emulator_url, settle_seconds=0.1, park_after_failures=3, circuit_rest_seconds=0.1)
+    with open_workbench(short) as bench:
+        azure.reset()
+        life = Life.begin(bench, make_project(bench, "unanswered").id, emulator_url)
+        job_id = a_job(life)
+        azure.strike("jobs.create", times=3, status=500)
+
+        parked = life.drive(job_id, until_status=ENDS)
+        assert parked.parked_reason is not None
+        assert parked.attempt == 4
+        assert len(azure.requests("jobs.create")) == 3
+
+        JobService(bench).retry(life.caller.project_id, job_id)
+        job = life.drive(job_id, until_status=ENDS)
+    assert job.status == JobStatus.SUCCEEDED, (job.error, job.last_error)
+    assert len(azure.state()["jobs"]) == 1
