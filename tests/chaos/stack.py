@@ -169,6 +169,7 @@ class Herd:
     alive: dict[int, str] = field(default_factory=dict)
     """Process id → role."""
     _started: "queue.Queue[int]" = field(default_factory=queue.Queue)
+    _signalled: "queue.Queue[int]" = field(default_factory=queue.Queue)
     _ended: dict[int, int] = field(default_factory=dict)
     _told: threading.Condition = field(default_factory=threading.Condition)
 
@@ -179,6 +180,8 @@ class Herd:
             fact = json.loads(line)
             if "started" in fact:
                 self._started.put(fact["started"])
+            elif "signalled" in fact:
+                self._signalled.put(fact["signalled"])
             elif "ended" in fact:
                 with self._told:
                     self._ended[fact["ended"]] = fact["code"]
@@ -192,8 +195,9 @@ class Herd:
         return pid
 
     def signal(self, pid: int, number: signal.Signals) -> None:
-        """Send a signal, if the process has not ended meanwhile."""
+        """Send a signal, if the process has not ended meanwhile. It has been sent when this returns."""
         self._ask(pid=pid, signal=int(number))
+        self._signalled.get(timeout=60)
 
     def _ask(self, **request: str | int) -> None:
         assert self.process.stdin is not None

@@ -25,6 +25,8 @@ BEAT_SHARE: Final = 0.02
 """Share of kills that hit the beat."""
 PAUSE_LEASES: Final = (1.2, 2.5)
 """How long a pause lasts, in leases."""
+PAUSE_PATIENCE_SECONDS: Final = 5.0
+"""A pause lasts so much longer at most, until others have taken over every row that the process holds."""
 PAUSED_AT_ONCE: Final = 2
 PATIENCE_SECONDS: Final = 120.0
 LOOK_SECONDS: Final = 0.03
@@ -312,10 +314,13 @@ class Troublemaker:
 
     def _wake(self) -> None:
         for pid, (until, held) in list(self._paused.items()):
-            if time.monotonic() < until:
+            now = time.monotonic()
+            if now < until:
                 continue
-            if held:
-                self.did.taken_over += len(self._claimed_since([Struck(**_key(row), at=0.0) for row in held]))
+            taken = len(self._claimed_since([Struck(**_key(row), at=0.0) for row in held]))
+            if taken < len(held) and now < until + PAUSE_PATIENCE_SECONDS:
+                continue  # a pause that nobody used would try nothing
+            self.did.taken_over += taken
             self._herd.signal(pid, signal.SIGCONT)
             del self._paused[pid]
 

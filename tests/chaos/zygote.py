@@ -5,8 +5,9 @@
 Starting a worker costs more than a second of CPU, nearly all of it imports; a fork of this process has them. It
 holds no thread, no connection and no engine, so a fork inherits nothing that two processes could share. The first
 line of stdin is the settings, as JSON. Then `{"role": "worker"}` is answered `{"started": pid}`,
-`{"signal": 9, "pid": pid}` is sent on if that process is still ours, and `{"ended": pid, "code": n}` is told whenever
-one ends (negative: by that signal). The end of stdin is the end of everything.
+`{"signal": 9, "pid": pid}` is sent on if that process is still ours and answered `{"signalled": pid}`, and
+`{"ended": pid, "code": n}` is told whenever one ends (negative: by that signal). The end of stdin is the end of
+everything.
 """
 
 import gc
@@ -110,8 +111,10 @@ class Zygote:
     def _obey(self, request: dict[str, Any]) -> None:
         if "role" in request:
             self._fork(request["role"])
-        elif request["pid"] in self._children:  # not yet waited for, so the id is still its own
+            return
+        if request["pid"] in self._children:  # not yet waited for, so the id is still its own
             os.kill(request["pid"], request["signal"])
+        self._tell(signalled=request["pid"])
 
     def _fork(self, role: str) -> None:
         pid = os.fork()
