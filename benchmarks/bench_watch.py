@@ -80,10 +80,10 @@ FILL: Final = """
           "expected_usd": "0.3300", "price_source": "operator"}, "checks": [{"code": "model", "verdict": "ok",
           "detail": "gpt-4.1-mini-2025-04-14, GlobalStandard", "remedy": "", "pointer": "/model"}]}',
         'running', 'confirmed', remote_id, 'running', now(), now(),
-        now() + make_interval(secs => %(spread)s * random())
+        now() + make_interval(secs => %(earliest)s + %(spread)s * random())
     FROM unnest(%(ids)s::text[]) WITH ORDINALITY AS planted(remote_id, n)
 """
-"""Rows as a submitted job leaves them."""
+"""Rows as a job leaves them that was just looked at."""
 OVER: Final = """
     INSERT INTO jobs (
         id, project_id, connection_id, training_version_id, base_model, model, method, training_type,
@@ -428,7 +428,8 @@ def _fill(
                     "project": project.id,
                     "connection": connection.id,
                     "ids": ids,
-                    "spread": 6 * INTERVAL_SECONDS if watched else INTERVAL_SECONDS,
+                    "earliest": 5.4 * INTERVAL_SECONDS if watched else 0.0,
+                    "spread": 1.2 * INTERVAL_SECONDS if watched else INTERVAL_SECONDS,
                 }
                 database.execute(FILL.encode(), given)
                 if watched:

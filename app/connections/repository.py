@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import case, cast, delete, func, literal, literal_column, null, or_, select, update
+from sqlalchemy import bindparam, case, cast, delete, func, literal, literal_column, null, or_, select, update
 from sqlalchemy.dialects.postgresql import BIT, insert
 from sqlalchemy.orm import Session
 
@@ -202,6 +202,19 @@ def count_stop_failure(session: Session, connection_id: str, *, pause_max_second
     )
 
 
+_TO_FORGET: Final = {
+    traffic: select(case((columns.outage_told_at.is_not(None), columns.open_since)))
+    .where(
+        Connection.id == bindparam("connection"),
+        or_(columns.failures > 0, columns.history > 0, columns.open_since.is_not(None)),
+    )
+    .with_for_update(key_share=True)
+    for traffic, columns in _GATES.items()
+    if columns.history is not None
+}
+"""Built once: every call to Azure that went well asks this, and mostly there is nothing."""
+
+
 def count_success(session: Session, connection_id: str, traffic: str) -> datetime | None:
     """Azure answered: the circuit closes. Writes nothing where there is nothing to forget.
 
@@ -212,11 +225,10 @@ def count_success(session: Session, connection_id: str, traffic: str) -> datetim
     if columns.history is None:
         _update(session, connection_id, {columns.failures: 0}, columns.failures > 0)
         return None
-    told: datetime | None = session.scalar(
-        select(columns.open_since)
-        .where(Connection.id == connection_id, columns.outage_told_at.is_not(None))
-        .with_for_update(key_share=True)
-    )
+    found = session.execute(_TO_FORGET[traffic], {"connection": connection_id}).one_or_none()
+    if found is None:
+        return None
+    told: datetime | None = found[0]
     was_open = columns.open_since.is_not(None)
     shifted = columns.history.op("<<")(literal_column("1")).op("&")(_HISTORY_MASK)
     _update(
@@ -229,7 +241,6 @@ def count_success(session: Session, connection_id: str, traffic: str) -> datetim
             columns.probe_until: None,
             columns.outage_told_at: None,
         },
-        or_(columns.failures > 0, columns.history > 0, was_open),
     )
     return told
 

@@ -468,21 +468,28 @@ def events_due(
     return [Watched(**row) for row in session.execute(_EVENTS_DUE, given).mappings()]
 
 
+_EVENTS_ASKED: Final = (
+    update(cast("Table", Job.__table__))
+    .where(_jobs.id == bindparam("job_id"))
+    .values(events_read_at=func.clock_timestamp())
+)
+
+
 def events_asked(session: Session, job_id: str) -> None:
-    """Somebody asked Azure for the job's events; others are asked for first now."""
-    session.execute(
-        update(Job)
-        .where(Job.id == job_id)
-        .values(events_read_at=func.clock_timestamp())
-        .execution_options(synchronize_session=False)
-    )
+    """Somebody asks Azure for the job's events; others are asked for first now."""
+    session.connection().execute(_EVENTS_ASKED, {"job_id": job_id})
 
 
 # ── job events, points, checkpoints ─────────────────────────────────────────
 
 
+_KNOWN_EVENTS: Final = select(cast("Table", JobEventRow.__table__).c.remote_id).where(
+    JobEventRow.job_id == bindparam("job_id")
+)
+
+
 def known_events(session: Session, job_id: str) -> frozenset[str]:
-    return frozenset(session.scalars(select(JobEventRow.remote_id).where(JobEventRow.job_id == job_id)))
+    return frozenset(session.scalars(_KNOWN_EVENTS, {"job_id": job_id}))
 
 
 def add_events(session: Session, job_id: str, events: Sequence[RemoteJobEvent]) -> int:

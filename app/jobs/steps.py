@@ -600,7 +600,7 @@ class JobSteps:
         """Keep the job's new events and the measured values in them. Twice at once is harmless: each is kept once.
 
         Args:
-            held: of the job, or of the connection whose watch reads for it; its lease begins anew.
+            held: of the job, or of the connection whose watch reads for it; its lease begins anew with any news.
         """
         with self._bench.begin() as work:  # before the call, so that one that always fails waits its turn, too
             known = repository.known_events(work.session, job_id)
@@ -608,6 +608,8 @@ class JobSteps:
         with self._connections.data(target, Traffic.READ) as azure:
             events = azure.job_events(remote_id, known=known)
         failpoint("jobs.watch.read")
+        if not events:
+            return
         measured = as_results(
             (int(event.data["step"]), {k: v for k, v in event.data.items() if k != "step"})
             for event in events

@@ -169,7 +169,7 @@ class ConnectionWatch:
 
     def _read_events(self, held: Claim, target: AzureTarget) -> None:
         """Of so many running jobs that are due, the longest unread first, and not for longer than a round may."""
-        deadline = time.monotonic() + self._shortest
+        held_since = began = time.monotonic()
         with self._bench.read() as session:
             due = repository.events_due(
                 session, held.row_id, self._policy, early=EARLY, limit=self._policy.watch_details_max
@@ -183,8 +183,13 @@ class ConnectionWatch:
                 return
             except AzureError as error:
                 log.info("watch.events_unread", id=job.id, error=error.message[:300])
-            if time.monotonic() > deadline:
+            now = time.monotonic()
+            if now - began > self._shortest:
                 return
+            if now - held_since > self._policy.lease_seconds / 4:
+                held_since = now
+                with self._bench.begin() as work:
+                    care.extend(work.session, held, lease_seconds=self._policy.lease_seconds)
 
     def _finish(self, held: Claim) -> None:
         """Say when to look again: when the first job is due, spread a little; never when none is in flight."""
