@@ -17,13 +17,14 @@ from app.access.schemas import (
 from app.access.service import AccessService, project_marker
 from app.http.access import Administrator, AnyKey, OperatorOnly, key_ring
 from app.http.bench import Bench
+from app.http.bodies import StrictRoute
 from app.http.etags import Precondition, etag_of
 from app.http.openapi import problems
 from app.http.paging import ListOf, answer_page, page_of
 from app.http.responses import answer
 from app.kit.pagination import Page
 
-router = APIRouter(prefix="/v1", tags=["Access"])
+router = APIRouter(prefix="/v1", tags=["Access"], route_class=StrictRoute)
 
 
 @router.get(

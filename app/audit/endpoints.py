@@ -8,11 +8,12 @@ from app.audit.schemas import AuditEventRead
 from app.audit.service import AuditService
 from app.http.access import Auditor
 from app.http.bench import Bench
+from app.http.bodies import StrictRoute
 from app.http.openapi import problems
 from app.http.paging import ListOf, answer_page, page_of
 from app.kit.pagination import Page
 
-router = APIRouter(prefix="/v1", tags=["Access"])
+router = APIRouter(prefix="/v1", tags=["Access"], route_class=StrictRoute)
 
 
 @router.get(

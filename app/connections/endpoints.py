@@ -16,6 +16,7 @@ from app.connections.service import ConnectionService
 from app.connections.tables import Connection
 from app.http.access import ReadConnections, WriteConnections
 from app.http.bench import Bench
+from app.http.bodies import StrictRoute
 from app.http.etags import Precondition, etag_of
 from app.http.openapi import problems
 from app.http.paging import ListOf, answer_page, page_of
@@ -23,7 +24,7 @@ from app.http.responses import answer
 from app.kit.markers import marker
 from app.kit.pagination import Page, Slice
 
-router = APIRouter(prefix="/v1/connections", tags=["Connections"])
+router = APIRouter(prefix="/v1/connections", tags=["Connections"], route_class=StrictRoute)
 
 
 def _read(row: Connection) -> ConnectionRead:

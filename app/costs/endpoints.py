@@ -10,11 +10,12 @@ from app.costs.schemas import BudgetPut, BudgetRead, CostSummary
 from app.costs.service import CostService
 from app.http.access import ReadCosts, WriteCosts
 from app.http.bench import Bench
+from app.http.bodies import StrictRoute
 from app.http.responses import answer
 from app.kit.errors import FieldError, Invalid
 from app.kit.wire import Moment
 
-router = APIRouter(prefix="/v1", tags=["Costs"])
+router = APIRouter(prefix="/v1", tags=["Costs"], route_class=StrictRoute)
 
 RunningHosting = Callable[[str], Decimal]
 """What hosting has accrued in a project on deployments that still run. The room that knows is above this one, so

@@ -26,7 +26,7 @@ from app.datasets.service import DatasetService
 from app.datasets.tables import Dataset, DatasetVersion
 from app.http.access import ReadDatasets, WriteDatasets
 from app.http.bench import Bench
-from app.http.bodies import in_threads, pour
+from app.http.bodies import StrictRoute, in_threads, pour
 from app.http.etags import Precondition, etag_of
 from app.http.limits import UPLOAD_BODY
 from app.http.openapi import problems
@@ -37,7 +37,7 @@ from app.kit.markers import marker
 from app.kit.pagination import Page, Slice
 from app.storage.port import StorageFull
 
-router = APIRouter(prefix="/v1/datasets", tags=["Datasets"])
+router = APIRouter(prefix="/v1/datasets", tags=["Datasets"], route_class=StrictRoute)
 
 READ_BYTES: Final = 1 << 18
 

@@ -26,7 +26,7 @@ from app.datasets.tables import DatasetVersion
 from app.datasets.uploads import UploadService
 from app.http.access import ReadDatasets, WriteDatasets
 from app.http.bench import Bench
-from app.http.bodies import OneFileForm, in_threads, media_type, pour, read_json, validated
+from app.http.bodies import OneFileForm, StrictRoute, in_threads, media_type, pour, read_json, validated
 from app.http.limits import UPLOAD_BODY
 from app.http.openapi import problems, schema_of
 from app.http.responses import answer
@@ -34,7 +34,7 @@ from app.kit.caller import Caller
 from app.kit.errors import FieldError, Invalid, NoRoom
 from app.storage.port import StorageFull
 
-router = APIRouter(prefix="/v1/datasets/{dataset}", tags=["Datasets"])
+router = APIRouter(prefix="/v1/datasets/{dataset}", tags=["Datasets"], route_class=StrictRoute)
 
 SOURCES: Final = ("inline",)
 """Types of sources that can be read."""

@@ -23,6 +23,7 @@ from app.deployments.service import DeploymentService, marker_of
 from app.deployments.states import DeploymentStatus
 from app.http.access import ReadDeployments, WriteDeployments
 from app.http.bench import Bench
+from app.http.bodies import StrictRoute
 from app.http.etags import Precondition, etag_of
 from app.http.idempotency import IdempotentRoute, ReservationId
 from app.http.openapi import problems
@@ -31,7 +32,7 @@ from app.http.responses import answer, to_json
 from app.kit.pagination import Page
 
 router = APIRouter(prefix="/v1", tags=["Deployments"], route_class=IdempotentRoute)
-chat_router = APIRouter(prefix="/v1/deployments", tags=["Deployments"])
+chat_router = APIRouter(prefix="/v1/deployments", tags=["Deployments"], route_class=StrictRoute)
 """A chat is neither kept nor repeated, and its answer may be a stream: no Idempotency-Key."""
 
 _CHAT_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {

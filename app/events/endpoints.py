@@ -16,6 +16,7 @@ from app.events.log import START, Event, newest_place, place_of, read_after, rea
 from app.events.schemas import EventRead
 from app.http.access import ReadEvents, authenticate
 from app.http.bench import Bench
+from app.http.bodies import StrictRoute
 from app.http.openapi import STREAM_RESPONSES, problems
 from app.http.paging import ListOf, answer_page, page_of
 from app.http.problems import DATABASE_OUTAGES, Unauthenticated
@@ -29,7 +30,7 @@ from app.workbench import Workbench
 
 log = structlog.get_logger("kitae.events")
 
-router = APIRouter(prefix="/v1/events", tags=["Events"])
+router = APIRouter(prefix="/v1/events", tags=["Events"], route_class=StrictRoute)
 
 LOOK_SECONDS: Final = 0.5
 """How often an open stream looks at the log. News is seen this late at most, and a stop ends streams as soon."""

@@ -1,14 +1,14 @@
 """Bodies that are handed on while they arrive, so that their size costs no memory. It knows no room."""
 
-import json
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any, Final, TypeVar
 
 from anyio import CancelScope
-from fastapi import Request
+from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -16,12 +16,14 @@ from starlette.concurrency import run_in_threadpool
 
 from app.http.problems import Unreadable
 from app.kit.errors import FieldError, Invalid, TooLarge
-from app.kit.wire import escape_pointer
+from app.kit.wire import escape_pointer, strict_json
 
 WRITE_BYTES: Final = 1 << 20
 """Body bytes gathered before a thread takes them."""
 AROUND_BYTES: Final = 1 << 16
 """What a form may hold besides its file: boundaries, headers and short fields."""
+IN_THREAD_BYTES: Final = 1 << 16
+"""A longer JSON text is read beside the event loop."""
 _FIELD_BYTES: Final = 2000
 _NAME_LENGTH: Final = 200
 _NOT_IN_NAMES: Final = re.compile(r"[\x00-\x1f\x7f]")
@@ -85,14 +87,45 @@ async def read_json(request: Request, model: type[M], *, look: Callable[[Any], N
 
 
 def _parsed(body: bytes, model: type[M], look: Callable[[Any], None]) -> M:
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        problem = {"type": "json_invalid", "loc": ("body",), "msg": "JSON decode error", "ctx": {"error": reason}}
-        raise RequestValidationError([problem]) from None
-    look(value)
+    look(value := parsed_strictly(body))
     return validated(model, value)
+
+
+def parsed_strictly(body: bytes) -> Any:
+    """Raises `RequestValidationError` (400) for what is no JSON, or means different things to different readers."""
+    try:
+        return strict_json(body)
+    except ValueError as error:
+        problem = {
+            "type": "json_invalid",
+            "loc": ("body",),
+            "msg": "JSON decode error",
+            "ctx": {"error": str(error)[:200]},
+        }
+        raise RequestValidationError([problem]) from None
+
+
+class StrictRoute(APIRoute):
+    """`APIRouter(route_class=StrictRoute)`: a JSON body is taken only if it means one thing for every reader.
+
+    The framework keeps the last of two equal members, while a proxy that looked may have kept the first.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        inner = super().get_route_handler()
+        if self.body_field is None:
+            return inner
+
+        async def handler(request: Request) -> Response:
+            if media_type(request).endswith(("/json", "+json")):
+                body = await request.body()
+                if len(body) > IN_THREAD_BYTES:
+                    await run_in_threadpool(parsed_strictly, body)
+                elif body:
+                    parsed_strictly(body)
+            return await inner(request)
+
+        return handler
 
 
 def validated(model: type[M], value: Any) -> M:

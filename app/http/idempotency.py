@@ -19,7 +19,6 @@ from typing import Annotated, Any, Final, cast
 import structlog
 from fastapi import Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 from sqlalchemy import ColumnElement, case, delete, func, literal_column, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import SQLAlchemyError
@@ -28,6 +27,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from app.http.access import authenticate
+from app.http.bodies import StrictRoute
 from app.http.problems import Unreadable
 from app.http.tables import IdempotencyRow
 from app.kit.errors import Conflict, FieldError, Invalid, KitaeError, Unready
@@ -177,7 +177,7 @@ def purge_expired(session: Session, *, limit: int = PURGED_AT_ONCE) -> int:
     return len(gone.all())
 
 
-class IdempotentRoute(APIRoute):
+class IdempotentRoute(StrictRoute):
     """`APIRouter(route_class=IdempotentRoute)`: every POST of the router honours Idempotency-Key."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

@@ -6,13 +6,14 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from app.http.access import ReadJobs
 from app.http.bench import Bench
+from app.http.bodies import StrictRoute
 from app.http.paging import ListOf, answer_page, page_of
 from app.http.responses import answer
 from app.kit.pagination import Page
 from app.models.schemas import BaseModelList, BaseModelRead, ModelDetail, ModelRead
 from app.models.service import ModelService
 
-router = APIRouter(prefix="/v1", tags=["Models"])
+router = APIRouter(prefix="/v1", tags=["Models"], route_class=StrictRoute)
 
 
 @router.get("/models", operation_id="listModels", summary="List models", response_model=ListOf[ModelRead])

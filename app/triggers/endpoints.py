@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from app.http.access import ReadConnections, WriteConnections
 from app.http.bench import Bench
+from app.http.bodies import StrictRoute
 from app.http.etags import Precondition, etag_of
 from app.http.openapi import problems
 from app.http.paging import ListOf, answer_page, page_of
@@ -18,8 +19,8 @@ from app.triggers.schemas import Receipt, SecretGiven, TriggerCreate, TriggerCre
 from app.triggers.service import TriggerService
 from app.triggers.tables import Trigger
 
-router = APIRouter(prefix="/v1/triggers", tags=["Triggers"])
-hooks_router = APIRouter(prefix="/hooks", tags=["Triggers"])
+router = APIRouter(prefix="/v1/triggers", tags=["Triggers"], route_class=StrictRoute)
+hooks_router = APIRouter(prefix="/hooks", tags=["Triggers"], route_class=StrictRoute)
 
 MESSAGE_BYTES: Final = 256 * 1024
 """Largest message. Source: Standard Webhooks 1.0.0 asks senders to stay below 20 kB; GitHub sends up to 25 MB."""
