@@ -24,6 +24,8 @@ PLANTED: Final = {
     "jobs-repository": ("app/models/service.py", "import app.jobs.repository"),
     "models-repository": ("app/main.py", "import app.models.repository"),
     "deployments-repository": ("app/main.py", "import app.deployments.repository"),
+    "triggers-repository": ("app/main.py", "import app.triggers.repository"),
+    "upkeep-repository": ("app/main.py", "import app.upkeep.repository"),
     "doors-hold-no-sql": ("app/jobs/endpoints.py", "import sqlalchemy"),
     "settings-at-the-door": ("app/jobs/service.py", "import app.settings"),
     "wiring-in-one-place": ("app/jobs/service.py", "import app.azure.adapter"),
