@@ -46,7 +46,7 @@ docs: $(STAMPS)/dev ## write the pages that are generated from the code
 chaos: $(STAMPS)/dev ## kill -9 at random, then count: KILLS=300 PAUSES=30 DB_RESTARTS=2 FLUSHES=2 SEED=1 WORKERS=4 FAULTS=0.333 REPORT=file
 	@$(BIN)/python tests/chaos/run.py $(if $(KILLS),--kills $(KILLS)) $(if $(PAUSES),--pauses $(PAUSES)) \
 	  $(if $(DB_RESTARTS),--restarts $(DB_RESTARTS)) $(if $(FLUSHES),--flushes $(FLUSHES)) $(if $(SEED),--seed $(SEED)) \
-	  $(if $(WORKERS),--workers $(WORKERS)) $(if $(FAULTS),--faults $(FAULTS)) $(if $(REPORT),--json '$(REPORT)')
+	  $(if $(WORKERS),--workers $(WORKERS)) $(if $(FAULTS),--faults $(FAULTS)) $(if $(CLAIMS),--claims-between $(CLAIMS)) $(if $(REPORT),--json '$(REPORT)')
 
 chaos-page: $(STAMPS)/dev ## put a report of chaos into docs/reliability.md: REPORT=file PART=kills
 	@$(BIN)/python tests/chaos/run.py --publish '$(REPORT)' '$(PART)'

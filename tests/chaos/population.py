@@ -24,6 +24,8 @@ CANCEL_WITHIN_SECONDS: Final = 3.0
 """A job lives about so long here, so that a wish to cancel it meets every state."""
 EXPIRY_SECONDS: Final = 1.0
 """How far the end of a deployment is brought forward where it shall expire instead of being deleted."""
+AGAIN_SECONDS: Final = 30.0
+"""When a deployment that should be gone is asked to go once more."""
 ACCOUNTS_AT_ONCE: Final = 6
 JOBS_AN_ACCOUNT: Final = 80
 """Azure keeps 100 jobs of a resource; a life moves on to the next resource before."""
@@ -218,7 +220,7 @@ class Population:
             return self._chat
         hasty = life.delete_at is not None and time.monotonic() > life.delete_at
         if life.asked or hasty or (calm and row["status"] != "deleting"):
-            life.asked, life.delete_at = False, time.monotonic() + 5.0  # once more if it is not heeded
+            life.asked, life.delete_at = False, time.monotonic() + AGAIN_SECONDS  # once more if it is not heeded
             return self._expire if life.chance.random() < 0.4 and row["status"] == "ready" else self._delete
         return None
 

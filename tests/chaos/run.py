@@ -70,6 +70,8 @@ PARK_AFTER_FAILURES: Final = 40
 """With a third of the replies faulty, eight failures in a row are no sign of anything."""
 REQUESTS_EVERY_SECONDS: Final = 10.0
 LOG_KEPT: Final = 6000
+ACCOUNTS: Final = 300
+"""Emulated resources; lives move on from one to the next, enough for 24,000 lives."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,7 +236,7 @@ def come_to_rest(stack: Stack, maker: Troublemaker, seconds: float) -> list[str]
 
 def chaos(wanted: Wanted) -> dict[str, Any]:
     """One whole run; its report."""
-    accounts = [f"a{number:03}" for number in range(120)]
+    accounts = [f"a{number:03}" for number in range(ACCOUNTS)]
     with running_stack(wanted, accounts) as stack:
         plan = Plan(
             seed=wanted.seed,

@@ -110,6 +110,7 @@ class Struck:
     noun: str
     id: str
     fence: int
+    owner: str
     at: float
 
 
@@ -137,6 +138,8 @@ class Ledger:
     pause_places: Counter[str] = field(default_factory=Counter)
     recovery_seconds: list[float] = field(default_factory=list)
     """From the kill to the next claim of each row its victim held."""
+    finished: int = 0
+    """Rows whose last write of the killed worker was still on its way to PostgreSQL, and arrived."""
     never_claimed: list[str] = field(default_factory=list)
     """Rows that nobody took up in two minutes after their holder was killed."""
     ended_by_themselves: list[str] = field(default_factory=list)
@@ -151,7 +154,7 @@ class Troublemaker:
         self._redis_url = redis_url
         self._database = Database(postgres.url, patience_seconds=0.3)
         self._chance = random.Random(plan.seed)
-        self._paused: dict[int, tuple[float, list[dict[str, Any]]]] = {}
+        self._paused: dict[int, tuple[float, list[Struck]]] = {}
         self._struck: list[Struck] = []
         self._killed: set[int] = set()
         self._restarting: threading.Thread | None = None
@@ -291,9 +294,11 @@ class Troublemaker:
             self.did.unsampled += 1
             return
         self.did.holding += bool(held)
-        for row in held:
-            self.did.places[f"{row['noun']}: {row['place']}"] += 1
-            self._struck.append(Struck(row["noun"], row["id"], row["fence"], at))
+        self.did.places.update(f"{row['noun']}: {row['place']}" for row in held)
+        self._struck += self._struck_rows(pid, held, at)
+
+    def _struck_rows(self, pid: int, held: list[dict[str, Any]], at: float = 0.0) -> list[Struck]:
+        return [Struck(row["noun"], row["id"], row["fence"], self._owner(pid), at) for row in held]
 
     def _strike(self, pid: int) -> None:
         self._killed.add(pid)
@@ -310,15 +315,16 @@ class Troublemaker:
         for row in held:
             self.did.pause_places[f"{row['noun']}: {row['place']}"] += 1
         long = self._chance.uniform(*PAUSE_LEASES) * self._plan.lease_seconds
-        self._paused[pid] = (time.monotonic() + long, held)
+        self._paused[pid] = (time.monotonic() + long, self._struck_rows(pid, held))
 
     def _wake(self) -> None:
         for pid, (until, held) in list(self._paused.items()):
             now = time.monotonic()
             if now < until:
                 continue
-            taken = len(self._claimed_since([Struck(**_key(row), at=0.0) for row in held]))
-            if taken < len(held) and now < until + PAUSE_PATIENCE_SECONDS:
+            claimed, given_back = self._looked_up(held)
+            taken = len(claimed)
+            if len(claimed | given_back) < len(held) and now < until + PAUSE_PATIENCE_SECONDS:
                 continue  # a pause that nobody used would try nothing
             self.did.taken_over += taken
             self._herd.signal(pid, signal.SIGCONT)
@@ -349,30 +355,34 @@ class Troublemaker:
         if not self._struck:
             return
         now = time.monotonic()
-        claimed = self._claimed_since(self._struck)
-        for struck in [struck for struck in self._struck if struck.id in claimed]:
-            self.did.recovery_seconds.append(now - struck.at)
+        claimed, given_back = self._looked_up(self._struck)
+        for struck in [struck for struck in self._struck if struck.id in claimed | given_back]:
+            if struck.id in claimed:
+                self.did.recovery_seconds.append(now - struck.at)
+            else:
+                self.did.finished += 1
             self._struck.remove(struck)
         forgotten = [struck for struck in self._struck if now - struck.at > PATIENCE_SECONDS]
         for struck in forgotten:
             self.did.never_claimed.append(f"{struck.noun} {struck.id}")
             self._struck.remove(struck)
 
-    def _claimed_since(self, wanted: list[Struck]) -> set[str]:
-        """Ids of those whose fence has been raised."""
-        found: set[str] = set()
+    def _looked_up(self, wanted: list[Struck]) -> tuple[set[str], set[str]]:
+        """Ids of those that somebody has claimed since, and of those whose holder gave them back after all."""
+        claimed: set[str] = set()
+        given_back: set[str] = set()
         for noun in {struck.noun for struck in wanted}:
-            fences = {struck.id: struck.fence for struck in wanted if struck.noun == noun}
+            known = {struck.id: struck for struck in wanted if struck.noun == noun}
             try:
                 rows = self._database.rows(
-                    f"SELECT id, fence FROM {TABLE_OF[noun]} WHERE id = ANY(%s)",  # noqa: S608  ours
-                    [list(fences)],
+                    f"SELECT id, fence, lease_owner FROM {TABLE_OF[noun]} WHERE id = ANY(%s)",  # noqa: S608  ours
+                    [list(known)],
                 )
             except psycopg.Error:
-                return found
-            found |= {row["id"] for row in rows if row["fence"] > fences[row["id"]]}
-        return found
-
-
-def _key(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: row[name] for name in ("noun", "id", "fence")}
+                break
+            for row in rows:
+                if row["fence"] > known[row["id"]].fence:
+                    claimed.add(row["id"])
+                elif row["lease_owner"] != known[row["id"]].owner:
+                    given_back.add(row["id"])
+        return claimed, given_back
