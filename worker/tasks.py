@@ -31,15 +31,16 @@ class Cared:
 
 CARED: Final[Mapping[str, Cared]] = {
     "datasets.check": Cared(DatasetVersion, lambda bench, row_id: DatasetService(bench).check(row_id)),
-    "jobs.advance": Cared(Job, lambda bench, row_id: JobSteps(bench).advance(row_id)),
     "jobs.watch": Cared(Connection, lambda bench, row_id: ConnectionWatch(bench).watch(row_id)),
+    "jobs.advance": Cared(Job, lambda bench, row_id: JobSteps(bench).advance(row_id)),
     "deployments.advance": Cared(Deployment, lambda bench, row_id: DeploymentSteps(bench).advance(row_id)),
     "comparisons.advance": Cared(Comparison, lambda bench, row_id: ComparisonSteps(bench).advance(row_id)),
     "upkeep.sweep": Cared(Sweep, lambda bench, row_id: SweepSteps(bench).sweep(row_id), perpetual=True),
     "upkeep.clean": Cared(Janitor, lambda bench, row_id: JanitorSteps(bench).clean(row_id), perpetual=True),
     "upkeep.stray": Cared(Stray, lambda bench, row_id: StraySteps(bench).advance(row_id)),
 }
-"""Task name → rows. Services nudge by these names."""
+"""Task name → rows, in the order of a tick: after a night without workers one watch spares a thousand jobs their own
+looks. Services nudge by these names."""
 
 TICK: Final = "care.tick"
 """The task that finds due rows and passes on news."""
