@@ -39,8 +39,10 @@ CARED: Final[Mapping[str, Cared]] = {
     "upkeep.clean": Cared(Janitor, lambda bench, row_id: JanitorSteps(bench).clean(row_id), perpetual=True),
     "upkeep.stray": Cared(Stray, lambda bench, row_id: StraySteps(bench).advance(row_id)),
 }
-"""Task name → rows, in the order of a tick: after a night without workers one watch spares a thousand jobs their own
-looks. Services nudge by these names."""
+"""Task name → rows, in the order of a tick. Services nudge by these names.
+
+After a night without workers one watch, sent before them, spares a thousand jobs their own looks.
+"""
 
 TICK: Final = "care.tick"
 """The task that finds due rows and passes on news."""
