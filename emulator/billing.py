@@ -18,12 +18,18 @@ def _usd(quantity: Decimal, price: str | None) -> str | None:
 def job_line(ledger: Ledger, job: Job) -> dict[str, Any]:
     """What a job has cost: trained tokens once it succeeded or was cancelled; failed and unfinished ones nothing.
 
+    Reinforcement jobs cost hours and grader tokens instead, by the same rule.
+
     Source: Microsoft Learn, fine-tuning cost management, 2026-03-19.
     """
     tokens = ledger.billed_tokens(job) if job.phase in {"succeeded", "cancelled"} else 0
     base = ledger.prices["training"].get(job.base)
     factor = ledger.prices["training_factor"].get(job.training_type or "standard", "1")
     price = None if base is None else str(Decimal(base) * Decimal(factor))
+    usd = _usd(tokens / _MILLION, price)
+    if job.is_native:
+        over = job.phase in {"succeeded", "cancelled"}
+        usd = str(Decimal(str(job.spent_usd if over else 0.0)).quantize(_CENT_PARTS))
     return {
         "id": job.id,
         "account": job.account,
@@ -39,7 +45,7 @@ def job_line(ledger: Ledger, job: Job) -> dict[str, Any]:
         "deleted": False,
         "trained_tokens": tokens,
         "usd_per_million_tokens": price,
-        "usd": _usd(tokens / _MILLION, price),
+        "usd": usd,
     }
 
 

@@ -207,12 +207,14 @@ class Ledger:
         self.store.append("event", job.id, len(events), asdict(event))
 
     def billed_tokens(self, job: Job) -> int:
-        """Tokens charged so far: nothing for a failed job, and the published share for an unfinished one.
+        """Tokens charged so far: the published share for an unfinished job, none for a failed one.
+
+        Nor for reinforcement, which is charged by the hour (`Job.spent_usd`).
 
         Source: Microsoft Learn, fine-tuning cost management, 2026-03-19: cancelled jobs pay up to their last work.
         """
         recording = self.recordings[job.id]
-        if job.phase == "failed" or not recording.total_steps:
+        if job.phase == "failed" or job.is_native or not recording.total_steps:
             return 0
         if job.trained_tokens is not None:
             return job.trained_tokens

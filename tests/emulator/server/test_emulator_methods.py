@@ -233,6 +233,8 @@ def test_a_reinforcement_job_pauses_when_it_has_spent_its_money_and_goes_on_once
     emulator.advance(180 * 6)
     assert status() == "succeeded"
     assert workshop.messages(client, job_id)[-1] == "Training hours billed: 0.300"
+    line = emulator.lever("GET", "billing")["jobs"][0]
+    assert (line["trained_tokens"], float(line["usd"])) == (0, pytest.approx(30))
 
 
 @pytest.mark.parametrize(

@@ -349,6 +349,8 @@ ENDPOINTS = [
     ("POST", "/openai/v1/fine_tuning/alpha/graders/validate"),
     ("POST", f"/openai/files/import?api-version={PREVIEW}"),
     ("PUT", "/_emulator/safety"),
+    ("POST", "/openai/v1/dashboard/webhook_endpoints"),
+    ("POST", "/openai/v1/fine_tuning/jobs/x/checkpoints/y/copy"),
     ("POST", "/openai/v1/chat/completions"),
     ("POST", f"/openai/deployments/x/chat/completions?api-version={PREVIEW}"),
     ("POST", f"/openai/uploads?api-version={PREVIEW}"),
