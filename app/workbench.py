@@ -230,6 +230,7 @@ class Workbench:
         ceiling = min(self.policy.backoff_max_seconds, 2.0 ** min(held.fail_count, 10))
         pause = random.uniform(0.2, 1.0) * ceiling
         if wait is not None:  # never earlier than asked; not all rows of a gate at the same moment
+            wait = min(wait, self.policy.retry_after_max_seconds)
             pause = wait + random.uniform(0.0, min(0.1 * wait, HERD_SECONDS)) if forgive else max(wait, pause)
         log.warning(
             "care.step_gave_back",
