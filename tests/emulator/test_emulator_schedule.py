@@ -38,7 +38,7 @@ def _job(**changes: object) -> Job:
 
 
 def _row(step: int, arrival_v: float) -> Row:
-    return Row(step, 1.0, 0.5, None, None, None, None, arrival_v)
+    return Row(step, {"train_loss": 1.0}, arrival_v)
 
 
 def test_a_job_waits_for_its_files_to_be_read():
