@@ -44,7 +44,7 @@ class Api:
     """The service as a caller has it: asks again, with the same Idempotency-Key, until the answer is definite."""
 
     http: httpx2.Client
-    patience_seconds: float = 20.0
+    patience_seconds: float = 120.0
     unanswered: Counter[str] = field(default_factory=Counter)
     """Requests without a definite answer, by what was given instead; each was asked again."""
 

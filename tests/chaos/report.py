@@ -101,6 +101,10 @@ def text(report: Mapping[str, Any]) -> str:
             f" before they trained; {verdict['attempts']:,} jobs took a new training file after a lost POST,"
             f" {report['refused_late']:,} late POSTs refused because their file was gone"
         ),
+        (
+            f"API requests asked again until they were answered {sum(report['api_unanswered'].values()):,}, "
+            f"given up after two minutes {len(report['given_up'])}"
+        ),
         f"chats                {sum(report['chats'].values()):>7,}   {_counts(report['chats'])}",
         "",
         f"lost       {len(verdict['lost']):>5}{_bound(verdict['lost'], report['trials'])}",
@@ -111,7 +115,7 @@ def text(report: Mapping[str, Any]) -> str:
         (
             f"broken invariants {len(verdict['broken_invariants'])}, "
             f"processes that ended by themselves {len(did['ended_by_themselves'])}, "
-            f"requests refused wrongly {len(report['refusals'])}, given up {len(report['given_up'])}"
+            f"requests refused wrongly {len(report['refusals'])}"
         ),
         "",
         "verdict: " + ("nothing lost, nothing paid twice, nothing forgotten" if report["good"] else "BROKEN"),

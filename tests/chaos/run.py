@@ -145,7 +145,7 @@ def running_stack(wanted: Wanted, accounts: list[str]) -> Iterator[Stack]:
         forks.start("api")
         http = stack.enter_context(
             httpx2.Client(
-                base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {secret}"}, timeout=10
+                base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {secret}"}, timeout=30
             )
         )
         wait_for(http)
@@ -294,7 +294,6 @@ def told(
         *verdict.problems,
         *(f"ended by itself: {line}" for line in did.ended_by_themselves),
         *(f"refused: {line}" for line in population.refusals),
-        *(f"given up: {line}" for line in population.given_up),
         *(f"never claimed again: {line}" for line in did.never_claimed),
     ]
     done = plain(did)
