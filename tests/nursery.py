@@ -122,6 +122,7 @@ def nursery(**variables: str) -> Iterator[Nursery]:
         env={
             **os.environ,
             "OPENBLAS_NUM_THREADS": "1",
+            **variables,
         },  # a library with threads of its own does not survive a fork
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
