@@ -52,7 +52,7 @@ class Target:
     ) -> httpx2.Response:
         """As the project, and as the operator where only they are let in."""
         headers = {"Content-Type": content_type}
-        if (method, url) == ("POST", "/v1/projects"):
+        if (method, url) in {("POST", "/v1/projects"), ("PUT", "/v1/installation")}:
             headers["Authorization"] = f"Bearer {self.operator}"
         answer: httpx2.Response = self.client.request(method, url, content=content, headers=headers)
         return answer
