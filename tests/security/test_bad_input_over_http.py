@@ -156,6 +156,7 @@ BAD_FILES: Final[dict[str, bytes]] = {
 }
 
 
+@pytest.mark.row(48)
 @pytest.mark.parametrize("name", BAD_LINES)
 def test_a_bad_line_is_rejected_under_its_number(name: str, target: Target) -> None:
     good = b"".join(line({"role": "user", "content": f"{number}?"}, ASSISTANT) for number in range(10))
@@ -195,6 +196,7 @@ def versions(bench: Workbench) -> int:
         return len(session.scalars(select(DatasetVersion.id)).all())
 
 
+@pytest.mark.row(48)
 @pytest.mark.parametrize("chunked", [True, False])
 def test_a_file_beyond_the_limit_answers_413_and_is_not_kept(
     chunked: bool,  # noqa: FBT001  a parameter of pytest's
@@ -254,6 +256,7 @@ def one_line(size_bytes: int) -> Iterator[bytes]:
     yield b'"},{"role":"assistant","content":"b"}]}\n'
 
 
+@pytest.mark.row(48)
 @pytest.mark.e2e
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read from /proc")
 def test_a_line_of_a_gigabyte_costs_no_memory_in_the_api_or_the_worker(
