@@ -5,6 +5,7 @@ Each is an environment variable `KITAE_…`, or a line of a file named `.env` in
 
 from pathlib import Path
 from typing import Annotated, Final
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -164,6 +165,14 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return frozenset(part.strip().rstrip("/") for part in value.split(",") if part.strip())
         return value
+
+    def secrets(self) -> list[str]:
+        """Every secret among the settings, as it might be echoed: keys one by one, passwords without their URL."""
+        found = [self.admin_key.get_secret_value()] if self.admin_key else []
+        found += self.secret_keys.get_secret_value().split(",") if self.secret_keys else []
+        urls = [url.get_secret_value() for url in (self.database_url, self.redis_url) if url is not None]
+        passwords = [urlsplit(url).password for url in urls]
+        return [text for text in (*found, *passwords) if text]
 
     def policy(self) -> Policy:
         """The part of the settings that services obey."""

@@ -86,7 +86,7 @@ def read_settings() -> "Settings":
     """From the environment. Raises `Told` when one cannot be used."""
     from pydantic import ValidationError
 
-    from app.kit.logging import set_up_logging
+    from app.kit.logging import never_log, set_up_logging
     from app.settings import Settings
 
     try:
@@ -97,6 +97,8 @@ def read_settings() -> "Settings":
             for item in error.errors()
         )
         raise Told(f"The settings cannot be used:\n{problems}", code=Exit.USAGE) from error
+    for secret in settings.secrets():
+        never_log(secret)
     set_up_logging(level=settings.log_level, as_json=settings.log_json)
     return settings
 

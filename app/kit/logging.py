@@ -3,7 +3,7 @@
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any, Final
 
 import structlog
@@ -22,18 +22,46 @@ _SECRET_VALUES: Final = re.compile(
 )
 
 
+_live: dict[str, None] = {}
+"""Secrets that this process holds, the newest last."""
+_MOST_LIVE: Final = 1000
+_SHORTEST_LIVE: Final = 8
+"""A shorter text may stand in a log for other reasons."""
+
+
+def never_log(secret: str) -> None:
+    """Blank this text in every line from now on, whatever it looks like and whoever echoes it."""
+    if len(secret) < _SHORTEST_LIVE or secret in _live:
+        return
+    if len(_live) >= _MOST_LIVE:
+        _live.pop(next(iter(_live)), None)
+    _live[secret] = None
+
+
 def redact(text: str) -> str:
-    """The text with everything that looks like one of our keys, a bearer token or a SAS signature blanked."""
+    """The text without our secrets, and without what looks like a key, a bearer token or a SAS signature."""
+    for secret in tuple(_live):
+        if secret in text:
+            text = text.replace(secret, "***")
     return _SECRET_VALUES.sub("***", text)
 
 
 def _redact_event(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for key, value in event.items():
-        if any(word in key.lower() for word in _SECRET_KEYS):
-            event[key] = "***"
-        elif isinstance(value, str):
-            event[key] = redact(value)
+        event[key] = _redacted(key, value)
     return event
+
+
+def _redacted(key: str, value: Any) -> Any:
+    if any(word in key.lower() for word in _SECRET_KEYS):
+        return "***"
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, Mapping):
+        return {name: _redacted(str(name), item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_redacted(key, item) for item in value]
+    return value
 
 
 def set_up_logging(*, level: str = "INFO", as_json: bool = True) -> None:

@@ -8,6 +8,8 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from app.kit.logging import never_log
+
 _NONCE_BYTES: Final = 12
 KEY_ID_BYTES: Final = 4
 """At the start of every ciphertext: which key it needs; the first bytes of the key's SHA-256."""
@@ -54,6 +56,7 @@ class Vault:
 
     def seal(self, secret: str, *, row_id: str) -> bytes:
         """Ciphertext that opens only for the same `row_id`."""
+        never_log(secret)
         nonce = os.urandom(_NONCE_BYTES)
         sealed = self._keys[self._newest].encrypt(nonce, secret.encode(), row_id.encode())
         return self._newest + nonce + sealed
@@ -65,6 +68,8 @@ class Vault:
             raise UnreadableSecret("no key for this secret; was KITAE_SECRET_KEYS changed?")
         nonce = sealed[KEY_ID_BYTES : KEY_ID_BYTES + _NONCE_BYTES]
         try:
-            return key.decrypt(nonce, sealed[KEY_ID_BYTES + _NONCE_BYTES :], row_id.encode()).decode()
+            secret = key.decrypt(nonce, sealed[KEY_ID_BYTES + _NONCE_BYTES :], row_id.encode()).decode()
         except (InvalidTag, ValueError) as error:  # ValueError: cut off within the nonce
             raise UnreadableSecret("the secret does not belong to this row or was changed") from error
+        never_log(secret)
+        return secret

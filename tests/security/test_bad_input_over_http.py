@@ -55,6 +55,8 @@ class Target:
         if (method, url) in {("POST", "/v1/projects"), ("PUT", "/v1/installation")}:
             headers["Authorization"] = f"Bearer {self.operator}"
         answer: httpx2.Response = self.client.request(method, url, content=content, headers=headers)
+        if url == "/v1/installation" and answer.status_code == 200:  # what is hostile here may have halted it all
+            self.client.put(url, json={"halted": False}, headers=headers).raise_for_status()
         return answer
 
 
