@@ -19,6 +19,8 @@ from app.upkeep.remote_invariants import RemoteView, SeenDeployment, SeenJob, ch
 @pytest.fixture(scope="module")
 def house(postgres: Postgres, emulator_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     with furnished(postgres, emulator_url, tmp_path_factory.mktemp("house") / "data") as built:
+        with built.bench.begin() as work:  # it has a stray, too; somebody has looked at it
+            work.session.execute(text("UPDATE strays SET status = 'ignored'"))
         yield built
 
 
@@ -93,9 +95,9 @@ BREAKS: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
     ),
     ("ledger_fits", "has a price and no reservation", (RUNNING, "DELETE FROM ledger", PRICED)),
     ("caps_hold", "of the month's", (CAPPED.format(cap="month_cap_usd"), RUNNING, RESERVED)),
-    ("caps_hold", "of the day's", (CAPPED.format(cap="day_cap_usd"), "DELETE FROM ledger", RESERVED)),
+    ("caps_hold", "of the day's", (CAPPED.format(cap="day_cap_usd"), RUNNING, RESERVED)),
     ("caps_hold", "one thing may cost", (CAPPED.format(cap="job_cap_usd"), RESERVED)),
-    ("caps_hold", "the key may spend", (KEYED, "UPDATE api_keys SET spend_cap_usd = 4", RESERVED)),
+    ("caps_hold", "the key may spend", (KEYED, RUNNING, "UPDATE api_keys SET spend_cap_usd = 4", RESERVED)),
     ("deployments_end", "its end was", (OVER,)),
     ("histories_are_lawful", "the row is failed", ("UPDATE jobs SET status = 'failed'",)),
     (
