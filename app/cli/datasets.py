@@ -1,7 +1,7 @@
 """`kitae datasets …`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -17,6 +17,10 @@ group = typer.Typer(no_args_is_help=True, help="Datasets and their versions; `ch
 Version = Annotated[str, typer.Argument(help="A version: travel@3, or travel for its newest ready one.")]
 File = Annotated[
     Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="Chat examples, JSON Lines.")
+]
+Files = Annotated[
+    list[Path],
+    typer.Argument(exists=True, dir_okay=False, readable=True, help="Training data; several are checked in turn."),
 ]
 TrainingType = Annotated[str, typer.Option(help="Standard, GlobalStandard, DataZoneStandard or developerTier.")]
 Model = Annotated[str | None, typer.Option(help="Base model whose limits and tokenizer the check uses.")]
@@ -151,20 +155,30 @@ def _tell_outcome(version: "VersionRead", found: "list[FindingRead]") -> None:
 
 @group.command()
 def check(
-    file: File,
+    files: Files,
     *,
     model: Annotated[str, typer.Option(help="Base model whose limits and tokenizer are used.")] = "gpt-4.1-mini",
+    method: Annotated[
+        Literal["supervised", "dpo", "reinforcement"] | None,
+        typer.Option(help="How a model would be trained on it; left out: what the first example is for."),
+    ] = None,
+    grader: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, readable=True, help="A grader (JSON) whose fields every row should have."
+        ),
+    ] = None,
     validation: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="Validation file, checked too and compared.")
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, readable=True, help="Validation file, checked too and compared."),
     ] = None,
     json_: Json = False,
 ) -> None:
-    """Check a file on this machine, without a service or a key; exit code 4 when Azure would reject it."""
+    """Check files on this machine, without a service or a key; exit code 1 when Azure would refuse one as it is."""
     from app.cli.offline import check_files
 
-    rejected = check_files(file, validation=validation, model=model, as_json=json_)
-    if rejected:
-        raise typer.Exit(Exit.BAD_OUTCOME)
+    if not check_files(files, validation=validation, model=model, method=method, grader_file=grader, as_json=json_):
+        raise typer.Exit(Exit.PROBLEM)
 
 
 @group.command()

@@ -9,7 +9,9 @@ class Exit(IntEnum):
     OK = 0
     """Done as asked."""
     PROBLEM = 1
-    """The service refused, or something went wrong; stderr says what and what to do."""
+    """The service refused, or something went wrong; stderr says what and what to do.
+
+    Of `datasets check`: a file has findings that block."""
     USAGE = 2
     """The command line itself was wrong."""
     UNREACHABLE = 3

@@ -1,36 +1,87 @@
 """`kitae datasets check`: the service's own check, on this machine, for files that nobody uploaded."""
 
+from __future__ import annotations
+
 import tempfile
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from array import array
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
+
+import orjson
 
 from app.azure.catalogue.catalogue import BaseModel, Catalogue
 from app.cli import reports, words
 from app.cli.exits import Exit, Told
 from app.datasets import engine
+from app.datasets.engine.report import Method, printable
 from app.datasets.schemas import FindingRead
+
+Spans = list[tuple[int, int]]
+"""First and last line of each range, counted from 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A file and what was found in it."""
+    """A file, what was found in it, and the hashes of its examples with the lines they stand on."""
 
     file: Path
     report: engine.Report
+    fingerprints: BinaryIO
+    lines: array[int]
 
     @property
-    def rejected(self) -> bool:
-        return self.report.verdict == "rejected"
+    def name(self) -> str:
+        """Printable, whatever bytes the name is made of."""
+        return printable(str(self.file))
 
 
-def check_files(file: Path, *, validation: Path | None, model: str, as_json: bool) -> bool:
-    """Check one file, or two and what they share. Returns whether one was rejected.
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """Validation examples that stand word for word in one training file."""
+
+    training: Checked
+    validation: Checked
+    training_lines: list[int]
+    validation_lines: list[int]
+
+
+def check_files(
+    files: Sequence[Path],
+    *,
+    validation: Path | None,
+    model: str,
+    method: Method | None,
+    grader_file: Path | None,
+    as_json: bool,
+) -> bool:
+    """Check files, and what a validation file shares with them. Returns whether Azure would take all as they are.
 
     Raises:
-        Told: the base model is not in the catalogue.
+        Told: the base model is not in the catalogue, or the grader is none.
     """
+    profile, base = _asked(model, method, grader_file)
+    with ExitStack() as stack:
+        training = [_check(file, profile, stack) for file in files]
+        outcomes = list(training)
+        leaks: list[Leak] = []
+        if validation is not None:
+            alike = replace(
+                profile, method=method or training[0].report.method
+            )  # both files of a job are of one kind
+            outcomes.append(_check(validation, alike, stack))
+            leaks = [leak for one in training if (leak := _leak(one, outcomes[-1]))]
+        if as_json:
+            words.put_json(_as_json(outcomes, leaks))
+        else:
+            _tell(outcomes, leaks, base.id)
+    return all(outcome.report.verdict == "ready" for outcome in outcomes)
+
+
+def _asked(model: str, method: Method | None, grader_file: Path | None) -> tuple[engine.Profile, BaseModel]:
     catalogue = Catalogue.load(None)
     base = catalogue.find(model)
     if base is None:
@@ -39,20 +90,31 @@ def check_files(file: Path, *, validation: Path | None, model: str, as_json: boo
             hint="`kitae base-models` lists what there is.",
             code=Exit.USAGE,
         )
-    profile = profile_of(catalogue, base)
-    shared: engine.Finding | None = None
-    with tempfile.TemporaryFile() as ours, tempfile.TemporaryFile() as theirs:
-        outcomes = [_check(file, profile, ours)]
-        if validation is not None:
-            outcomes.append(_check(validation, profile, theirs))
-            ours.seek(0)
-            theirs.seek(0)
-            shared = engine.leakage(ours, theirs)
-    if as_json:
-        words.put_json(_as_json(outcomes, shared, base.id))
-    else:
-        _tell(outcomes, shared, base.id)
-    return any(outcome.rejected for outcome in outcomes)
+    profile = replace(profile_of(catalogue, base), method=method)
+    if grader_file is None:
+        return profile, base
+    if method not in {None, "reinforcement"}:
+        raise Told(
+            f"A grader is for reinforcement fine-tuning; the method is {method}.",
+            hint="Leave out --grader, or choose --method reinforcement.",
+            code=Exit.USAGE,
+        )
+    return replace(profile, grader=_grader(grader_file)), base
+
+
+def _grader(file: Path) -> dict[str, Any]:
+    try:
+        grader = orjson.loads(file.read_bytes())
+    except orjson.JSONDecodeError as error:
+        reason = f"{printable(str(file))} is not JSON: line {error.lineno}, column {error.colno}: {error.msg}"
+        raise Told(reason, hint="Write the grader as Azure takes it.", code=Exit.USAGE) from error
+    if not isinstance(grader, dict):
+        raise Told(
+            f"{printable(str(file))} holds no grader: it is not a JSON object.",
+            hint='A grader is an object with a "type", such as string_check, score_model, python or multi.',
+            code=Exit.USAGE,
+        )
+    return grader
 
 
 def profile_of(catalogue: Catalogue, base: BaseModel) -> engine.Profile:
@@ -69,46 +131,120 @@ def profile_of(catalogue: Catalogue, base: BaseModel) -> engine.Profile:
             return engine.Profile(tokenizer="estimate", limits=limits)
 
 
-def _check(file: Path, profile: engine.Profile, fingerprints: BinaryIO) -> Checked:
+def _check(file: Path, profile: engine.Profile, stack: ExitStack) -> Checked:
     size = file.stat().st_size
+    fingerprints = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115  the stack closes it
+    lines = array("Q")
     with file.open("rb") as source, words.progress(f"checking {file.name}", total=size, unit="bytes") as draw:
         report = engine.check(
             source,
             profile,
             on_progress=lambda read: draw(read, ""),
             fingerprints=fingerprints,
+            lines=lines,
             threads=engine.THREADS,
         )
-    return Checked(file, report)
+    return Checked(file, report, fingerprints, lines)
 
 
-def _as_json(outcomes: Sequence[Checked], shared: engine.Finding | None, model: str) -> dict[str, Any]:
-    files = [{"file": str(outcome.file), **outcome.report.to_json()} for outcome in outcomes]
+def _leak(training: Checked, validation: Checked) -> Leak | None:
+    training.fingerprints.seek(0)
+    validation.fingerprints.seek(0)
+    pairs = engine.shared_examples(training.fingerprints, validation.fingerprints)
+    if not pairs:
+        return None
+    ours = sorted({training.lines[at] for at, _ in pairs})
+    return Leak(training, validation, ours, [validation.lines[at] for _, at in pairs])
+
+
+def _as_json(outcomes: Sequence[Checked], leaks: Sequence[Leak]) -> dict[str, Any]:
     return {
-        "model": model,
-        "training": files[0],
-        "validation": files[1] if len(files) > 1 else None,
-        "shared": asdict(shared) if shared else None,
+        "files": [
+            {
+                "path": outcome.name,
+                "detected": outcome.report.format,
+                "verdict": outcome.report.verdict,
+                "examples": outcome.report.examples,
+                "tokens": outcome.report.tokens.total,
+                "findings": [_finding(finding) for finding in outcome.report.findings],
+            }
+            for outcome in outcomes
+        ],
+        "leakage": {
+            "exact": len(_leaked(leaks)),
+            "near": None,  # near duplicates are not compared
+            "pairs": [
+                {
+                    "training": leak.training.name,
+                    "validation": leak.validation.name,
+                    "count": len(leak.validation_lines),
+                    "lines": _spans(leak.validation_lines),
+                    "training_lines": _spans(leak.training_lines),
+                }
+                for leak in leaks
+            ],
+        },
     }
 
 
-def _tell(outcomes: Sequence[Checked], shared: engine.Finding | None, model: str) -> None:
+def _finding(finding: engine.Finding) -> dict[str, Any]:
+    """With all of its lines, as ranges; texts of which every byte can be printed."""
+    return {
+        "code": finding.code,
+        "severity": str(finding.severity),
+        "lines": finding.lines,
+        "count": finding.count,
+        "message": printable(finding.message),
+        "remedy": printable(finding.remedy),
+        "pointer": None if finding.pointer is None else printable(finding.pointer),
+        "examples": [printable(example) for example in finding.examples],
+        "fixable": finding.fixable,
+        "more_ranges": finding.more_ranges,
+    }
+
+
+def _leaked(leaks: Iterable[Leak]) -> set[int]:
+    """Lines of the validation file that stand in any training file."""
+    return {line for leak in leaks for line in leak.validation_lines}
+
+
+def _spans(lines: Sequence[int]) -> Spans:
+    """Ascending lines as ranges."""
+    if not lines:
+        return []
+    breaks = [(before, after) for before, after in pairwise(lines) if after != before + 1]
+    firsts = [lines[0], *(after for _, after in breaks)]
+    lasts = [*(before for before, _ in breaks), lines[-1]]
+    return list(zip(firsts, lasts, strict=True))
+
+
+def _tell(outcomes: Sequence[Checked], leaks: Sequence[Leak], model: str) -> None:
     """The report is what was asked for, so it goes to stdout."""
     out = words.data_console()
     for outcome in outcomes:
         report = outcome.report
-        words.heading(f"{outcome.file}", to=out)
-        words.say(f"  {report.format_reason}", style="dim", to=out)
+        words.heading(outcome.name, to=out)
+        words.say(f"  {printable(report.format_reason)}", style="dim", to=out)
         if report.examples:
             words.facts([("examples", f"{report.examples:,}"), *reports.token_facts(asdict(report.tokens))])
         reports.findings([as_read(finding) for finding in report.findings], examples=3, to=out)
-        if outcome.rejected:
-            words.marked("✗", "red", f"{outcome.file.name} would be rejected by Azure ({model}).", to=out)
-        else:
-            words.done(f"{outcome.file.name} is ready for {model}.", to=out)
-    if shared is not None:
-        words.heading("in both files", to=out)
-        reports.findings([as_read(shared)], examples=3, to=out)
+        name = printable(outcome.file.name)
+        match report.verdict:
+            case "ready":
+                words.done(f"{name} is ready for {model}.", to=out)
+            case "fixable":
+                text = f"{name} would be rejected by Azure ({model}) as it is; every error in it can be mended."
+                words.marked("✗", "red", text, to=out)
+            case "rejected":
+                words.marked("✗", "red", f"{name} would be rejected by Azure ({model}).", to=out)
+    for leak in leaks:
+        words.heading(f"in {leak.training.name} and in {leak.validation.name}", to=out)
+        where = words.lines_in_words(_spans(leak.validation_lines))
+        count = len(leak.validation_lines)
+        verb = "examples stand" if count > 1 else "example stands"
+        text = f"{count:,} validation {verb} word for word in the training file ({where} of the validation file)."
+        words.warn(text, to=out)
+        words.say(f"{reports.INDENT}→ {engine.CODES['leakage'].remedy}", to=out)
 
 
 def as_read(finding: engine.Finding) -> FindingRead:

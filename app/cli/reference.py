@@ -10,10 +10,11 @@ from app.cli.main import HELP, app
 
 _EXITS: Final = {
     Exit.OK: "Done as asked.",
-    Exit.PROBLEM: "The service refused, or something went wrong; stderr says what, where and what to do.",
+    Exit.PROBLEM: "The service refused, or something went wrong; stderr says what, where and what to do."
+    " Of `datasets check`: a file has findings that block.",
     Exit.USAGE: "The command line itself was wrong, or a setting cannot be used.",
     Exit.UNREACHABLE: "No service answers at the URL.",
-    Exit.BAD_OUTCOME: "All went as it should and the outcome is bad: a rejected dataset, a failed job or check.",
+    Exit.BAD_OUTCOME: "All went as it should and the outcome is bad: a rejected version, a failed job or check.",
     Exit.INTERRUPTED: "Ctrl-C.",
 }
 

@@ -5,7 +5,7 @@ Pure: no database, no network, nothing of ours outside this package.
 
 from app.datasets.engine.checking import THREADS, check
 from app.datasets.engine.codes import CODES, render_codes_markdown
-from app.datasets.engine.fingerprints import leakage
+from app.datasets.engine.fingerprints import leakage, shared_examples
 from app.datasets.engine.lines import drop_lines
 from app.datasets.engine.report import Finding, Limits, LineRange, Profile, Report, Severity, TokenStats
 from app.datasets.engine.samples import sample_prompts
@@ -25,4 +25,5 @@ __all__ = [
     "leakage",
     "render_codes_markdown",
     "sample_prompts",
+    "shared_examples",
 ]

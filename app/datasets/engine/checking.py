@@ -5,6 +5,7 @@ Must not know the rules themselves.
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -62,6 +63,7 @@ def check(
     on_progress: Callable[[int], None] | None = None,
     copy_to: BinaryIO | None = None,
     fingerprints: BinaryIO | None = None,
+    lines: array[int] | None = None,
     at_a_glance: bool = True,
     threads: int = 1,
 ) -> Report:
@@ -78,10 +80,11 @@ def check(
         at_a_glance: count plain lines together; False examines every line by itself, to the same outcome.
         fingerprints: receives 16 bytes per example, in order; in a file that is ready, the n-th belongs to
             line n.
+        lines: receives the number of the line of each of these examples.
         threads: how many take part; beyond the first they count tokens, which needs no interpreter lock.
     """
     content = CleanContent(source, on_progress, copy_to)
-    work = _Check(content, profile, fingerprints, at_a_glance=at_a_glance)
+    work = _Check(content, profile, fingerprints, lines, at_a_glance=at_a_glance)
     if threads == 1:
         return work.run()
     with ThreadPoolExecutor(threads - 1, thread_name_prefix="kitae-tokens") as pool:
@@ -104,7 +107,13 @@ class _Batch:
 
 class _Check:
     def __init__(
-        self, content: CleanContent, profile: Profile, fingerprints: BinaryIO | None, *, at_a_glance: bool
+        self,
+        content: CleanContent,
+        profile: Profile,
+        fingerprints: BinaryIO | None,
+        lines: array[int] | None,
+        *,
+        at_a_glance: bool,
     ) -> None:
         self._at_a_glance = at_a_glance
         self._content = content
@@ -116,6 +125,7 @@ class _Check:
         self._rules: ChatRules | None = None
         self._fingerprints = Fingerprints()
         self._fingerprints_out = fingerprints
+        self._lines_out = lines
         self._kinds: Counter[str] = Counter()
         self._key_sets: Counter[tuple[str, ...]] = Counter()
         self._preview: list[dict[str, Any]] = []
@@ -265,6 +275,8 @@ class _Check:
         """The fingerprints of a batch, in the order of its lines."""
         if self._fingerprints_out is not None:
             self._fingerprints_out.write(b"".join([print_.conversation for print_ in prints]))
+        if self._lines_out is not None:
+            self._lines_out.extend([print_.line for print_ in prints])
         room = max(0, self._limits.examples_compared_max - len(self._fingerprints))
         self._fingerprints.add(prints[:room])
         self._not_compared += len(prints[room:])

@@ -117,6 +117,21 @@ class Fingerprints:
             findings.add("conflicting-answer", int(lines[at]), f"asked in line {int(lines[first_asked[at]]):,}")
 
 
+def shared_examples(training_fingerprints: BinaryIO, validation_fingerprints: BinaryIO) -> list[tuple[int, int]]:
+    """Positions, counted from 0, of each validation example that stands in the training file: (there, here).
+
+    Of equal training examples the first; in the order of the validation file.
+    """
+    training = training_fingerprints.read()
+    validation = validation_fingerprints.read()
+    if not training or not validation:
+        return []
+    count = len(training) // FINGERPRINT_BYTES
+    first = _first_of_equal(training + validation)[count:]
+    here = np.flatnonzero(first < count)
+    return list(zip(first[here].tolist(), here.tolist(), strict=True))
+
+
 def leakage(training_fingerprints: BinaryIO, validation_fingerprints: BinaryIO) -> Finding | None:
     """Validation examples that stand word for word in the training file.
 
@@ -128,20 +143,14 @@ def leakage(training_fingerprints: BinaryIO, validation_fingerprints: BinaryIO) 
     Returns:
         None when there is none; else a warning whose lines are those of the validation file.
     """
-    training = training_fingerprints.read()
-    validation = validation_fingerprints.read()
-    if not training or not validation:
+    shared = shared_examples(training_fingerprints, validation_fingerprints)
+    if not shared:
         return None
-    count = len(training) // FINGERPRINT_BYTES
-    first = _first_of_equal(training + validation)[count:]
-    leaked = (np.flatnonzero(first < count) + 1).tolist()
-    if not leaked:
-        return None
+    total = validation_fingerprints.tell() // FINGERPRINT_BYTES
     findings = Findings()
-    for line in leaked:
-        findings.add("leakage", line, f"stands in the training file as line {int(first[line - 1]) + 1:,}")
-    total = len(validation) // FINGERPRINT_BYTES
-    share = f"{len(leaked):,} of {total:,} validation examples stand in the training file"
+    for ours, theirs in shared:
+        findings.add("leakage", theirs + 1, f"stands in the training file as line {ours + 1:,}")
+    share = f"{len(shared):,} of {total:,} validation examples stand in the training file"
     findings.add_file("leakage", f"{share}, so the validation loss looks better than it is.")
     return findings.as_list()[0]
 

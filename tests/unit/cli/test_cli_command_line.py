@@ -36,13 +36,13 @@ def test_a_good_file_is_ready_offline_and_exits_with_0(tmp_path: Path) -> None:
     assert "ready for gpt-4.1-mini" in done.stdout
 
 
-def test_a_rejected_file_names_its_lines_and_exits_with_4(tmp_path: Path) -> None:
+def test_a_rejected_file_names_its_lines_and_exits_with_1(tmp_path: Path) -> None:
     lines = (TRAVEL / "train.jsonl").read_text(encoding="utf-8").splitlines()[:12]
     lines[4] = lines[4][:-3]
     bad = tmp_path / "bad.jsonl"
     bad.write_text("\n".join(lines) + "\n", encoding="utf-8")
     done = kitae("datasets", "check", str(bad), directory=tmp_path)
-    assert done.returncode == 4
+    assert done.returncode == 1
     assert "line 5" in done.stdout
     assert "→" in done.stdout, "a finding says what to do"
     assert "Traceback" not in done.stderr
@@ -60,15 +60,88 @@ def test_json_on_stdout_is_one_value_and_nothing_else(tmp_path: Path) -> None:
     )
     told = json.loads(done.stdout)
     assert done.returncode == 0
-    assert told["training"]["examples"] == 140
-    assert told["validation"]["verdict"] == "ready"
-    assert told["shared"] is None
+    assert told.keys() == {"files", "leakage"}
+    training, validation = told["files"]
+    assert training.keys() == {"path", "detected", "verdict", "examples", "tokens", "findings"}
+    assert (training["path"], training["detected"], training["examples"]) == (
+        str(TRAVEL / "train.jsonl"),
+        "chat",
+        140,
+    )
+    assert validation["verdict"] == "ready"
+    assert told["leakage"] == {"exact": 0, "near": None, "pairs": []}
 
 
-def test_the_same_file_as_validation_is_seen_to_be_shared(tmp_path: Path) -> None:
+def test_several_files_are_checked_each_by_the_rules_of_its_own_method(tmp_path: Path) -> None:
+    answer = [{"role": "assistant", "content": "yes"}]
+    pairs = [
+        {
+            "input": {"messages": [{"role": "user", "content": f"{n}?"}]},
+            "preferred_output": answer,
+            "non_preferred_output": answer if n == 3 else [{"role": "assistant", "content": "no"}],
+        }
+        for n in range(1, 13)
+    ]
+    graded = [{"messages": [{"role": "user", "content": f"{n}?"}], "answer": n} for n in range(1, 13)]
+    for name, rows in (("pairs.jsonl", pairs), ("graded.jsonl", graded)):
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    grader = {"type": "string_check", "input": "{{sample.output_text}}", "reference": "{{item.solution}}"}
+    (tmp_path / "grader.json").write_text(json.dumps(grader))
+    done = kitae(
+        "datasets", "check", "pairs.jsonl", "graded.jsonl", "--grader", "grader.json", "--json", directory=tmp_path
+    )
+    assert done.returncode == 1
+    files = json.loads(done.stdout)["files"]
+    assert [(file["detected"], file["verdict"]) for file in files] == [
+        ("preference", "fixable"),
+        ("reinforcement", "rejected"),
+    ]
+    found = {finding["code"]: finding["lines"] for file in files for finding in file["findings"]}
+    assert found == {"same-preference": [[3, 3]], "grader-field-missing": [[1, 12]]}
+
+
+def test_a_file_of_another_method_than_the_one_named_is_of_the_wrong_kind(tmp_path: Path) -> None:
     file = str(TRAVEL / "train.jsonl")
-    done = kitae("datasets", "check", file, "--validation", file, "--json", directory=tmp_path)
-    assert json.loads(done.stdout)["shared"]["count"] == 140
+    done = kitae("datasets", "check", file, "--method", "dpo", "--json", directory=tmp_path)
+    assert done.returncode == 1
+    (finding,) = json.loads(done.stdout)["files"][0]["findings"]
+    assert (finding["code"], finding["severity"], finding["lines"]) == ("wrong-kind", "error", [[1, 140]])
+
+
+def test_leaked_examples_are_named_by_their_lines_in_both_files(tmp_path: Path) -> None:
+    lines = (TRAVEL / "train.jsonl").read_text(encoding="utf-8").splitlines()
+    (tmp_path / "valid.jsonl").write_text("\n".join([lines[6], "", lines[8], *lines[20:30]]), encoding="utf-8")
+    (tmp_path / "train.jsonl").write_text("\n".join(lines[:20]) + "\n", encoding="utf-8")
+    arguments = ("datasets", "check", "train.jsonl", "--validation", "valid.jsonl")
+    leakage = json.loads(kitae(*arguments, "--json", directory=tmp_path).stdout)["leakage"]
+    assert leakage["exact"] == 2
+    (pair,) = leakage["pairs"]
+    assert (pair["training"], pair["validation"]) == ("train.jsonl", "valid.jsonl")
+    assert pair["lines"] == [[1, 1], [3, 3]], "an empty line does not move the ones after it"
+    assert pair["training_lines"] == [[7, 7], [9, 9]]
+    assert "2 validation examples stand word for word" in kitae(*arguments, directory=tmp_path).stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "more"), [("{", ()), ("[]", ()), ("{}", ("--method", "dpo"))], ids=["torn", "list", "dpo"]
+)
+def test_a_grader_that_cannot_be_used_is_a_usage_error(tmp_path: Path, content: str, more: tuple[str, ...]) -> None:
+    (tmp_path / "grader.json").write_text(content)
+    done = kitae(
+        "datasets", "check", str(TRAVEL / "train.jsonl"), "--grader", "grader.json", *more, directory=tmp_path
+    )
+    assert done.returncode == 2
+    assert "hint:" in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_file_whose_name_is_no_text_is_checked_like_any_other(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.jsonl")
+    (tmp_path / name).write_bytes((TRAVEL / "train.jsonl").read_bytes())
+    done = kitae("datasets", "check", name, "--json", directory=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["files"][0]["path"].endswith(".jsonl")
+    assert kitae("datasets", "check", name, directory=tmp_path).returncode == 0
 
 
 def test_an_unknown_model_is_a_usage_error_with_a_hint(tmp_path: Path) -> None:
