@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import httpx2
 
@@ -123,10 +123,12 @@ class Life:
         )
         return ConnectionService(self.bench).create(self.caller.project_id, new).id
 
-    def dataset(self, name: str, content: bytes) -> DatasetVersion:
+    def dataset(
+        self, name: str, content: bytes, *, method: Literal["supervised", "dpo", "reinforcement"] = "supervised"
+    ) -> DatasetVersion:
         """A checked version with this content."""
         service = DatasetService(self.bench)
-        service.create(self.caller.project_id, DatasetCreate(name=name))
+        service.create(self.caller.project_id, DatasetCreate(name=name, method=method))
         with service.receive() as upload:
             upload.write(content)
         version, _ = service.add_version(

@@ -35,6 +35,10 @@ def create(
     name: str,
     *,
     description: Annotated[str, typer.Option(help="What it is, in a line or two.")] = "",
+    method: Annotated[
+        Literal["supervised", "dpo", "reinforcement"],
+        typer.Option(help="How models will be trained on it; every version is checked by its rules."),
+    ] = "supervised",
     label: Annotated[list[str] | None, typer.Option(help="name=value, up to 16.")] = None,
     json_: Json = False,
 ) -> None:
@@ -44,7 +48,9 @@ def create(
 
     labels = dict(pair(text, "label") for text in label or [])
     with connect() as client:
-        made = client.datasets.create(DatasetCreate(name=name, description=description, labels=labels))
+        made = client.datasets.create(
+            DatasetCreate(name=name, method=method, description=description, labels=labels)
+        )
     if json_:
         words.put_json(made)
     else:

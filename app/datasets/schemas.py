@@ -7,6 +7,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from app.kit.wire import Count, Name, RequestModel, ShortText
 
+Method = Literal["supervised", "dpo", "reinforcement"]
+"""How models are trained on a dataset; it decides which rules its rows are checked by."""
 Labels = Annotated[
     dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]], Field(max_length=16)
 ]
@@ -29,9 +31,9 @@ class DatasetCreate(RequestModel):
     )
 
     name: Name = Field(examples=["travel"])
-    method: Literal["supervised"] = Field(
+    method: Method = Field(
         default="supervised",
-        description="How models will be trained on it. This release checks supervised chat data.",
+        description="How models will be trained on it; it decides by which rules every version is checked.",
     )
     description: ShortText = ""
     labels: Labels = Field(default_factory=dict)
@@ -70,7 +72,7 @@ class DatasetRead(BaseModel):
     object: Literal["dataset"] = "dataset"
     id: str
     name: str
-    method: str
+    method: Method
     description: str
     labels: dict[str, Any]
     version_count: int
@@ -89,6 +91,7 @@ class VersionRead(BaseModel):
                     "id": "dsv_01kz8q7v1efn9s0a2b3c4d5e6f",
                     "dataset": "ds_01kz8q7v1efn9s0a2b3c4d5e6f",
                     "dataset_name": "travel",
+                    "method": "supervised",
                     "number": 3,
                     "status": "ready",
                     "original_name": "train.jsonl",
@@ -117,6 +120,7 @@ class VersionRead(BaseModel):
     id: str
     dataset: str
     dataset_name: str
+    method: Method = Field(description="Of the dataset: by whose rules the version is checked.")
     number: int
     status: Literal["checking", "ready", "rejected"]
     original_name: str | None
@@ -128,7 +132,10 @@ class VersionRead(BaseModel):
     examples: int | None
     tokens: int | None
     checked_bytes: int
-    verdict: str | None
+    verdict: Literal["ready", "fixable", "rejected"] | None = Field(
+        description="What Azure would do with it as it is: take it, or refuse it. `fixable`: refuse it, but every "
+        "error in it can be mended without inventing content; its status is `rejected` then, too."
+    )
     format: str | None
     findings: dict[str, int] = Field(description="How many findings of each severity.")
     lineage: dict[str, Any]

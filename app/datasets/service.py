@@ -256,6 +256,7 @@ class DatasetService:
             id=version.id,
             dataset=dataset.id,
             dataset_name=dataset.name,
+            method=dataset.method,
             number=version.number,
             status=version.status,
             original_name=version.original_name,
@@ -299,8 +300,8 @@ class DatasetService:
         """Read the whole version once and write what was found."""
         self._bench.tend(DatasetVersion, version_id, self._check_step, noun="dataset.version")
 
-    def profile(self, base_model: str) -> engine.Profile:
-        """What a version is checked against: the model's tokenizer and limits."""
+    def profile(self, base_model: str, method: str) -> engine.Profile:
+        """What a version is checked against: the model's tokenizer and limits, the method's rules."""
         base = self._bench.catalogue.find(base_model)
         limits = engine.Limits(
             tokens_per_example=base.tokens_per_example if base else None,
@@ -311,12 +312,14 @@ class DatasetService:
         return engine.Profile(
             tokenizer=tokenizer if tokenizer in ("o200k_base", "cl100k_base") else "estimate",  # type: ignore[arg-type]
             limits=limits,
+            method=method,  # type: ignore[arg-type]  # the schema lets no other in
         )
 
     def _check_step(self, held: Claim) -> None:
         failpoint("datasets.check.claimed")
         with self._bench.read() as session:
             version = repository.get_unscoped(session, held.row_id)
+            method = repository.dataset_of(session, version).method
         storage = self._bench.storage
         last = time.monotonic()
 
@@ -336,7 +339,7 @@ class DatasetService:
         ):
             report = engine.check(
                 raw,
-                self.profile(version.base_model),
+                self.profile(version.base_model, method),
                 on_progress=progress,
                 copy_to=cleaned,
                 fingerprints=fingerprints,

@@ -25,6 +25,8 @@ class Material:
     ref: str
     """`name@number` for people."""
     pointer: str
+    method: str
+    """Of its dataset: by whose rules it was checked."""
     status: str
     examples: int | None
     tokens: int | None
@@ -57,6 +59,7 @@ def checks(  # noqa: PLR0913  everything that a plan is about
     found = list(_model(wanted, base, region, today))
     for material in (training, validation):
         if material is not None:
+            found += _method(wanted, material)
             found += _material(material, base, limits)
     if validation is None:
         found.append(
@@ -140,6 +143,17 @@ def _model(wanted: JobCreate, base: BaseModel | None, region: str | None, today:
                 remedy="Plan the move to a newer model; Azure's own dates win and have moved before.",
             )
     yield PlanCheck(code="model", verdict="ok", pointer="/model", detail=f"{base.id}, {wanted.training_type}")
+
+
+def _method(wanted: JobCreate, material: Material) -> Iterator[PlanCheck]:
+    if material.method != wanted.method:
+        yield PlanCheck(
+            code="data-of-another-method",
+            verdict="error",
+            pointer=material.pointer,
+            detail=f"{material.ref} holds data for {material.method} training; the job trains {wanted.method}.",
+            remedy=f"Name a version of a dataset whose method is {wanted.method}.",
+        )
 
 
 def _material(material: Material, base: BaseModel | None, limits: Limits) -> Iterator[PlanCheck]:

@@ -100,9 +100,11 @@ class JobService:
 
     def _material(self, version: DatasetVersion, pointer: str) -> Material:
         tokens = (version.report or {}).get("tokens", {})
+        described = self._datasets.describe(version)
         return Material(
-            ref=f"{self._datasets.describe(version).dataset_name}@{version.number}",
+            ref=f"{described.dataset_name}@{version.number}",
             pointer=pointer,
+            method=described.method,
             status=version.status,
             examples=version.examples,
             tokens=version.tokens,

@@ -11,10 +11,17 @@ from app.jobs.schemas import JobCreate, PlanCheck
 CATALOGUE = Catalogue.load()
 
 
-def material(pointer: str, status: str = "ready", errors: frozenset[str] = frozenset(), **values: int) -> Material:
+def material(
+    pointer: str,
+    status: str = "ready",
+    errors: frozenset[str] = frozenset(),
+    method: str = "supervised",
+    **values: int,
+) -> Material:
     return Material(
         ref="travel@1",
         pointer=pointer,
+        method=method,
         status=status,
         examples=values.get("examples", 40),
         tokens=values.get("tokens", 4_000),
@@ -47,6 +54,15 @@ def plan(training: Material, validation: Material | None = None, **fields: objec
 def test_sound_material_gives_no_error() -> None:
     found = plan(material("/training"), material("/validation"))
     assert [check.code for check in found.values() if check.verdict == "error"] == []
+
+
+@pytest.mark.parametrize("method", ["dpo", "reinforcement"])
+def test_data_of_another_method_is_refused_in_either_place(method: str) -> None:
+    trained = plan(material("/training", method=method))["data-of-another-method"]
+    assert (trained.verdict, trained.pointer) == ("error", "/training")
+    assert trained.detail == f"travel@1 holds data for {method} training; the job trains supervised."
+    validated = plan(material("/training"), material("/validation", method=method))["data-of-another-method"]
+    assert (validated.verdict, validated.pointer) == ("error", "/validation")
 
 
 def test_a_validation_set_that_is_only_too_small_may_validate_with_a_warning() -> None:
