@@ -284,6 +284,9 @@ def error_from_answer(
     """
     lowered = {name.lower(): value for name, value in headers.items()}
     remote = _remote(body, secrets)
+    if status == 404 and kind is not CallKind.CREATE and remote.keys() == {"text"}:
+        # Azure says "not there" in JSON; a page of some gateway must not bury what is there and costs money
+        return error_from_garbage(kind=kind, what=what, status=status, body=body, secrets=secrets)
     codes, message = _read(remote)
     meaning = _meaning(status, codes, message)
     wait = retry_after_seconds(lowered, message, now=now or datetime.now(UTC))
@@ -328,7 +331,7 @@ def error_from_silence(*, kind: CallKind, what: str, cause: BaseException | None
 def error_from_garbage(
     *, kind: CallKind, what: str, status: int, body: bytes, secrets: Iterable[str] = ()
 ) -> AzureError:
-    """The port's error for a success that cannot be read: not JSON, not an object, no id."""
+    """The port's error for an answer that cannot be Azure's: not JSON, not an object, no id."""
     error_class = OutcomeUnknown if kind is CallKind.CREATE else Unavailable
     hint = (
         _OUTCOME_HINT

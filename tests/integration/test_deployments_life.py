@@ -434,6 +434,14 @@ def test_one_glance_that_misses_a_deployment_does_not_bury_it(life: Life, azure:
     assert len(remote(azure)) == 1
 
 
+@pytest.mark.row(27)
+def test_a_gateways_page_instead_of_azures_404_fails_no_deployment(life: Life, azure: Emulator) -> None:
+    azure.strike("deployments.get", times=2, status=404, garbage=True)
+    made = deploy(life)
+    drive(life, made.id, "ready")
+    assert len(remote(azure)) == 1
+
+
 @pytest.mark.row(20)
 @pytest.mark.parametrize("fault", [{"drop_after": True}, {"garbage": True}, {"status": 500}])
 def test_a_lost_answer_to_the_put_makes_no_second_deployment(

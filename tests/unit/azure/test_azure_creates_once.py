@@ -637,7 +637,7 @@ def test_a_missing_deployment_is_none_but_a_missing_account_is_an_error(wire: Wi
     with pytest.raises(NotThere):
         control(wire).get_deployment("ft-1")
     wire.will(Says(404, b"<html>nginx</html>"))
-    with pytest.raises(NotThere):
+    with pytest.raises(Unavailable):
         control(wire).get_deployment("ft-1")
 
 

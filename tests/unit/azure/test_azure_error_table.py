@@ -102,6 +102,14 @@ def test_azures_answer_has_our_class_our_code_and_a_hint(
     assert found.http_status == status
 
 
+@pytest.mark.parametrize("kind", [CallKind.READ, CallKind.CONTROL])
+def test_a_404_that_is_a_page_of_some_gateway_says_nothing_of_what_is_there(kind: CallKind):
+    found = told(404, b"<html><head><title>404 Not Found</title></head></html>", kind)
+    assert (type(found), found.code, found.http_status) == (Unavailable, "azure_unreadable_answer", 404)
+    assert type(told(404, b"", kind)) is NotThere
+    assert type(told(404, {"statusCode": 404, "message": "Resource not found"}, kind)) is NotThere
+
+
 def test_the_quota_hint_says_azures_own_numbers():
     hint = told(400, error("InsufficientQuota", QUOTA_TEXT), CallKind.CONTROL).hint
     assert hint.startswith("240 thousand tokens per minute were asked for, 0 are free, 240 of 240 are in use.")
