@@ -2,6 +2,8 @@
 
 import io
 import json
+from array import array
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import example, given, settings
@@ -18,6 +20,7 @@ from app.datasets.engine import (
     sample_prompts,
     tokens,
 )
+from app.datasets.engine.report import Method
 from app.datasets.engine.texts import strings
 
 PROFILE = Profile("o200k_base", Limits(line_bytes_max=2_000, file_bytes_max=20_000, errors_max=50))
@@ -214,15 +217,66 @@ def test_sampling_never_fails_and_never_asks_for_more(content: bytes, count: int
     assert all(messages and answer.strip() for messages, answer in samples)
 
 
+METHODS = st.sampled_from(["supervised", "dpo", "reinforcement", None])
+talks = st.lists(
+    st.fixed_dictionaries(
+        {"role": NAMES, "content": chat_like | st.text(max_size=5)}, optional={"weight": chat_like}
+    )
+    | chat_like,
+    max_size=3,
+)
+OUTPUTS = ("preferred_output", "non_preferred_output")
+pair_rows = st.fixed_dictionaries(
+    {"input": st.fixed_dictionaries({"messages": talks}, optional={"tools": chat_like}) | chat_like},
+    optional={**dict.fromkeys(OUTPUTS, talks | chat_like), "x/~": chat_like},
+)
+sound_talk = st.just([{"role": "user", "content": "a"}])
+graded_rows = st.fixed_dictionaries(
+    {"messages": talks | sound_talk}, optional={"answer": chat_like, "x": chat_like, "tools": chat_like}
+)
+GRADER = {"type": "multi", "graders": {"a": {"reference": "{{item.answer}}"}, "b": {"source": "item['x']"}}}
+method_lines = (pair_rows | graded_rows).map(lambda value: json.dumps(value).encode())
+
+
 @settings(max_examples=300, deadline=None)
-@given(content=st.lists(plain_rows | lines, max_size=12).map(b"\n".join))
-@example(b'{"messages":[{"role":"user","role":"user","content":"a\\u003a"},{"role":"assistant","content":"b"}]}')
-@example(b'{\n{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"}]}\n}')
-def test_a_glance_finds_what_examining_every_line_finds(content: bytes) -> None:
-    """The quick way and the thorough one say the same of every file."""
-    quick_prints = io.BytesIO()
-    report = check([content], PROFILE, fingerprints=quick_prints)
-    thorough_prints = io.BytesIO()
-    thorough = check([content], PROFILE, fingerprints=thorough_prints, at_a_glance=False)
-    assert report == thorough == check([content], PROFILE, threads=3)
+@given(
+    content=st.lists(plain_rows | method_lines | lines, max_size=12).map(b"\n".join),
+    method=METHODS,
+    grader=st.none() | st.just(GRADER),
+)
+@example(
+    content=b'{"messages":[{"role":"user","role":"user","content":"a\\u003a"},{"role":"assistant","content":"b"}]}',
+    method="supervised",
+    grader=None,
+)
+@example(
+    content=b'{\n{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"}]}\n}',
+    method="supervised",
+    grader=None,
+)
+def test_a_glance_finds_what_examining_every_line_finds(
+    content: bytes, method: Method | None, grader: dict[str, Any] | None
+) -> None:
+    """The quick way and the thorough one say the same of every file, by whichever rules it is checked."""
+    profile = replace(PROFILE, method=method, grader=grader)
+    quick_prints, quick_lines = io.BytesIO(), array("Q")
+    report = check([content], profile, fingerprints=quick_prints, lines=quick_lines)
+    thorough_prints, thorough_lines = io.BytesIO(), array("Q")
+    thorough = check([content], profile, fingerprints=thorough_prints, lines=thorough_lines, at_a_glance=False)
+    assert report == thorough == check([content], profile, threads=3)
     assert quick_prints.getvalue() == thorough_prints.getvalue()
+    assert quick_lines == thorough_lines
+    assert len(quick_prints.getvalue()) == 16 * len(quick_lines)
+    assert list(quick_lines) == sorted(set(quick_lines))
+
+
+@settings(max_examples=200, deadline=None)
+@given(rows=st.lists(pair_rows | graded_rows | chat_rows | json_values, max_size=8), method=METHODS)
+def test_any_rows_get_a_verdict_under_every_method(rows: list[Any], method: Method | None) -> None:
+    content = b"\n".join(json.dumps(row).encode() for row in rows)
+    report = check([content], Profile("estimate", method=method, grader=GRADER))
+    errors = [finding for finding in report.findings if finding.severity is Severity.ERROR]
+    assert (report.verdict == "ready") == (not errors)
+    if method is not None and report.verdict == "ready":
+        assert report.method == method
+    assert len(json.dumps(report.to_json(), ensure_ascii=False, allow_nan=False).encode()) <= 64 * 1024
