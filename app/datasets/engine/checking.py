@@ -88,7 +88,7 @@ def check(
     if threads == 1:
         return work.run()
     with ThreadPoolExecutor(threads - 1, thread_name_prefix="kitae-tokens") as pool:
-        work.count_in(pool, batches=threads - 1)
+        work.count_in(pool, batches=2 * (threads - 1))
         return work.run()
 
 
@@ -101,6 +101,7 @@ class _Batch:
     seen: Glance
     counts: Callable[[], NDArray[np.int64]]
     """Tokens of each text of the glance; may wait."""
+    is_counted: Callable[[], bool]
     held: Held
     prints: list[Prints]
 
@@ -140,7 +141,7 @@ class _Check:
         self._batches_ahead = 0
 
     def count_in(self, pool: ThreadPoolExecutor, *, batches: int) -> None:
-        """Have tokens counted there, while so many further batches are looked at."""
+        """Have tokens counted there. So many batches wait or are being counted; of more, one is counted here."""
         self._pool, self._batches_ahead = pool, batches
 
     def run(self) -> Report:
@@ -209,19 +210,23 @@ class _Check:
         if examined < len(lines):
             seen = seen.without({place for place in seen.places if place >= examined})
         prints, self._prints = self._prints, []
-        self._waiting.append(_Batch(first, lines, seen, self._count(seen.flat_texts), held, prints))
+        self._waiting.append(_Batch(first, lines, seen, *self._count(seen.flat_texts), held, prints))
         self._finish(batches_left=self._batches_ahead)
         return examined
 
-    def _count(self, texts: list[str]) -> Callable[[], NDArray[np.int64]]:
-        if self._pool is not None:
-            return self._pool.submit(self._counter.many, texts).result
+    def _count(self, texts: list[str]) -> tuple[Callable[[], NDArray[np.int64]], Callable[[], bool]]:
+        if (
+            self._pool is not None
+            and sum([not batch.is_counted() for batch in self._waiting]) < self._batches_ahead
+        ):
+            counting = self._pool.submit(self._counter.many, texts)
+            return counting.result, counting.done
         counts = self._counter.many(texts)
-        return lambda: counts
+        return (lambda: counts), (lambda: True)
 
     def _finish(self, *, batches_left: int) -> None:
         """Add up the oldest batches, in the order of their lines."""
-        while len(self._waiting) > batches_left:
+        while self._waiting and (len(self._waiting) > batches_left or self._waiting[0].is_counted()):
             batch = self._waiting.popleft()
             if batch.seen.places:
                 with self._findings.holding(batch.held):

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import tiktoken
@@ -144,20 +144,39 @@ def with_gigatoken(encoding: Encoding) -> Counter:
         backend = gigatoken.Tokenizer.from_tiktoken(
             path, pretokenizer=_GIGATOKEN_PRETOKENIZERS[encoding], special_tokens={}
         ).backend
-    encode, encode_batch = backend.encode, backend.encode_batch
+    counting = _Gigatoken(backend)
+    return Counter(counting.one, counting.many)
 
-    def count(text: str) -> int:
-        if len(text) > GUARDED_CHARACTERS:
-            return sum(encode(piece).shape[0] for piece in _without_long_runs(text))
-        return int(encode(text).shape[0])
 
-    def count_many(texts: list[str]) -> NDArray[np.int64]:
+class _Gigatoken:
+    """Its encoder counts batches side by side, but raises where a single text meets a batch; so one waits."""
+
+    def __init__(self, backend: Any) -> None:
+        self._encode = backend.encode
+        self._encode_batch = backend.encode_batch
+        self._batches = 0
+        """That are being counted at the moment."""
+        self._turn = threading.Condition()
+
+    def one(self, text: str) -> int:
+        pieces = [text] if len(text) <= GUARDED_CHARACTERS else _without_long_runs(text)
+        with self._turn:
+            while self._batches:
+                self._turn.wait()
+            return sum([int(self._encode(piece).shape[0]) for piece in pieces])
+
+    def many(self, texts: list[str]) -> NDArray[np.int64]:
         if not texts:
             return np.zeros(0, dtype=np.int64)
-        ends: NDArray[np.int64] = encode_batch(texts, parallel=False).layout.offsets.data
+        with self._turn:
+            self._batches += 1
+        try:
+            ends: NDArray[np.int64] = self._encode_batch(texts, parallel=False).layout.offsets.data
+        finally:
+            with self._turn:
+                self._batches -= 1
+                self._turn.notify_all()
         return np.diff(ends)
-
-    return Counter(count, count_many)
 
 
 def with_tiktoken(encoding: Encoding) -> Counter:

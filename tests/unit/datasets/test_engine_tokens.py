@@ -140,3 +140,26 @@ def test_percentiles_are_values_that_occur() -> None:
     sizes = [check([json.dumps(row).encode()], Profile("o200k_base")).tokens.total for row in rows]
     assert (got.per_example_min, got.per_example_max) == (sizes[0], sizes[-1])
     assert (got.per_example_p50, got.per_example_p95) == (sizes[49], sizes[94])
+
+
+def test_single_texts_and_batches_may_be_counted_at_the_same_time() -> None:
+    counter = tokens.counter("o200k_base")
+    texts = [f"{number} moons, {chr(0x4E00 + number)}" * 20 for number in range(2_000)]
+    expected = counter.many(texts).tolist()
+    with ThreadPoolExecutor(4) as pool:
+        batches = [pool.submit(counter.many, texts) for _ in range(8)]
+        singles = [pool.submit(lambda part: [counter.one(text) for text in part], texts) for _ in range(2)]
+        assert all(done.result().tolist() == expected for done in batches)
+        assert all(done.result() == expected for done in singles)
+
+
+def test_a_file_of_plain_and_other_lines_in_turn_is_checked_by_two_threads() -> None:
+    """Counting the ones while the others wait to be counted."""
+    plain = {
+        "messages": [{"role": "user", "content": "How many moons? " * 40}, {"role": "assistant", "content": "2"}]
+    }
+    other = {"messages": [{**plain["messages"][0], "name": "Ada"}, plain["messages"][1]]}
+    content = b"".join(json.dumps(row).encode() + b"\n" for row in [plain, other] * 4_000)
+    one, two = (check([content], Profile(), threads=threads) for threads in (1, 2))
+    assert one == two
+    assert two.examples == 8_000
