@@ -7,7 +7,7 @@ A child has its own pid, session, environment, limits and log, and ends like any
         worker = made.start(["worker"], environment, log=path)    # as `kitae worker`
         worker.kill()
 
-Run as a program, it is the process that forks.
+Run as a program, it is the process that forks; with arguments, it is such a child itself: `nursery.py drive 60`.
 """
 
 import importlib
@@ -25,6 +25,8 @@ from pathlib import Path
 from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
+if __name__ == "__main__":
+    sys.path[:0] = [str(ROOT)]
 DRIVE: Final = "drive"
 """Instead of a command of `kitae`: take every step that is due without a queue, until nothing is."""
 
@@ -146,7 +148,6 @@ def nursery(**variables: str) -> Iterator[Nursery]:
 
 def _serve() -> None:
     """Read requests from stdin until it closes."""
-    sys.path[:0] = [str(ROOT)]
     for name in (
         "app.cli.main",
         "app.cli.schema",
@@ -227,14 +228,19 @@ def _run(command: list[str]) -> int:
 
 
 def _drive(seconds: float) -> int:
-    """Be a worker without a queue. 0 when nothing is due any more, 3 when time is over."""
+    """Be a worker without a queue. 0 when nothing is due any more, 3 when time is over.
+
+    One that is to be killed at a failpoint does not leave before it got there, be it only the next sweep.
+    """
     from app.bootstrap import open_workbench
+    from app.kit.failpoints import ENVIRONMENT_VARIABLE
     from app.kit.logging import set_up_logging
     from app.settings import Settings
     from worker.reactions import react
     from worker.tasks import CARED
     from worker.tick import tick
 
+    armed = os.environ.get(ENVIRONMENT_VARIABLE, "").endswith(":kill")
     settings = Settings(_env_file=None)
     set_up_logging(level=settings.log_level, as_json=settings.log_json)
     with open_workbench(settings) as bench:
@@ -245,7 +251,7 @@ def _drive(seconds: float) -> int:
                 lambda task, row_id: CARED[task].take_steps(bench, row_id),
                 redispatch_seconds=settings.redispatch_seconds,
             )
-            if not react(bench) and not _wants_care(bench):
+            if not react(bench) and not armed and not _wants_care(bench):
                 return 0
             time.sleep(0.05)
     return 3
@@ -270,4 +276,4 @@ def _wants_care(bench: Any) -> bool:
 
 
 if __name__ == "__main__":
-    _serve()
+    sys.exit(_run(sys.argv[1:]) if sys.argv[1:] else _serve())

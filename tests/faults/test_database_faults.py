@@ -2,17 +2,14 @@
 
 import os
 import signal
-import socket
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx2
-import psycopg
 import pytest
 from alembic import command
 from alembic.config import Config
@@ -24,10 +21,7 @@ from psycopg import sql
 from servers import ROOT, Postgres, _own_server, _with_template
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
-from standing import Standing, assert_one_each, line_to, standing
-from tcp_proxy import Spoiled
-
-from app.kit.db import make_engine
+from standing import Standing, assert_one_each, standing
 
 pytestmark = pytest.mark.fault
 PROGRAMS = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
@@ -99,6 +93,7 @@ def house(
     ):
         made.start()
         yield made
+        made.stop()
         assert_invariants(made.bench, emulator_url)
 
 
@@ -271,44 +266,3 @@ def test_after_a_power_cut_life_goes_on_from_what_is_on_disk(house: Standing, se
     house.start()
     house.ended(*jobs)
     assert_one_each(house.azure, jobs)
-
-
-@pytest.mark.row(18)
-def test_a_line_to_the_database_that_goes_dead_is_given_up_by_the_kernel_in_time(server: Server) -> None:
-    with server.database() as database_url, line_to(database_url) as (_line, through):
-        engine = make_engine(through, pool_size=1)
-        with engine.connect() as connection:
-            raw: Any = connection.connection.dbapi_connection
-            peer = socket_of(raw)
-            assert peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
-            assert peer.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
-            peer.close()
-        engine.dispose()
-
-
-def socket_of(connection: psycopg.Connection[Any]) -> socket.socket:
-    return socket.socket(fileno=os.dup(connection.pgconn.socket))
-
-
-@pytest.mark.row(18)
-def test_a_slow_and_jittering_line_to_the_database_only_makes_it_slow(
-    server: Server, nursery: Nursery, emulator_url: str, tmp_path: Path
-) -> None:
-    with (
-        server.database() as database_url,
-        line_to(database_url) as (line, through),
-        standing(nursery, database_url, "redis://127.0.0.1:1/0", emulator_url, tmp_path) as made,
-    ):
-        line.up = Spoiled(latency_seconds=0.002, jitter_seconds=0.004)
-        line.down = Spoiled(latency_seconds=0.002, jitter_seconds=0.004)
-        job = made.life.job(made.connection, made.training)
-        worker = made.crew.begin(database_url=through)
-        until(
-            lambda: True if made.life.read(job).status in {"queued", "running", "collecting", "succeeded"} else None
-        )
-        line.cut(reset=True)
-        worker.wait(90)
-        line.heal()
-        made.crew.finish(database_url=through)
-        made.ended(job)
-        assert_invariants(made.bench, emulator_url)

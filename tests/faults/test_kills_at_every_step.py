@@ -9,6 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 from crew import Crew
+from invariants_hold import assert_invariants
 from lives import Emulator, Life, head, quick, until
 from nursery import Nursery
 from servers import make_project
@@ -45,6 +46,7 @@ def life(quick_settings: Settings, emulator_url: str) -> Iterator[Life]:
     with open_workbench(quick_settings) as bench:
         Emulator(emulator_url).reset()
         yield Life.begin(bench, make_project(bench, "kills").id, emulator_url)
+        assert_invariants(bench)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from invariants_hold import assert_invariants
 from lives import Emulator, Life, quick, until
 from servers import make_project
 from sqlalchemy import select
@@ -27,6 +28,7 @@ def life(settings: Settings, emulator_url: str) -> Iterator[Life]:
         Emulator(emulator_url).reset()
         yield Life.begin(bench, make_project(bench, "faults").id, emulator_url)
         Emulator(emulator_url).faults()
+        assert_invariants(bench)
 
 
 @pytest.fixture

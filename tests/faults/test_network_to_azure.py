@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
+from invariants_hold import assert_invariants
 from lives import Emulator, Life, quick, until
 from servers import make_project
 from tcp_proxy import Line, Spoiled, proxied
@@ -52,6 +53,7 @@ def life(settings: Settings, line: Line, azure: Emulator) -> Iterator[Life]:
     short = quick(settings, url, settle_seconds=0.6, request_timeout_seconds=CALL_SECONDS)
     with open_workbench(short) as bench:
         yield Life.begin(bench, make_project(bench, "network").id, url)
+        assert_invariants(bench)
 
 
 @contextmanager

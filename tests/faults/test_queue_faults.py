@@ -77,6 +77,7 @@ def house(
     ):
         made.start()
         yield made, line
+        made.stop()
         assert_invariants(made.bench, emulator_url)
 
 

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from crew import Crew
 from invariants_hold import assert_invariants
-from lives import Life, head, quick, until
+from lives import Emulator, Life, head, quick, until
 from nursery import Nursery
 from servers import Project, make_project
 
@@ -29,9 +29,10 @@ def short(settings: Settings, emulator_url: str) -> Settings:
 
 @pytest.fixture
 def bench(short: Settings, emulator_url: str) -> Iterator[Workbench]:
+    Emulator(emulator_url).reset()
     with open_workbench(short) as opened:
         yield opened
-        assert_invariants(opened, emulator_url)
+        assert_invariants(opened)
 
 
 @pytest.fixture

@@ -33,6 +33,7 @@ def house(
     ):
         made.start("api", database_url=through)
         yield made, line, through
+        made.stop()
         assert_invariants(made.bench, emulator_url)
 
 

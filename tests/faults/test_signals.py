@@ -42,6 +42,7 @@ def house(
     ):
         made.start("api")
         yield made
+        made.stop()
         assert_invariants(made.bench, emulator_url)
 
 

@@ -18,6 +18,7 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 from installation import installed, resident_bytes
+from nursery import DRIVE
 from servers import ROOT, Postgres, Project, make_project
 from sqlalchemy import select
 from starlette.testclient import TestClient
@@ -34,7 +35,7 @@ from app.workbench import Workbench
 GOOD: Final = b'{"messages":[{"role":"user","content":"Hello?"},{"role":"assistant","content":"Good morning."}]}\n'
 UPLOAD_MAX_BYTES: Final = 300_000
 MEMORY_GROWTH_MAX_BYTES: Final = 150 * 1024 * 1024
-DRIVER: Final = ROOT / "tests" / "faults" / "driver.py"
+DRIVER: Final = ROOT / "tests" / "nursery.py"
 
 
 @dataclass(frozen=True)
@@ -304,7 +305,7 @@ def _peak_of_worker(database_url: str, data_dir: Path) -> int:
         "KITAE_LOG_LEVEL": "ERROR",
         "KITAE_ENVIRONMENT": "test",
     }
-    command = [sys.executable, str(DRIVER), "120"]
+    command = [sys.executable, str(DRIVER), DRIVE, "120"]
     worker = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL)
     _, status, used = os.wait4(worker.pid, 0)
     worker.returncode = os.waitstatus_to_exitcode(status)
