@@ -560,7 +560,7 @@ def test_a_source_that_cannot_be_read_says_which_can(client, kind):
         (b'{"source": {"type": "inline", "rows": [1]}}', 422, "/source/rows/0"),
         (b'{"source": {"type": "inline", "rows": [{}], "more": 1}}', 422, "/source/more"),
         (b'{"source": {"type": "inline", "rows": [{"a": "\\ud800"}]}}', 422, "/source/rows/0/a"),
-        (b'{"source": {"type": "inline", "rows": [{"a": NaN}]}}', 422, "/source/rows/0/a"),
+        (b'{"source": {"type": "inline", "rows": [{"a": NaN}]}}', 400, ""),
         (b'{"source": {"type": 1, "rows": [{}]}}', 422, "/source/type"),
     ],
 )
