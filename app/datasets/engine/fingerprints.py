@@ -43,11 +43,11 @@ class Prints:
 
 def prints_of_plain(line: int, order: tuple[str, ...], texts: list[str]) -> Prints:
     """Of a row that is nothing but messages of a role and a text without control characters."""
-    head = _plain_bytes(order[:-1], texts[:-1])
-    whole = head + _BETWEEN + _plain_bytes(order[-1:], texts[-1:])
-    conversation = _digest(whole)
-    answered = order[-1] == "assistant"
-    return Prints(line, conversation, _digest(head) if answered else conversation, conversation)
+    hashing = xxhash.xxh3_128(_plain_bytes(order[:-1], texts[:-1]))
+    prompt = hashing.digest()
+    hashing.update(_BETWEEN + _plain_bytes(order[-1:], texts[-1:]))
+    conversation = hashing.digest()
+    return Prints(line, conversation, prompt if order[-1] == "assistant" else conversation, conversation)
 
 
 def prints_of(line: int, messages: list[Any], further: bytes) -> Prints:

@@ -54,11 +54,14 @@ class Glance:
     texts: list[list[str]] = field(default_factory=list)
     others: list[int] = field(default_factory=list)
     """Lines that have to be examined."""
+    _flat_texts: list[str] | None = None
 
     @property
     def flat_texts(self) -> list[str]:
-        """One entry a message."""
-        return [text for texts in self.texts for text in texts]
+        """One entry a message; made when it is first asked for."""
+        if self._flat_texts is None:
+            self._flat_texts = [text for texts in self.texts for text in texts]
+        return self._flat_texts
 
     @property
     def codes(self) -> NDArray[np.uint8]:
@@ -73,6 +76,8 @@ class Glance:
 
     def without(self, places: AbstractSet[int]) -> Glance:
         """The same, but for these lines, which have to be examined."""
+        if not places:
+            return self
         kept = [at not in places for at in self.places]
         return Glance(
             list(compress(self.places, kept)),
@@ -97,27 +102,48 @@ def look(lines: Sequence[bytes | TooLong], is_sound: IsSound) -> Glance:
     """Sort plain lines from those that have to be examined. No content raises."""
     seen = Glance()
     sound: dict[Order, bool] = {}
-    hidden = _HIDDEN_COLON in b"".join([line for line in lines if type(line) is bytes])
     for place, line in enumerate(lines):
         example = _plain(line) if type(line) is bytes else None
         if example is None:
             seen.others.append(place)
             continue
         order = tuple([message.role for message in example.messages])
-        texts = [message.content for message in example.messages]
         is_known = sound.get(order)
         if is_known is None:
             is_known = sound[order] = is_sound(order)
-        if is_known and _colons(line, texts) and not (hidden and _HIDDEN_COLON in line):  # type: ignore[arg-type,operator]
+        if is_known:
             seen.places.append(place)
             seen.orders.append(order)
-            seen.texts.append(texts)
+            seen.texts.append([message.content for message in example.messages])
         else:
             seen.others.append(place)
-    for is_odd in suspicions("".join(seen.flat_texts)):
-        pairs = zip(seen.places, seen.texts, strict=True)
-        seen = seen.without({place for place, texts in pairs if is_odd("".join(texts))})
-    return seen
+    wholes = ["".join(texts) for texts in seen.texts]
+    together = "".join(wholes)
+    odd = _with_other_colons(lines, seen, wholes, together)
+    for is_odd in suspicions(together):
+        odd.update([place for place, whole in zip(seen.places, wholes, strict=True) if is_odd(whole)])
+    return seen.without(odd)
+
+
+def _with_other_colons(
+    lines: Sequence[bytes | TooLong], seen: Glance, wholes: list[str], together: str
+) -> set[int]:
+    """Lines that may hold a key twice, of which readers drop one: more colons than their keys and texts have.
+
+    A line cannot have fewer, unless one is written as an escape; so if there is no escape, and all lines together
+    have no colon more, none has.
+    """
+    raw: list[bytes] = [lines[place] for place in seen.places]  # type: ignore[misc]  # plain lines are bytes
+    joined = b"".join(raw)
+    hidden = _HIDDEN_COLON in joined
+    keys = sum([1 + 2 * len(order) for order in seen.orders])
+    if not hidden and joined.count(b":") == keys + together.count(":"):
+        return set()
+    return {
+        place
+        for place, line, order, whole in zip(seen.places, raw, seen.orders, wholes, strict=True)
+        if line.count(b":") != 1 + 2 * len(order) + whole.count(":") or (hidden and _HIDDEN_COLON in line)
+    }
 
 
 def _plain(line: bytes) -> _Example | None:
@@ -125,11 +151,6 @@ def _plain(line: bytes) -> _Example | None:
         return _decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-
-
-def _colons(line: bytes, texts: list[str]) -> bool:
-    """Whether its keys and texts have all colons of the line: a repeated key, which readers drop, would add one."""
-    return line.count(b":") == 1 + 2 * len(texts) + sum([text.count(":") for text in texts])
 
 
 def add_up(seen: Glance, counts: NDArray[np.int64]) -> PlainSums:
@@ -147,9 +168,14 @@ def add_up(seen: Glance, counts: NDArray[np.int64]) -> PlainSums:
 def answers_with_outer_whitespace(seen: Glance) -> list[tuple[int, int]]:
     """(place of the line, index of its first such message)."""
     found = []
+    answers: dict[Order, list[int]] = {}
     for place, order, texts in zip(seen.places, seen.orders, seen.texts, strict=True):
-        for index, (role, text) in enumerate(zip(order, texts, strict=True)):
-            if role == "assistant" and (text[0].isspace() or text[-1].isspace()):
+        indices = answers.get(order)
+        if indices is None:
+            indices = answers[order] = [index for index, role in enumerate(order) if role == "assistant"]
+        for index in indices:
+            text = texts[index]
+            if text[0].isspace() or text[-1].isspace():
                 found.append((place, index))
                 break
     return found
