@@ -155,10 +155,10 @@ def test_single_texts_and_batches_may_be_counted_at_the_same_time() -> None:
 
 def test_a_file_of_plain_and_other_lines_in_turn_is_checked_by_two_threads() -> None:
     """Counting the ones while the others wait to be counted."""
-    plain = {
-        "messages": [{"role": "user", "content": "How many moons? " * 40}, {"role": "assistant", "content": "2"}]
-    }
-    other = {"messages": [{**plain["messages"][0], "name": "Ada"}, plain["messages"][1]]}
+    question = {"role": "user", "content": "How many moons? " * 40}
+    answer = {"role": "assistant", "content": "2"}
+    plain = {"messages": [question, answer]}
+    other = {"messages": [{**question, "name": "Ada"}, answer]}
     content = b"".join(json.dumps(row).encode() + b"\n" for row in [plain, other] * 4_000)
     one, two = (check([content], Profile(), threads=threads) for threads in (1, 2))
     assert one == two
