@@ -117,7 +117,7 @@ async def message_body(request: Request) -> bytes:
     summary="Where a sender tells us something",
     status_code=202,
     response_model=Receipt,
-    responses=problems(401, 404, 409, 413, 422),
+    responses=problems(401, 404, 409, 413, 422, 503),
     openapi_extra={
         "requestBody": {
             "required": True,
