@@ -27,7 +27,7 @@ from servers import Postgres
 from app.main import create_app
 from app.settings import Settings
 
-EXAMPLES: Final = int(os.environ.get("KITAE_TEST_FUZZ_EXAMPLES", "16"))
+EXAMPLES: Final = int(os.environ.get("KITAE_TEST_FUZZ_EXAMPLES", "12"))
 CHECKS: Final = [
     not_a_server_error,
     status_code_conformance,
@@ -72,7 +72,9 @@ MODES: Final = (schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMod
 
 @pytest.fixture(scope="module")
 def house(postgres: Postgres, emulator_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with furnished(postgres, emulator_url, tmp_path_factory.mktemp("fuzz"), upload_max_bytes=20_000) as built:
+    with furnished(
+        postgres, emulator_url, tmp_path_factory.mktemp("fuzz"), upload_max_bytes=20_000, key_cache_seconds=5
+    ) as built:
         yield built
 
 
@@ -101,6 +103,8 @@ def real_path(house: House) -> dict[str, Any]:
         "base_model": "gpt-4.1-mini",
         "deployment": DEPLOYMENT,
         "comparison": house.ids["comparison"],
+        "trigger": house.ids["trigger"],
+        "stray": house.ids["stray"],
     }
 
 

@@ -11,7 +11,6 @@ from typing import Any
 import httpx2
 import psycopg
 import pytest
-from furnished import House, furnished
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -31,7 +30,6 @@ from app.bootstrap import open_workbench
 from app.cli.desk import on_this_machine
 from app.cli.main import app as command_line
 from app.datasets.service import DatasetService
-from app.deployments.steps import DeploymentSteps
 from app.kit.caller import Caller, Operator
 from app.kit.db import storable
 from app.kit.deeds import Deed, doing
@@ -223,59 +221,6 @@ def test_quotes_and_nested_things_stay_out_of_the_detail(bench: Workbench, proje
     assert len(row.detail["many"]) == 20
     assert row.detail["number"] == 5
     assert broken(bench, project.id) is None
-
-
-# ── every operation ─────────────────────────────────────────────────────────
-
-
-@pytest.fixture(scope="module")
-def house(postgres: Postgres, emulator_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with furnished(postgres, emulator_url, tmp_path_factory.mktemp("audited")) as built:
-        yield built
-
-
-def test_no_path_takes_a_verb_that_changes_a_record(house: House) -> None:
-    with house.ask(house.owner.secret) as owner, house.ask(house.operator) as operator:
-        first = records(owner)[-1]["id"]
-        for client in (owner, operator):
-            for verb in ("POST", "PUT", "PATCH", "DELETE"):
-                assert client.request(verb, "/v1/audit-events", json={}).status_code == 405
-                assert client.request(verb, f"/v1/audit-events/{first}", json={}).status_code in {404, 405}
-
-
-def test_pages_go_through_a_chain_in_its_order(house: House) -> None:
-    with house.ask(house.owner.secret) as owner, house.ask(house.stranger.secret) as stranger:
-        everything = records(owner)
-        numbers = [one["number"] for one in everything]
-        assert numbers == list(range(numbers[0], 0, -1))
-        second = owner.get("/v1/audit-events", params={"limit": 3, "after": everything[2]["id"]}).json()
-        assert [one["id"] for one in second["data"]] == [one["id"] for one in everything[3:6]]
-        back = owner.get("/v1/audit-events", params={"limit": 2, "before": everything[3]["id"]}).json()
-        assert [one["id"] for one in back["data"]] == [one["id"] for one in everything[1:3]]
-        rising = owner.get("/v1/audit-events", params={"limit": 2, "order": "asc"}).json()
-        assert [one["number"] for one in rising["data"]] == [1, 2]
-        assert stranger.get("/v1/audit-events", params={"after": everything[0]["id"]}).status_code == 404
-        job = house.ids["job"]
-        assert {one["subject_id"] for one in records(owner, subject=job)} == {job}
-        assert {one["actor_id"] for one in records(owner, actor="key_test")} <= {"key_test"}
-
-
-def test_the_whole_life_of_the_house_is_one_sound_chain(house: House) -> None:
-    checked = {item.chain: item for item in AuditService(house.bench).check()}
-    assert [item for item in checked.values() if item.flaw] == []
-    assert checked[house.owner.id].records > 15
-    assert {house.owner.id, house.stranger.id, INSTALLATION} <= set(checked)
-
-
-def test_the_end_of_a_deployment_is_the_workers_deed(house: House) -> None:
-    with house.ask(house.owner.secret) as owner:
-        asked = owner.delete(f"/v1/deployments/{house.ids['deployment']}")
-        assert asked.status_code == 202, asked.text
-        DeploymentSteps(house.bench).advance(house.ids["deployment"])
-        of_it = records(owner, subject=house.ids["deployment"])
-    by_kind = {one["change"]: one["actor_kind"] for one in of_it}
-    assert by_kind["deployment.delete_requested"] == "key"
-    assert by_kind["deployment.deleting"] == "worker"
 
 
 # ── touching it ─────────────────────────────────────────────────────────────

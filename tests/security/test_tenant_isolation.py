@@ -16,15 +16,18 @@ from lives import Emulator
 from servers import Postgres
 from sqlalchemy import text
 
+from app.audit.service import AuditService
 from app.connections.schemas import ConnectionCreate
 from app.connections.service import ConnectionService
 from app.datasets.schemas import DatasetCreate
 from app.datasets.service import DatasetService
+from app.deployments.steps import DeploymentSteps
 from app.kit.caller import GRANTABLE, SCOPES, covers
 from app.kit.ids import new_id
 from app.main import AUDIT
 from app.tables import Base
 from app.upkeep.steps import SweepSteps
+from app.workbench import INSTALLATION
 
 VERBS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
@@ -250,7 +253,7 @@ def operations(document: dict[str, Any]) -> list[Operation]:
 @pytest.fixture(scope="module")
 def house(postgres: Postgres, emulator_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """The stranger has a connection and a dataset of its own, both named `mine`."""
-    with furnished(postgres, emulator_url, tmp_path_factory.mktemp("isolation")) as built:
+    with furnished(postgres, emulator_url, tmp_path_factory.mktemp("isolation"), key_cache_seconds=5) as built:
         new = ConnectionCreate(name="mine", endpoint=emulator_url, auth="api_key", api_key="k")
         ConnectionService(built.bench).create(built.stranger.id, new)
         datasets = DatasetService(built.bench)
@@ -616,6 +619,50 @@ def test_the_operators_key_sees_into_no_project(house: House, routes: list[Opera
             assert send(operator, operation, url).status_code == 403, operation.id
 
 
+# ── the record ──────────────────────────────────────────────────────────────
+
+
+def records(client: httpx2.Client, **only: Any) -> list[dict[str, Any]]:
+    """Newest first."""
+    answer = client.get("/v1/audit-events", params={"limit": 200, **only})
+    assert answer.status_code == 200, answer.text
+    found: list[dict[str, Any]] = answer.json()["data"]
+    return found
+
+
+def test_no_path_takes_a_verb_that_changes_a_record(house: House) -> None:
+    with house.ask(house.owner.secret) as owner, house.ask(house.operator) as operator:
+        first = records(owner)[-1]["id"]
+        for client in (owner, operator):
+            for verb in ("POST", "PUT", "PATCH", "DELETE"):
+                assert client.request(verb, "/v1/audit-events", json={}).status_code == 405
+                assert client.request(verb, f"/v1/audit-events/{first}", json={}).status_code in {404, 405}
+
+
+def test_pages_go_through_a_chain_in_its_order(house: House) -> None:
+    with house.ask(house.owner.secret) as owner, house.ask(house.stranger.secret) as stranger:
+        everything = records(owner)
+        numbers = [one["number"] for one in everything]
+        assert numbers == list(range(numbers[0], numbers[0] - len(numbers), -1))
+        second = owner.get("/v1/audit-events", params={"limit": 3, "after": everything[2]["id"]}).json()
+        assert [one["id"] for one in second["data"]] == [one["id"] for one in everything[3:6]]
+        back = owner.get("/v1/audit-events", params={"limit": 2, "before": everything[3]["id"]}).json()
+        assert [one["id"] for one in back["data"]] == [one["id"] for one in everything[1:3]]
+        rising = owner.get("/v1/audit-events", params={"limit": 2, "order": "asc"}).json()
+        assert [one["number"] for one in rising["data"]] == [1, 2]
+        assert stranger.get("/v1/audit-events", params={"after": everything[0]["id"]}).status_code == 404
+        job = house.ids["job"]
+        assert {one["subject_id"] for one in records(owner, subject=job)} == {job}
+        assert {one["actor_id"] for one in records(owner, actor="key_test")} <= {"key_test"}
+
+
+def test_the_whole_life_of_the_house_is_one_sound_chain(house: House) -> None:
+    checked = {item.chain: item for item in AuditService(house.bench).check()}
+    assert [item for item in checked.values() if item.flaw] == []
+    assert checked[house.owner.id].records > 15
+    assert {house.owner.id, house.stranger.id, INSTALLATION} <= set(checked)
+
+
 def records_of(house: House) -> set[tuple[str, str | None, str]]:
     """(operation, change, outcome) of every record there is."""
     with house.bench.read() as session:
@@ -626,7 +673,7 @@ def records_of(house: House) -> set[tuple[str, str | None, str]]:
 def test_the_owner_may_do_all_of_it_and_each_deed_leaves_its_record(house: House, routes: list[Operation]) -> None:
     """The same requests with the owner's key and things: proof that those above were refused for whose they were.
 
-    Last in this file, because it archives and deletes.
+    Near the end of this file, because it archives and deletes.
     """
     mine = {"connection": CONNECTION, "training": f"{DATASET}@1", "candidates": [{"deployment": DEPLOYMENT}]}
     mine |= {"validation": "travel-validation@1"}
@@ -658,3 +705,14 @@ def test_the_owner_may_do_all_of_it_and_each_deed_leaves_its_record(house: House
     assert forgot <= AUDIT.reads, "a change is recorded in its own transaction: announce or note it"
     unchanged = {operation for operation, change, outcome in recorded if outcome == "unchanged"}
     assert unchanged <= done
+
+
+def test_the_end_of_a_deployment_is_the_workers_deed(house: House) -> None:
+    """The caller wished it, and the worker did it."""
+    DeploymentSteps(house.bench).advance(house.ids["deployment"])
+    with house.bench.read() as session:
+        statement = text("SELECT change, actor_kind FROM audit_events WHERE subject_id = :id")
+        rows = session.execute(statement, {"id": house.ids["deployment"]}).all()
+    by_kind = {row.change: row.actor_kind for row in rows}
+    assert by_kind["deployment.delete_requested"] == "key"
+    assert by_kind["deployment.deleting"] == "worker"
