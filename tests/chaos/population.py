@@ -22,6 +22,8 @@ KINDS: Final[dict[Kind, float]] = {"job": 0.50, "validated": 0.10, "cancelled": 
 asked, and a base model that is deployed and asked."""
 CANCEL_WITHIN_SECONDS: Final = 3.0
 """A job lives about so long here, so that a wish to cancel it meets every state."""
+EXPIRE_SHARE: Final = 0.4
+"""Share of the deployments that are not deleted but left to expire."""
 EXPIRY_SECONDS: Final = 1.0
 """How far the end of a deployment is brought forward where it shall expire instead of being deleted."""
 AGAIN_SECONDS: Final = 30.0
@@ -114,6 +116,7 @@ class Life:
     cancel_at: float | None = None
     delete_at: float | None = None
     asked: bool = False
+    ending_since: float | None = None
     busy: "Future[None] | None" = None
 
 
@@ -215,13 +218,17 @@ class Population:
             if row["rests"]:
                 life.state = "done"
             return None
+        now = time.monotonic()
+        if life.ending_since is not None and now < life.ending_since + AGAIN_SECONDS and not calm:
+            return None
         if row["status"] == "ready" and not life.asked and not calm:
             life.asked = True
             return self._chat
-        hasty = life.delete_at is not None and time.monotonic() > life.delete_at
+        hasty = life.delete_at is not None and now > life.delete_at
         if life.asked or hasty or (calm and row["status"] != "deleting"):
-            life.asked, life.delete_at = False, time.monotonic() + AGAIN_SECONDS  # once more if it is not heeded
-            return self._expire if life.chance.random() < 0.4 and row["status"] == "ready" else self._delete
+            gently = life.ending_since is None and row["status"] == "ready" and life.chance.random() < EXPIRE_SHARE
+            life.ending_since = now
+            return self._expire if gently else self._delete
         return None
 
     def _try(self, life: Life, deed: Callable[[Life], None]) -> None:

@@ -80,16 +80,19 @@ def text(report: Mapping[str, Any]) -> str:
         f"Redis FLUSHALL   {did['flushes']:>7,}",
         f"faulty replies   {sum(report['faults'].values()):>7,}   of {report['requests']:,} requests to Azure: "
         + ", ".join(f"{name} {count:,}" for name, count in sorted(report["faults"].items(), key=_larger)),
-        "",
-        (
-            f"kill to next claim of each row the victim held: p50 {_seconds(report['recovery']['p50'])}, "
-            f"p99 {_seconds(report['recovery']['p99'])}, most {_seconds(report['recovery']['max'])} "
-            f"({report['recovery']['count']:,} rows; the lease is {plan['lease_seconds']} s)"
-        ),
-        "",
-        "where the kills landed (rows held by the killed worker)",
-        *_table(did["places"]),
     ]
+    if did["kills"]:
+        lines += [
+            "",
+            (
+                f"kill to next claim of each row the victim held: p50 {_seconds(report['recovery']['p50'])}, "
+                f"p99 {_seconds(report['recovery']['p99'])}, most {_seconds(report['recovery']['max'])} "
+                f"({report['recovery']['count']:,} rows; the lease is {plan['lease_seconds']} s)"
+            ),
+            "",
+            "where the kills landed (rows held by the killed worker)",
+            *_table(did["places"]),
+        ]
     if did["pause_places"]:
         lines += ["", "where the pauses landed", *_table(did["pause_places"])]
     lines += [
