@@ -43,7 +43,7 @@ check: $(STAMPS)/dev ## style, types, layers, migrations, generated pages, conta
 docs: $(STAMPS)/dev ## write the pages that are generated from the code
 	$(BIN)/python docs/generate.py
 
-chaos: $(STAMPS)/dev ## kill -9 at random, then count: KILLS=300 PAUSES=30 DB_RESTARTS=2 FLUSHES=2 SEED=1 WORKERS=4 FAULTS=0.333 REPORT=file
+chaos: $(STAMPS)/dev ## kill -9 at random, then count: KILLS=300 PAUSES=30 DB_RESTARTS=2 FLUSHES=2 SEED=1 WORKERS=4 FAULTS=0.333 CLAIMS=8 REPORT=file
 	@$(BIN)/python tests/chaos/run.py $(if $(KILLS),--kills $(KILLS)) $(if $(PAUSES),--pauses $(PAUSES)) \
 	  $(if $(DB_RESTARTS),--restarts $(DB_RESTARTS)) $(if $(FLUSHES),--flushes $(FLUSHES)) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(WORKERS),--workers $(WORKERS)) $(if $(FAULTS),--faults $(FAULTS)) $(if $(CLAIMS),--claims-between $(CLAIMS)) $(if $(REPORT),--json '$(REPORT)')

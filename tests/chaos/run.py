@@ -307,6 +307,7 @@ def told(
             "DB_RESTARTS": wanted.restarts,
             "FLUSHES": wanted.flushes,
             "WORKERS": wanted.workers,
+            "CLAIMS": f"{wanted.claims_between:g}",
             "SEED": wanted.seed,
         },
         "plan": {**asdict(wanted), **TIMES},
