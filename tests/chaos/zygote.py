@@ -97,7 +97,6 @@ class Zygote:
                         continue
                     read = os.read(0, 65536)
                     if not read:
-                        self._end_all()
                         return
                     waiting += read
                 *lines, waiting = waiting.split(b"\n")
@@ -131,7 +130,7 @@ class Zygote:
             self._children.discard(pid)
             self._tell(ended=pid, code=os.waitstatus_to_exitcode(status))
 
-    def _end_all(self) -> None:
+    def end_all(self) -> None:
         for pid in self._children:
             os.kill(pid, signal.SIGKILL)
         for pid in self._children:
@@ -179,7 +178,13 @@ def main() -> None:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()  # the fork does not touch, and so does not copy, what is here
-    Zygote(settings).serve()
+    zygote = Zygote(settings)
+    try:
+        zygote.serve()
+    except BrokenPipeError:
+        pass  # nobody hears us any more
+    finally:
+        zygote.end_all()
 
 
 if __name__ == "__main__":
