@@ -45,7 +45,7 @@ def _etag(row: Trigger) -> str:
     summary="Make an address for news",
     status_code=201,
     response_model=TriggerCreated,
-    responses=problems(409),
+    responses=problems(404, 409),
 )
 def create_trigger(*, request: Request, bench: Bench, caller: WriteConnections, new: TriggerCreate) -> Response:
     """Register `path`, behind the public URL of this API, with the sender; the secret is shown this once."""
