@@ -123,7 +123,11 @@ def test_no_route_but_the_watchers_opens_without_a_key(service, document):
         url = re.sub(r"\{[^}]+\}", "x", path)
         for body in (None, {"any": "thing"}):
             response = bare.request(method, url, json=body)
-            assert (response.status_code == 401) == (path not in _OPEN | _SIGNED), (method, path, response.status_code)
+            assert (response.status_code == 401) == (path not in _OPEN | _SIGNED), (
+                method,
+                path,
+                response.status_code,
+            )
         tried += 1
     assert tried == len(_operations(document)) >= 8
 
