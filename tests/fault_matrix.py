@@ -1,6 +1,6 @@
 """The fault matrix: which test proves which row, and how the last recorded run went.
 
-    python tests/fault_matrix.py record JUNIT.xml     keep the result of a run in tests/faults/results.json
+    python tests/fault_matrix.py record JUNIT.xml …     keep the result of a run in tests/faults/results.json
 
 `docs/generate.py` writes the page from what stands here.
 """
@@ -81,8 +81,20 @@ def _rows_in(mark: ast.expr) -> Iterator[int]:
 # --- results ---------------------------------------------------------------------------------------------------
 
 
-def record(junit: Path) -> dict[str, Any]:
-    """What a run said of the tests that prove rows, by test; kept in the repository with its date."""
+def record(*reports: Path) -> dict[str, Any]:
+    """What a run said of the tests that prove rows, by test; kept in the repository with its date.
+
+    Of a test that several reports name, the last one counts.
+    """
+    ran: dict[str, Counter[str]] = {}
+    day = ""
+    for report in reports:
+        day, of_report = _read(report)
+        ran |= of_report
+    return {"date": day, "tests": {test: dict(sorted(ran[test].items())) for test in sorted(ran)}}
+
+
+def _read(junit: Path) -> tuple[str, dict[str, Counter[str]]]:
     wanted = {proof.test for proof in read_proofs()}
     ran: dict[str, Counter[str]] = {}
     began = ""
@@ -93,8 +105,7 @@ def record(junit: Path) -> dict[str, Any]:
             test = f"{file}::{case.get('name', '').partition('[')[0]}"
             if test in wanted:
                 ran.setdefault(test, Counter())[_outcome(case)] += 1
-    day = (began or datetime.now(UTC).isoformat())[:10]
-    return {"date": day, "tests": {test: dict(sorted(ran[test].items())) for test in sorted(ran)}}
+    return (began or datetime.now(UTC).isoformat())[:10], ran
 
 
 def _outcome(case: ET.Element) -> str:
@@ -142,7 +153,7 @@ def render_markdown() -> str:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3 or sys.argv[1] != "record":
+    if len(sys.argv) < 3 or sys.argv[1] != "record":
         sys.exit(__doc__)
-    RESULTS.write_text(json.dumps(record(Path(sys.argv[2])), indent=1) + "\n", encoding="utf-8")
+    RESULTS.write_text(json.dumps(record(*map(Path, sys.argv[2:])), indent=1) + "\n", encoding="utf-8")
     print(f"{RESULTS.relative_to(ROOT)} written")

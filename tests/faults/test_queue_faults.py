@@ -88,12 +88,20 @@ def lost_nudges(house: Standing) -> float:
     raise AssertionError("no such metric")
 
 
-def supervise(house: Standing) -> None:
-    """What systemd or Kubernetes does: a worker that gave up, and says so by its code, is started again."""
-    code = house.processes["worker"].poll()
-    if code is not None:
-        assert code != 0, house.processes["worker"].said()[-3000:]
-        house.start("worker")
+def ended(house: Standing, *jobs: str) -> None:
+    """Wait for these jobs as systemd or Kubernetes would: a worker that gave up, and says so by its code, is started
+    again.
+    """
+
+    def look() -> bool | None:
+        code = house.processes["worker"].poll()
+        if code is not None:
+            assert code != 0, house.processes["worker"].said()[-3000:]
+            house.start("worker")
+        return all(house.life.read(job).status == "succeeded" for job in jobs) or None
+
+    until(look, seconds=90)
+    house.ended(*jobs)
 
 
 @pytest.mark.row(12)
@@ -104,7 +112,7 @@ def test_redis_killed_and_started_again_costs_time_only(house: tuple[Standing, L
     during = [made.ask_for_job() for _ in range(2)]
     assert made.http.get("/readyz").status_code == 200
     redis.start()
-    made.ended(before, *during)
+    ended(made, before, *during)
 
 
 @pytest.mark.row(13)
@@ -125,7 +133,7 @@ def test_redis_emptied_at_every_moment_costs_time_only_and_idempotency_holds(
     again = made.http.post("/v1/jobs", json=made.wanted("flushed"), headers=key)
     assert (again.status_code, again.json()["id"]) == (first.status_code, first.json()["id"])
     assert again.headers["Idempotent-Replayed"] == "true"
-    made.ended(first.json()["id"])
+    ended(made, first.json()["id"])
 
 
 @pytest.mark.row(14)
@@ -141,8 +149,7 @@ def test_a_redis_that_became_a_read_only_replica_costs_time_only(
         job = made.ask_for_job()
         assert lost_nudges(made) > lost
         server.replicaof("NO", "ONE")
-    supervise(made)
-    made.ended(job)
+    ended(made, job)
 
 
 @pytest.mark.row(14)
@@ -157,11 +164,7 @@ def test_a_worker_and_an_api_whose_redis_wants_a_password_go_on_once_it_does_not
     assert lost_nudges(made) > lost
     redis.kill()
     redis.start()
-    if (
-        made.processes["worker"].poll() is not None
-    ):  # it may give up on a wrong password; a supervisor starts it again
-        made.start("worker")
-    made.ended(job)
+    ended(made, job)
 
 
 @pytest.mark.row(15)
@@ -173,7 +176,7 @@ def test_a_redis_that_says_nothing_delays_a_request_by_some_200_ms_at_most(house
     line.heal()
     line.cut()
     assert mute < fine + 1.0, (fine, mute)
-    made.ended()
+    ended(made, *made.jobs)
 
 
 def took(house: Standing) -> float:
