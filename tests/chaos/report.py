@@ -87,7 +87,8 @@ def text(report: Mapping[str, Any]) -> str:
             (
                 f"kill to next claim of each row the victim held: p50 {_seconds(report['recovery']['p50'])}, "
                 f"p99 {_seconds(report['recovery']['p99'])}, most {_seconds(report['recovery']['max'])} "
-                f"({report['recovery']['count']:,} rows; the lease is {plan['lease_seconds']} s)"
+                f"({report['recovery']['count']:,} rows; the lease is {plan['lease_seconds']} s; "
+                f"{did.get('late', 0)} later than two minutes, not in these)"
             ),
             "",
             "where the kills landed (rows held by the killed worker)",

@@ -266,6 +266,7 @@ def chaos(wanted: Wanted) -> dict[str, Any]:
         left = come_to_rest(stack, maker, wanted.quiesce_seconds)
         quiesce_seconds = time.monotonic() - began - trouble_seconds
         note_refused_late(stack)
+        maker.look_for_the_late()
         verdict = judge(
             stack.population, stack.database, stack.azure.lever("GET", "state"), stack.azure.lever("GET", "billing")
         )

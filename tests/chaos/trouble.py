@@ -29,6 +29,7 @@ PAUSE_PATIENCE_SECONDS: Final = 5.0
 """A pause lasts so much longer at most, until others have taken over every row that the process holds."""
 PAUSED_AT_ONCE: Final = 2
 PATIENCE_SECONDS: Final = 120.0
+"""A row that nobody has taken up by then is looked for again at the end."""
 LOOK_SECONDS: Final = 0.03
 """How often it is looked who took up what was dropped: the exactness of the recovery times."""
 
@@ -140,6 +141,8 @@ class Ledger:
     """From the kill to the next claim of each row its victim held."""
     finished: int = 0
     """Rows whose last write of the killed worker was still on its way to PostgreSQL, and arrived."""
+    late: int = 0
+    """Rows taken up only after PATIENCE_SECONDS; the machine was too busy."""
     never_claimed: list[str] = field(default_factory=list)
     """Rows that nobody took up in two minutes after their holder was killed."""
     ended_by_themselves: list[str] = field(default_factory=list)
@@ -156,6 +159,7 @@ class Troublemaker:
         self._chance = random.Random(plan.seed)
         self._paused: dict[int, tuple[float, list[Struck]]] = {}
         self._struck: list[Struck] = []
+        self._late: list[Struck] = []
         self._killed: set[int] = set()
         self._restarting: threading.Thread | None = None
         self._counted = 0
@@ -362,10 +366,17 @@ class Troublemaker:
             else:
                 self.did.finished += 1
             self._struck.remove(struck)
-        forgotten = [struck for struck in self._struck if now - struck.at > PATIENCE_SECONDS]
-        for struck in forgotten:
-            self.did.never_claimed.append(f"{struck.noun} {struck.id}")
-            self._struck.remove(struck)
+        late = [struck for struck in self._struck if now - struck.at > PATIENCE_SECONDS]
+        self._late += late
+        self._struck = [struck for struck in self._struck if struck not in late]
+
+    def look_for_the_late(self) -> None:
+        """At the very end: rows that nobody had taken up in time are late, or were never claimed again."""
+        claimed, given_back = self._looked_up(self._late)
+        self.did.late = len([struck for struck in self._late if struck.id in claimed | given_back])
+        self.did.never_claimed += [
+            f"{struck.noun} {struck.id}" for struck in self._late if struck.id not in claimed | given_back
+        ]
 
     def _looked_up(self, wanted: list[Struck]) -> tuple[set[str], set[str]]:
         """Ids of those that somebody has claimed since, and of those whose holder gave them back after all."""
