@@ -11,7 +11,7 @@ SOURCES := app worker emulator examples migrations tests benchmarks
 .PHONY: help install demo up test fault-matrix check docs migration lock chaos chaos-page bench-api bench-life bench-datasets bench-watch clean
 
 help: ## list these commands
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
 
 install: $(STAMPS)/dev ## the environment .venv from the hashed lock files; every other command does it too
 
