@@ -27,7 +27,8 @@ PAUSE_LEASES: Final = (1.2, 2.5)
 """How long a pause lasts, in leases."""
 PAUSE_PATIENCE_SECONDS: Final = 5.0
 """A pause lasts so much longer at most, until others have taken over every row that the process holds."""
-PAUSED_AT_ONCE: Final = 2
+PAUSED_SHARE: Final = 0.5
+"""So many of the workers stand still at once, at most; the others do their work."""
 PATIENCE_SECONDS: Final = 120.0
 """A row that nobody has taken up by then is looked for again at the end."""
 LOOK_SECONDS: Final = 0.03
@@ -309,7 +310,7 @@ class Troublemaker:
         self._herd.signal(pid, signal.SIGKILL)
 
     def _pause(self) -> None:
-        while len(self._paused) >= max(1, min(PAUSED_AT_ONCE, self._plan.workers - 1)):
+        while len(self._paused) >= max(1, int(self._plan.workers * PAUSED_SHARE)):
             self._wait(0.02)
         pid = self._victim()
         self._herd.signal(pid, signal.SIGSTOP)
