@@ -421,6 +421,10 @@ class ChatRules:
             )
         # Calls of the last message are what the example teaches; they need no answer.
 
+    def _unknown_keys(self, row: dict[str, Any], allowed: AbstractSet[str], at: str = "") -> None:
+        for key in sorted(row.keys() - allowed):
+            self._add("unknown-key", _short(key), f"{at}/" + key.replace("~", "~0").replace("/", "~1"))
+
     def _keys_and_tools(
         self, row: dict[str, Any], allowed: AbstractSet[str], at: str = ""
     ) -> frozenset[str] | None:
@@ -429,8 +433,7 @@ class ChatRules:
         Args:
             at: RFC 6901 pointer to the object.
         """
-        for key in sorted(row.keys() - allowed):
-            self._add("unknown-key", _short(key), f"{at}/" + key.replace("~", "~0").replace("/", "~1"))
+        self._unknown_keys(row, allowed, at)
         if type(row.get("parallel_tool_calls", False)) is not bool:
             self._add("parallel-tool-calls-shape", _kind(row["parallel_tool_calls"]), f"{at}/parallel_tool_calls")
         tools = row.get("tools", row.get("functions"))

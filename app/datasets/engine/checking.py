@@ -391,29 +391,19 @@ class _Check:
         if self._wanted is None and kind in RULES:
             self._wanted = kind
         conversed = type(messages) is list and bool(messages)
-        if conversed:
-            parts = _Parts(
-                orjson.dumps(messages[:-1], option=_SORTED),
-                orjson.dumps(messages[-1], option=_SORTED),
-                orjson.dumps({key: row[key] for key in row if key != "messages"}, option=_SORTED)
-                if len(row) > 1
-                else b"",
-            )
-        else:
-            parts = _Parts(orjson.dumps(row, option=_SORTED), b"", b"")
-        if _may_repeat_a_key(line, parts, keys_left_out=conversed):
+        written = orjson.dumps(row, option=_SORTED)
+        if _may_repeat_a_key(line, written):
             defect = syntax.diagnose(line, self._limits.json_depth_max)
             if defect is not None:
                 self._findings.add(defect.code, number, defect.detail)
-        if texts.odd("".join(plain or (text for _, text in texts.strings(row)))):
+        if texts.suspicions("".join(plain or (text for _, text in texts.strings(row)))):
             for code, detail, pointer in texts.oddities(row):
                 self._findings.add(code, number, detail, pointer=pointer)
         self._count_row(number, row, kind)
         if kind == "unknown" or (kind in {"chat", "reinforcement"} and not conversed):
             self._findings.add("no-messages", number, _keys(row), pointer="")
             return
-        whole = prints_of(number, messages, parts.further) if conversed else prints_of_row(number, parts.head)
-        self._prints.append(whole)
+        self._prints.append(_prints(number, row, messages) if conversed else prints_of_row(number, written))
         if kind == self._wanted:
             self._the_rules().examine(number, row)
 
@@ -512,26 +502,18 @@ def _verdict(findings: list[Finding], examples: int, examples_min: int) -> Verdi
     return "fixable" if examples - dropped >= examples_min else "rejected"
 
 
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    """A row as orjson writes it, keys sorted, in the parts that are compared with other rows."""
-
-    head: bytes
-    """All messages but the last; the whole row where there are no messages."""
-    last: bytes
-    """The last message."""
-    further: bytes
-    """What stands beside the messages."""
+def _prints(number: int, row: dict[str, Any], messages: list[Any]) -> Prints:
+    further = {key: row[key] for key in row if key != "messages"}
+    return prints_of(number, messages, orjson.dumps(further, option=_SORTED) if further else b"")
 
 
-def _may_repeat_a_key(line: bytes, parts: _Parts, *, keys_left_out: bool) -> bool:
+def _may_repeat_a_key(line: bytes, written: bytes) -> bool:
     """Whether `line` may hold a key twice; never False for one that does.
 
     orjson keeps the last of equal keys and says nothing. Written again, such a row has lost at least one
-    colon; only an escaped colon could hide that. `keys_left_out`: the key "messages" is not in the parts.
+    colon; only an escaped colon could hide that.
     """
-    kept = parts.head.count(b":") + parts.last.count(b":") + parts.further.count(b":") + keys_left_out
-    if line.count(b":") != kept:
+    if line.count(b":") != written.count(b":"):
         return True
     return b"\\u003" in line and (b"\\u003a" in line or b"\\u003A" in line)
 

@@ -19,19 +19,19 @@ from numpy.typing import NDArray
 
 from app.datasets.engine.lines import TooLong
 from app.datasets.engine.texts import suspicions
+from app.datasets.engine.tokens import GUARDED_CHARACTERS
 
 ROLES: Final = ("system", "user", "assistant", "developer")
 """Roles of plain messages. What a tool answers refers to a call and is examined."""
 _CODES: Final = {role: code for code, role in enumerate(ROLES)}
 _HIDDEN_COLON: Final = b"\\u003"
 """Beginning of a colon's escape, which would hide an equal key from the count of colons."""
-TEXT_CHARACTERS_MAX: Final = 100_000
-"""A longer text may hold runs on which tokenizers are slow; it is examined. See `tokens.GUARDED_CHARACTERS`."""
 
 
 class _Message(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     role: Literal["system", "user", "assistant", "developer"]
-    content: Annotated[str, msgspec.Meta(min_length=1, max_length=TEXT_CHARACTERS_MAX)]
+    content: Annotated[str, msgspec.Meta(min_length=1, max_length=GUARDED_CHARACTERS)]
+    """A longer text is examined: it may hold runs that slow a tokenizer down."""
 
 
 class _Example(msgspec.Struct, gc=False, forbid_unknown_fields=True):

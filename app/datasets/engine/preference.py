@@ -25,8 +25,7 @@ class PreferenceRules(ChatRules):
 
     def examine(self, line: int, row: dict[str, Any]) -> None:
         self._begin(line)
-        for key in sorted(row.keys() - KEYS):
-            self._add("unknown-key", key[:80], "/" + key.replace("~", "~0").replace("/", "~1"))
+        self._unknown_keys(row, KEYS)
         asked = row.get("input")
         if type(asked) is not dict or type(asked.get("messages")) is not list or not asked["messages"]:
             self._add("preference-shape", "input holds no list of messages", "/input")

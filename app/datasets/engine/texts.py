@@ -41,11 +41,6 @@ def suspicions(text: str) -> tuple[Callable[[str], bool], ...]:
     return tuple([test for test in (_holds_control, _holds_braces, _holds_invisible) if test(text)])
 
 
-def odd(text: str) -> bool:
-    """Whether `text` may hold any of it; never False for one that does."""
-    return bool(suspicions(text))
-
-
 def plain_texts(row: dict[str, Any]) -> list[str] | None:
     """The contents of a row that is nothing but messages of a role and a text; None for any other row."""
     messages = row.get("messages")
