@@ -2,13 +2,16 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ForeignKey, Index, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.kit.care import CareColumns, care_index
 from app.kit.db import Base, Id
+
+LIVING_DEPLOYMENT: Final = "status NOT IN ('deleted', 'expired', 'failed', 'removed_by_azure')"
+"""The condition of `uq_deployments_name`: PostgreSQL takes that index for queries that say it word for word."""
 
 
 class Deployment(CareColumns, Base):
@@ -24,7 +27,7 @@ class Deployment(CareColumns, Base):
             "connection_id",
             "name",
             unique=True,
-            postgresql_where=text("status NOT IN ('deleted', 'expired', 'failed', 'removed_by_azure')"),
+            postgresql_where=text(LIVING_DEPLOYMENT),
         ),
     )
 

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from app.jobs.tables import UNFINISHED_JOB
 from app.kit.measures import Measure
 
 MEASURES: Final = (
@@ -28,8 +29,7 @@ MEASURES: Final = (
         meaning="Unfinished jobs that nobody will look at again; anything but 0 is a defect.",
         labels=(),
         sql=(
-            "SELECT count(*) FROM jobs WHERE next_check_at IS NULL AND parked_reason IS NULL "
-            "AND status NOT IN ('succeeded', 'failed', 'cancelled')"
+            f"SELECT count(*) FROM jobs WHERE next_check_at IS NULL AND parked_reason IS NULL AND {UNFINISHED_JOB}"  # noqa: S608  only our own words
         ),
     ),
     Measure(

@@ -33,7 +33,7 @@ from sqlalchemy.orm import Session
 
 from app.azure.port import RemoteCheckpoint, RemoteJob, RemoteJobEvent
 from app.jobs.states import IN_FLIGHT, JOB_LAW, JobStatus
-from app.jobs.tables import Checkpoint, Job, JobEventRow, JobPoint
+from app.jobs.tables import UNFINISHED_JOB, Checkpoint, Job, JobEventRow, JobPoint
 from app.kit import care
 from app.kit.care import Claim
 from app.kit.ids import new_id
@@ -78,8 +78,6 @@ _READ: Final = select(
 the answer: the ORM and the building of the statement cost more than the query itself."""
 _READ_ONE: Final = _READ.where(_jobs.project_id == bindparam("project_id"), _jobs.id == bindparam("job_id"))
 
-UNFINISHED: Final = "status NOT IN ('succeeded', 'failed', 'cancelled')"
-"""The condition of the index `ix_jobs_unfinished`, word for word, so that only unfinished jobs are read."""
 _HEEDS: Final = frozenset({JobStatus.DRAFT, JobStatus.PREPARING}) | IN_FLIGHT
 """Where a wish can be acted upon at once. A job that may or may not exist is resolved first."""
 
@@ -129,7 +127,7 @@ def _dicts(result: Result[Any]) -> list[dict[str, Any]]:
 
 
 def count_unfinished(session: Session, project_id: str) -> int:
-    return session.scalar(select(func.count()).where(Job.project_id == project_id, text(UNFINISHED))) or 0
+    return session.scalar(select(func.count()).where(Job.project_id == project_id, text(UNFINISHED_JOB))) or 0
 
 
 def ask(session: Session, job_id: str, values: dict[str, Any]) -> bool:
@@ -238,10 +236,9 @@ class Watched:
     remote_id: str
     status: str
     remote_status: str | None
-    remote_mark: str | None
 
 
-_WATCHED: Final = (Job.id, Job.project_id, Job.remote_id, Job.status, Job.remote_status, Job.remote_mark)
+_WATCHED: Final = (Job.id, Job.project_id, Job.remote_id, Job.status, Job.remote_status)
 
 
 def mark(raw: Mapping[str, Any]) -> str:

@@ -15,7 +15,9 @@ from sqlalchemy.orm import Session
 from app.datasets.files import UPLOAD_BYTES_PER_SECOND
 from app.datasets.states import VERSION_LAW
 from app.deployments.states import COMPARISON_LAW, DEPLOYMENT_LAW
+from app.deployments.tables import LIVING_DEPLOYMENT
 from app.jobs.states import JOB_LAW
+from app.jobs.tables import UNFINISHED_JOB
 from app.kit.law import Law
 from app.workbench import Policy
 
@@ -33,10 +35,6 @@ EXPIRY_GRACE_SECONDS: Final = 900.0
 """How long after its end a deployment may still cost: its deletion takes some minutes."""
 STATE_DAYS_MAX: Final = 1
 """No state in which we act may last longer: a day is the longest that Azure has been seen to make callers wait."""
-
-UNFINISHED_JOB: Final = "status NOT IN ('succeeded', 'failed', 'cancelled')"
-LIVING_DEPLOYMENT: Final = "status NOT IN ('deleted', 'expired', 'failed', 'removed_by_azure')"
-"""These two are the conditions of partial indexes, word for word."""
 
 
 @dataclass(frozen=True, slots=True)

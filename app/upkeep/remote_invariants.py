@@ -12,7 +12,8 @@ from typing import Any, Final
 from sqlalchemy import RowMapping, text
 from sqlalchemy.orm import Session
 
-from app.upkeep.invariant_queries import LIVING_DEPLOYMENT, Violation
+from app.deployments.tables import LIVING_DEPLOYMENT
+from app.upkeep.invariant_queries import Violation
 from app.upkeep.invariants import Finding, Invariant
 from app.workbench import Workbench
 
