@@ -7,10 +7,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from servers import (  # noqa: F401  pytest finds fixtures by their names here
     _logs,
+    azure,
     bench,
     client,
     database_url,
     emulator_url,
+    life,
     live_url,
     postgres,
     project,

@@ -37,9 +37,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # the checkout is tested, whate
 for _name in [name for name in os.environ if name.startswith("KITAE_") and not name.startswith("KITAE_TEST_")]:
     del os.environ[_name]  # a developer's own settings must not decide what a test sees
 
+from lives import Emulator, Life  # noqa: E402  only now can ours be found, and is the environment clean
 from processes import free_port, running, serve  # noqa: E402
 
-from app.access.service import AccessService  # noqa: E402  only now is the environment clean
+from app.access.service import AccessService  # noqa: E402
 from app.bootstrap import open_workbench  # noqa: E402
 from app.kit.db import make_engine  # noqa: E402
 from app.kit.logging import set_up_logging  # noqa: E402
@@ -346,3 +347,22 @@ def client(service: FastAPI, project: Project) -> Iterator[TestClient]:
 def stranger(service: FastAPI, client: TestClient, second_project: Project) -> TestClient:
     """Asks the same service as the second project."""
     return TestClient(service, headers=second_project.headers)
+
+
+# --- a life ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def azure(emulator_url: str) -> Emulator:
+    """The emulated Azure, empty and calm."""
+    emulator = Emulator(emulator_url)
+    emulator.reset()
+    return emulator
+
+
+@pytest.fixture
+def life(bench: Workbench, project: Project, azure: Emulator) -> Life:
+    """The project, connected to the emulator, which the file's own `bench` must allow (`lives.quick`)."""
+    begun = Life.begin(bench, project.id, azure.url)
+    begun.connect()
+    return begun

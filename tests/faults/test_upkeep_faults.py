@@ -38,13 +38,6 @@ from worker.tick import tick
 
 
 @pytest.fixture
-def azure(emulator_url: str) -> Emulator:
-    emulator = Emulator(emulator_url)
-    emulator.reset()
-    return emulator
-
-
-@pytest.fixture
 def quick_settings(settings: Settings, emulator_url: str) -> Settings:
     return quick(
         settings, emulator_url, lease_seconds=1.0, redispatch_seconds=0.2, sweep_seconds=0.3, janitor_seconds=0.3

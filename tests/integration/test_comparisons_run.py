@@ -31,20 +31,6 @@ def bench(settings: Settings, emulator_url: str) -> Iterator[Workbench]:
         yield opened
 
 
-@pytest.fixture
-def azure(emulator_url: str) -> Emulator:
-    emulator = Emulator(emulator_url)
-    emulator.reset()
-    return emulator
-
-
-@pytest.fixture
-def life(bench: Workbench, azure: Emulator) -> Life:
-    begun = Life.begin(bench, make_project(bench, "comparisons").id, azure.url)
-    begun.connect()
-    return begun
-
-
 def ready(life: Life, name: str) -> str:
     """A deployment that answers; its name."""
     wanted = DeploymentCreate(

@@ -92,7 +92,7 @@ IN_AN_HOUR: Final = "{now+3600}"
         ({}, 9, 10),
         ({"retry-after-ms": "4000"}, 3, 4),
         ({"x-ms-retry-after-ms": "4000", "Retry-After": "2"}, 3, 4),
-        ({"Retry-After": IN_AN_HOUR}, 3000, 3600),
+        ({"Retry-After": IN_AN_HOUR}, 3000, 3601),  # a date has whole seconds
     ],
 )
 def test_a_429_shuts_the_gate_for_as_long_as_it_says_for_every_worker(

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from lives import Emulator, Life, quick, until
+from lives import Life, quick, until
 from servers import Project
 from starlette.testclient import TestClient
 
@@ -25,20 +25,6 @@ HELLO: dict[str, Any] = {"messages": [{"role": "user", "content": "hello"}], "ma
 def bench(settings: Settings, emulator_url: str) -> Iterator[Workbench]:
     with open_workbench(quick(settings, emulator_url)) as opened:
         yield opened
-
-
-@pytest.fixture
-def azure(emulator_url: str) -> Emulator:
-    emulator = Emulator(emulator_url)
-    emulator.reset()
-    return emulator
-
-
-@pytest.fixture
-def life(bench: Workbench, project: Project, azure: Emulator) -> Life:
-    begun = Life.begin(bench, project.id, azure.url)
-    begun.connect()
-    return begun
 
 
 def create(client: TestClient, **fields: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from lives import Emulator, Life, quick, until
 from servers import make_project
+from sqlalchemy import text
 
 from app.azure.port import Throttled
 from app.bootstrap import open_workbench
@@ -24,6 +25,7 @@ from app.deployments.tables import Deployment
 from app.events.log import Event, read_page
 from app.jobs.states import JOB_LAW
 from app.kit import failpoints
+from app.kit.care import PARKED_PAUSE_SECONDS
 from app.kit.clock import utc_now
 from app.kit.errors import Conflict, Invalid, NotFound
 from app.models.service import ModelService
@@ -37,21 +39,6 @@ BASE = "gpt-4.1-mini"
 def bench(settings: Settings, emulator_url: str) -> Iterator[Workbench]:
     with open_workbench(quick(settings, emulator_url, quota_release_seconds=0.05)) as opened:
         yield opened
-
-
-@pytest.fixture
-def azure(emulator_url: str) -> Emulator:
-    """The emulated Azure, empty and calm."""
-    emulator = Emulator(emulator_url)
-    emulator.reset()
-    return emulator
-
-
-@pytest.fixture
-def life(bench: Workbench, azure: Emulator) -> Life:
-    begun = Life.begin(bench, make_project(bench, "deployments").id, azure.url)
-    begun.connect()
-    return begun
 
 
 def impatient(bench: Workbench, **changes: Any) -> Workbench:
@@ -516,7 +503,16 @@ def test_a_parked_deployment_past_its_end_is_taken_up_and_reaped(life: Life, azu
     drive(life, made.id, bench=strict, parked=True)
     azure.faults()
     service = DeploymentService(life.bench)
-    until(lambda: service.wake_costly() or None)
+    assert service.wake_costly() == 0  # it rests first
+    with life.bench.begin() as work:
+        work.session.execute(
+            text(
+                "UPDATE deployments SET next_check_at = next_check_at - make_interval(secs => :rest),"
+                " expires_at = expires_at - make_interval(secs => :rest)"
+            ),
+            {"rest": PARKED_PAUSE_SECONDS},
+        )
+    assert service.wake_costly() == 1
     drive(life, made.id, "expired")
     assert remote(azure) == []
 

@@ -4,8 +4,8 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from lives import Emulator, Life, quick
-from servers import Project, make_project
+from lives import Life, quick
+from servers import make_project
 from starlette.testclient import TestClient
 
 from app.bootstrap import open_workbench
@@ -28,14 +28,6 @@ EVERYTHING = Page(limit=200, descending=False)
 def bench(settings: Settings, emulator_url: str) -> Iterator[Workbench]:
     with open_workbench(quick(settings, emulator_url)) as opened:
         yield opened
-
-
-@pytest.fixture
-def life(bench: Workbench, project: Project, emulator_url: str) -> Life:
-    Emulator(emulator_url).reset()
-    begun = Life.begin(bench, project.id, emulator_url)
-    begun.connect()
-    return begun
 
 
 @pytest.fixture

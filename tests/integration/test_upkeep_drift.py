@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from lives import Emulator, Life, quick, until
-from servers import make_project
 from strays import drive_stray, events, of_subject, plant_deployment, strays, sweep
 
 from app.access.schemas import ProjectPatch
@@ -29,20 +28,6 @@ from app.workbench import Workbench
 def bench(settings: Settings, emulator_url: str) -> Iterator[Workbench]:
     with open_workbench(quick(settings, emulator_url, quota_release_seconds=0.05)) as opened:
         yield opened
-
-
-@pytest.fixture
-def azure(emulator_url: str) -> Emulator:
-    emulator = Emulator(emulator_url)
-    emulator.reset()
-    return emulator
-
-
-@pytest.fixture
-def life(bench: Workbench, azure: Emulator) -> Life:
-    begun = Life.begin(bench, make_project(bench, "drift").id, azure.url)
-    begun.connect()
-    return begun
 
 
 def deploy(life: Life, **fields: Any) -> DeploymentRead:

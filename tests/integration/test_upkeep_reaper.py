@@ -50,20 +50,6 @@ def bench(quick_settings: Settings) -> Iterator[Workbench]:
         yield opened
 
 
-@pytest.fixture
-def azure(emulator_url: str) -> Emulator:
-    emulator = Emulator(emulator_url)
-    emulator.reset()
-    return emulator
-
-
-@pytest.fixture
-def life(bench: Workbench, azure: Emulator) -> Life:
-    begun = Life.begin(bench, make_project(bench, "reaper").id, azure.url)
-    begun.connect()
-    return begun
-
-
 class Cron:
     """`kitae sweep --teardown-expired` as cron runs it: a process of its own, without Redis, API or workers."""
 

@@ -34,20 +34,6 @@ def bench(settings: Settings, emulator_url: str) -> Iterator[Workbench]:
         yield opened
 
 
-@pytest.fixture
-def azure(emulator_url: str) -> Emulator:
-    emulator = Emulator(emulator_url)
-    emulator.reset()
-    return emulator
-
-
-@pytest.fixture
-def life(bench: Workbench, azure: Emulator) -> Life:
-    begun = Life.begin(bench, make_project(bench, "upkeep").id, azure.url)
-    begun.connect()
-    return begun
-
-
 @pytest.mark.row(40)
 def test_a_job_with_our_mark_and_an_unknown_op_key_is_quarantined_once_and_told(
     life: Life, azure: Emulator
