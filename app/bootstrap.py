@@ -20,6 +20,7 @@ from app.azure.catalogue.catalogue import Catalogue
 from app.azure.port import Azure
 from app.events.log import append
 from app.kit.db import Patience, make_engine
+from app.kit.guarded_web import GuardedWeb
 from app.kit.safe_http import Guard, check_url
 from app.kit.sealed import keys_in_use
 from app.kit.secrets import Vault
@@ -118,12 +119,23 @@ def open_workbench(
     """A workbench for the life of one process; closes its connections at the end."""
     engine = open_engine(settings, pool_size=pool_size)
     own_host = urlsplit(settings.public_url or "").hostname
-    guard = azure_guard(settings.allowed_origins, own_hosts=[own_host] if own_host else [])
-    clients = azure or AzureClients(guard, timeout_seconds=settings.request_timeout_seconds)
+    own_hosts = [own_host] if own_host else []
+    guard = azure_guard(settings.allowed_origins, own_hosts=own_hosts)
+    clients = azure or AzureClients(
+        guard,
+        timeout_seconds=settings.request_timeout_seconds,
+        part_bytes=settings.azure_part_bytes,
+        parts_from_bytes=settings.azure_parts_from_bytes,
+    )
+    web = GuardedWeb(
+        Guard(allowed_origins=settings.allowed_origins, own_hosts=frozenset(own_hosts)),
+        timeout_seconds=settings.request_timeout_seconds,
+    )
     try:
         yield Workbench(
             sessions=sessionmaker(engine, class_=Session, expire_on_commit=False),
             azure=clients,
+            web=web,
             storage=LocalStorage((data_dir or settings.data_dir) / "objects"),
             vault=open_vault(settings),
             catalogue=Catalogue.load(settings.catalogue_file),
@@ -136,4 +148,5 @@ def open_workbench(
         )
     finally:
         clients.close()
+        web.close()
         engine.dispose()

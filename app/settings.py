@@ -74,6 +74,18 @@ class Settings(BaseSettings):
     one API process; fewer than `api_threads`, so that one project never takes them all."""
     uploads_per_project_max: int = Field(default=100, ge=1)
     """Resumable uploads a project may have open."""
+    fetch_seconds: float = Field(default=7200.0, ge=1, le=86_400)
+    """How long the fetch of a dataset from a source may take in all, its retries included."""
+    fetches_per_project_max: int = Field(default=5, ge=1)
+    """Fetches from sources a project may have under way."""
+    hub_url: str = "https://huggingface.co"
+    """The Hugging Face Hub, or a mirror of it."""
+    blob_url: str = "https://{account}.blob.core.windows.net"
+    """Where the blobs of a storage account are; other clouds of Azure have other hosts."""
+    blob_accounts: Annotated[frozenset[str], NoDecode] = frozenset()
+    """What of Azure's storage may be read with this service's own Entra identity, `account` or `account/container`,
+    comma-separated. Whatever stands here can be read by every project that has a connection with `entra`; nothing
+    does unless an operator says so."""
     proxy_hops: int = Field(default=0, ge=0, le=10)
     """Proxies in front of the API that append to X-Forwarded-For and can be believed; 0: the connection's other end
     is the caller."""
@@ -83,6 +95,12 @@ class Settings(BaseSettings):
     """Origins (`http://127.0.0.1:8111`) that may be plain HTTP or private, comma-separated: emulators, proxies."""
     request_timeout_seconds: float = Field(default=60.0, ge=1, le=600)
     """Ceiling for one call to Azure, in seconds."""
+
+    azure_parts_from_bytes: int = Field(default=100_000_000, ge=1)
+    """Files from this size on go to Azure in parts, so that an interrupted upload goes on where it was. Source:
+    Microsoft's azure-skills, large file uploads, 2026-08: a plain upload above 150 MB fails later, in the job."""
+    azure_part_bytes: int = Field(default=64 * 1024 * 1024, ge=1, le=64 * 1024 * 1024)
+    """Size of these parts. Source: authoring spec 2024-10-21, `POST /uploads/{id}/parts`: at most 64 MB each."""
 
     retry_after_max_seconds: float = Field(default=172_800.0, ge=3600)
     """Longest wait that Azure's Retry-After is believed: its quotas are by the day, so that more than two days is a
@@ -159,7 +177,7 @@ class Settings(BaseSettings):
             raise ValueError(" ".join(wrong))
         return self
 
-    @field_validator("allowed_origins", mode="before")
+    @field_validator("allowed_origins", "blob_accounts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -204,6 +222,13 @@ class Settings(BaseSettings):
             jobs_per_project_max=self.jobs_per_project_max,
             upload_bytes_max=self.upload_max_bytes,
             uploads_per_project_max=self.uploads_per_project_max,
+            fetch_seconds=self.fetch_seconds,
+            fetches_per_project_max=self.fetches_per_project_max,
+            hub_url=self.hub_url.rstrip("/"),
+            blob_url=self.blob_url.rstrip("/"),
+            blob_accounts=self.blob_accounts,
+            azure_parts_from_bytes=self.azure_parts_from_bytes,
+            azure_part_bytes=self.azure_part_bytes,
         )
 
 

@@ -20,6 +20,7 @@ from app.kit import care
 from app.kit.care import CareColumns, Claim, LeaseLost
 from app.kit.deeds import Deed, current_deed
 from app.kit.secrets import Vault
+from app.kit.web import Web
 from app.storage.port import Storage
 
 log = structlog.get_logger("kitae.care")
@@ -76,6 +77,15 @@ class Policy:
     jobs_per_project_max: int
     upload_bytes_max: int
     uploads_per_project_max: int
+    fetch_seconds: float
+    fetches_per_project_max: int
+    hub_url: str
+    blob_url: str
+    """With `{account}` in it."""
+    blob_accounts: frozenset[str]
+    """`account` or `account/container`: what may be read with the service's own identity."""
+    azure_parts_from_bytes: int
+    azure_part_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +138,7 @@ class Workbench:
 
     sessions: sessionmaker[Session]
     azure: Azure
+    web: Web
     storage: Storage
     vault: Vault
     catalogue: Catalogue

@@ -10,6 +10,7 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from app.azure.control_plane import ArmControlPlane
 from app.azure.credentials import (
+    BLOB_SCOPE,
     DATED_SCOPE,
     V1_SCOPE,
     BearerTokens,
@@ -17,7 +18,7 @@ from app.azure.credentials import (
     FixedToken,
     TokenProviders,
 )
-from app.azure.data_plane import CHAT_TIMEOUT_SECONDS, OpenAIDataPlane
+from app.azure.data_plane import CHAT_TIMEOUT_SECONDS, PART_BYTES, PARTS_FROM_BYTES, OpenAIDataPlane
 from app.azure.port import READ_TIMEOUT_SECONDS, ApiStyle, AuthKind, AzureTarget
 from app.kit.safe_http import Guard
 
@@ -60,6 +61,8 @@ class AzureClients:
         timeout_seconds: float = READ_TIMEOUT_SECONDS,
         chat_timeout_seconds: float = CHAT_TIMEOUT_SECONDS,
         max_resources: int = MAX_RESOURCES,
+        part_bytes: int = PART_BYTES,
+        parts_from_bytes: int = PARTS_FROM_BYTES,
     ) -> None:
         """Opens nothing yet.
 
@@ -69,11 +72,15 @@ class AzureClients:
             timeout_seconds: for each wait on the network in any call but chat, and for a whole answer.
             chat_timeout_seconds: the same for chat.
             max_resources: how many resources' clients are kept.
+            part_bytes: size of one part of a large file.
+            parts_from_bytes: files from this size on go up in parts.
         """
         self._guard = guard
         self._tokens = TokenProviders(make_credential)
         self._timeout_seconds = timeout_seconds
         self._chat_timeout_seconds = chat_timeout_seconds
+        self._part_bytes = part_bytes
+        self._parts_from_bytes = parts_from_bytes
         self._data_planes = _Kept[OpenAIDataPlane](max_resources)
         self._control_planes = _Kept[ArmControlPlane](max_resources)
 
@@ -84,6 +91,12 @@ class AzureClients:
     def control_plane(self, target: AzureTarget) -> ArmControlPlane:
         """The control plane of a resource. Raises `Refused` when the target has no ARM ids."""
         return self._control_planes.get(target, self._new_control_plane)
+
+    def blob_token(self, *, refused: str | None = None) -> str:
+        tokens = self._tokens.for_scope(BLOB_SCOPE)
+        if refused is not None:
+            tokens.renew(refused)
+        return tokens()
 
     def close(self) -> None:
         """Closes every client; later calls make new ones."""
@@ -104,6 +117,8 @@ class AzureClients:
             dated_tokens=dated_tokens,
             timeout_seconds=self._timeout_seconds,
             chat_timeout_seconds=self._chat_timeout_seconds,
+            part_bytes=self._part_bytes,
+            parts_from_bytes=self._parts_from_bytes,
         )
 
     def _new_control_plane(self, target: AzureTarget) -> ArmControlPlane:

@@ -21,6 +21,9 @@ V1_SCOPE: Final = "https://ai.azure.com/.default"
 """Source: Microsoft Learn, Azure OpenAI troubleshooting page, 2026-09-20. The v1 OpenAPI of 2026-02 still
 names the cognitiveservices scope; a connection may set either."""
 
+BLOB_SCOPE: Final = "https://storage.azure.com/.default"
+"""Source: Microsoft Learn, Authorize access to blobs using Microsoft Entra ID, 2025."""
+
 RENEW_BEFORE_SECONDS: Final = 300.0
 """A token is renewed this long before it expires, so that no call of ours outlives it."""
 FORCED_RENEWAL_SECONDS: Final = 30.0

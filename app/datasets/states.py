@@ -1,4 +1,4 @@
-"""The lives of a dataset version and of an upload in parts."""
+"""The lives of a dataset version, of an upload in parts and of a fetch."""
 
 from enum import StrEnum
 from typing import Final
@@ -44,5 +44,29 @@ UPLOAD_LAW: Final = Law(
         UploadStatus.RECEIVING: frozenset({UploadStatus.COMPLETED, UploadStatus.CANCELLED}),
         UploadStatus.COMPLETED: frozenset(),
         UploadStatus.CANCELLED: frozenset(),
+    },
+)
+
+
+class FetchStatus(StrEnum):
+    """Where a fetch from a source stands."""
+
+    FETCHING = "fetching"
+    """A worker brings the bytes; a crash or a broken line only means that it goes on where it was."""
+    FETCHED = "fetched"
+    """Its bytes became a version."""
+    FAILED = "failed"
+    """The source refuses, or does not answer; the error says what to do."""
+    CANCELLED = "cancelled"
+    """The caller gave it up."""
+
+
+FETCH_LAW: Final = Law(
+    "dataset.fetch",
+    {
+        FetchStatus.FETCHING: frozenset({FetchStatus.FETCHED, FetchStatus.FAILED, FetchStatus.CANCELLED}),
+        FetchStatus.FETCHED: frozenset(),
+        FetchStatus.FAILED: frozenset(),
+        FetchStatus.CANCELLED: frozenset(),
     },
 )
