@@ -46,7 +46,7 @@ _ROLE_KEYS = {
     "tool": frozenset({"role", "content", "name", "tool_call_id"}),
     "function": frozenset({"role", "content", "name"}),
 }
-_MESSAGE_KEYS = frozenset().union(*_ROLE_KEYS.values())
+MESSAGE_KEYS = frozenset().union(*_ROLE_KEYS.values())
 _FUNCTION_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _IMAGE_URL = re.compile(r"https?://\S+\Z|data:image/(jpe?g|png|webp);base64,", re.IGNORECASE)
 
@@ -293,7 +293,7 @@ class ChatRules:
         for key in message.keys() - _ROLE_KEYS[role]:
             if key == "weight":
                 self._add("weight-not-assistant", f"message {index + 1}, {role}", f"{at}/weight")
-            elif key in _MESSAGE_KEYS:
+            elif key in MESSAGE_KEYS:
                 self._add("misplaced-message-key", f"{key} on a {role} message", f"{at}/{key}")
             else:
                 escaped = key.replace("~", "~0").replace("/", "~1")

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from app.datasets.engine import syntax, texts, tokens
 from app.datasets.engine.chat import ChatRules
 from app.datasets.engine.codes import CODES
-from app.datasets.engine.findings import Findings, Held
+from app.datasets.engine.findings import Findings, Heard, Held
 from app.datasets.engine.fingerprints import Fingerprints, Prints, prints_of, prints_of_plain, prints_of_row
 from app.datasets.engine.glance import Glance, look
 from app.datasets.engine.kinds import KINDS, kind_of, recognise_file
@@ -64,6 +64,7 @@ def check(
     copy_to: BinaryIO | None = None,
     fingerprints: BinaryIO | None = None,
     lines: array[int] | None = None,
+    heard: Heard | None = None,
     at_a_glance: bool = True,
     threads: int = 1,
 ) -> Report:
@@ -81,10 +82,11 @@ def check(
         fingerprints: receives 16 bytes per example, in order; in a file that is ready, the n-th belongs to
             line n.
         lines: receives the number of the line of each of these examples.
+        heard: told of every line of every finding, also beyond those that a finding keeps.
         threads: how many take part; beyond the first they count tokens, which needs no interpreter lock.
     """
     content = CleanContent(source, on_progress, copy_to)
-    work = _Check(content, profile, fingerprints, lines, at_a_glance=at_a_glance)
+    work = _Check(content, profile, fingerprints, lines, heard, at_a_glance=at_a_glance)
     if threads == 1:
         return work.run()
     with ThreadPoolExecutor(threads - 1, thread_name_prefix="kitae-tokens") as pool:
@@ -113,6 +115,7 @@ class _Check:
         profile: Profile,
         fingerprints: BinaryIO | None,
         lines: array[int] | None,
+        heard: Heard | None,
         *,
         at_a_glance: bool,
     ) -> None:
@@ -120,7 +123,7 @@ class _Check:
         self._content = content
         self._profile = profile
         self._limits = profile.limits
-        self._findings = Findings()
+        self._findings = Findings(heard)
         self._wanted = KIND_OF_METHOD.get(profile.method) if profile.method else None
         """Which kind of rows is an example; None until the first that is one of some method."""
         self._rules: ChatRules | None = None

@@ -5,7 +5,7 @@ Must not know any rule.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -13,6 +13,8 @@ from operator import itemgetter
 from app.datasets.engine.codes import CODES
 from app.datasets.engine.report import Finding, LineRange, Severity
 
+Heard = Callable[[str, int, int], None]
+"""Told of each finding on lines, as it comes: code, first and last line. Some may be told more than once."""
 RANGES_MAX = 10_000
 """Line ranges stored per code; further ones are only counted (about 1 MB per code at the worst)."""
 EXAMPLES_MAX = 3
@@ -73,7 +75,8 @@ class Held:
 class Findings:
     """All findings of one check, by code."""
 
-    def __init__(self) -> None:
+    def __init__(self, heard: Heard | None = None) -> None:
+        self._heard = heard
         self._gathered: dict[str, _Gathered] = {}
         self._into: Held | None = None
         self._held_errors = 0
@@ -122,6 +125,8 @@ class Findings:
         if self._into is not None:
             self._hold(self._into, code, first, last, detail, pointer)
             return
+        if self._heard is not None:
+            self._heard(code, first, last)
         gathered = self._gathered.get(code)
         if gathered is None:
             gathered = self._gathered[code] = _Gathered(CODES[code].severity is Severity.ERROR, pointer=pointer)

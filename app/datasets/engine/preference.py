@@ -14,7 +14,7 @@ import orjson
 from app.datasets.engine.chat import ChatRules
 
 KEYS: Final = frozenset({"input", "preferred_output", "non_preferred_output"})
-_INPUT_KEYS: Final = frozenset({"messages", "tools", "parallel_tool_calls"})
+INPUT_KEYS: Final = frozenset({"messages", "tools", "parallel_tool_calls"})
 _OUTPUTS: Final = ("preferred_output", "non_preferred_output")
 _OUTPUT_ROLES: Final = frozenset({"assistant", "tool", ""})
 """Roles that outputs may have; an unknown one has its own finding."""
@@ -30,7 +30,7 @@ class PreferenceRules(ChatRules):
         if type(asked) is not dict or type(asked.get("messages")) is not list or not asked["messages"]:
             self._add("preference-shape", "input holds no list of messages", "/input")
             return
-        declared = self._keys_and_tools(asked, _INPUT_KEYS, at="/input")
+        declared = self._keys_and_tools(asked, INPUT_KEYS, at="/input")
         seen = self._read(asked["messages"], declared, at="/input/messages")
         if "user" not in seen.roles:
             self._add("no-user", pointer="/input/messages")

@@ -24,6 +24,16 @@ _BRACES = re.compile(r"\{\{")
 _ORDINARY = bytes(byte for byte in range(256) if not _CONTROL.match(chr(byte)))
 
 
+def without_control(text: str) -> str:
+    """`text` without its control characters, NUL included."""
+    return _CONTROL.sub("", text)
+
+
+def without_invisible(text: str) -> str:
+    """`text` without its zero-width characters."""
+    return _ZERO_WIDTH.sub("", text)
+
+
 def _holds_control(text: str) -> bool:
     return bool(text.encode("utf-8", "replace").translate(None, _ORDINARY))
 
