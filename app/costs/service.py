@@ -1,12 +1,12 @@
 """What things will cost, what is reserved for them, and what they cost in the end."""
 
 from datetime import datetime, timedelta
-from decimal import ROUND_UP, Decimal
-from typing import Final
+from decimal import Decimal
 
 from sqlalchemy.orm import Session
 
-from app.costs import repository
+from app.costs import estimates, repository
+from app.costs.estimates import MILLION
 from app.costs.schemas import BudgetPut, BudgetRead, CostEstimate, CostGroup, CostSummary
 from app.costs.tables import Budget
 from app.kit.caller import Caller
@@ -14,28 +14,11 @@ from app.kit.clock import utc_now
 from app.kit.errors import Conflict
 from app.workbench import UnitOfWork, Workbench
 
-MILLION: Final = Decimal(1_000_000)
-_CENT_PARTS: Final = Decimal("0.0001")
-AUTO_EPOCHS_HIGH: Final = 10
-"""Azure's "auto" was billed as 10 epochs for 10 examples (Microsoft fine-tuning tutorial, 2025)."""
-AUTO_EPOCHS_USUAL: Final = 3
-SMALL_SET_EXAMPLES: Final = 50
-"""Below this, "auto" tends to choose more epochs."""
-
 
 class BudgetExceeded(Conflict):
     """Money that a cap forbids."""
 
     code = "budget_exceeded"
-
-
-def epochs_range(examples: int, chosen: int | None) -> tuple[int, int, int]:
-    """Epochs to expect (low, expected, high): the chosen number, or what "auto" may mean for so many examples."""
-    if chosen is not None:
-        return chosen, chosen, chosen
-    if examples < SMALL_SET_EXAMPLES:
-        return AUTO_EPOCHS_USUAL, AUTO_EPOCHS_HIGH, AUTO_EPOCHS_HIGH
-    return 1, AUTO_EPOCHS_USUAL, 4
 
 
 class CostService:
@@ -47,39 +30,24 @@ class CostService:
     # ── before ──────────────────────────────────────────────────────────────
 
     def estimate_training(
-        self, *, base_model: str, training_type: str, tokens: int, examples: int, n_epochs: int | None
+        self,
+        *,
+        base_model: str,
+        training_type: str,
+        tokens: int,
+        examples: int,
+        n_epochs: int | None,
+        tokens_most: int | None = None,
     ) -> CostEstimate:
-        """tokens × epochs × price. Source: Azure's billing formula for supervised and preference training
-        (Microsoft Learn, fine-tuning cost management, 2026-03-19).
-        """
-        low, expected, high = epochs_range(examples, n_epochs)
-        price = self._bench.catalogue.price(base_model, "training", training_type)
-        warnings = []
-        if price is None:
-            warnings.append(
-                f"No price is known for training {base_model} as {training_type}; "
-                "add one to the catalogue file to have costs and budgets."
-            )
-        elif price.confidence != "verified":
-            warnings.append(f"The training price is {price.confidence}: {price.source}")
-
-        def amount(epochs: int) -> Decimal | None:
-            if price is None:
-                return None
-            return (price.usd * tokens * epochs / MILLION).quantize(_CENT_PARTS, ROUND_UP)
-
-        return CostEstimate(
-            low_usd=amount(low),
-            expected_usd=amount(expected),
-            high_usd=amount(high),
+        """See `estimates.training_cost`."""
+        return estimates.training_cost(
+            self._bench.catalogue,
+            base_model=base_model,
+            training_type=training_type,
             tokens=tokens,
-            epochs_low=low,
-            epochs_expected=expected,
-            epochs_high=high,
-            price_usd_per_million_tokens=price.usd if price else None,
-            price_source=price.source if price else None,
-            price_valid_from=price.valid_from.isoformat() if price else None,
-            warnings=warnings,
+            examples=examples,
+            n_epochs=n_epochs,
+            tokens_most=tokens_most,
         )
 
     def hourly_hosting(self, *, base_model: str, sku: str) -> Decimal | None:

@@ -8,15 +8,11 @@ fine-tuning GPT-4.1 on Azure, 2025), and Azure's default batch of 0.2 % of the e
 
 from typing import Final
 
-DEFAULT_BATCH_SHARE: Final = 0.002
-"""Azure's own default batch size as a share of the examples."""
+from app.costs.estimates import auto_batch
+
 BATCH_MAX: Final = 256
+"""Azure's own limit."""
 REPRODUCIBLE_SEED: Final = 42
-
-
-def auto_batch(examples: int) -> int:
-    """What Azure would choose for so many examples."""
-    return max(1, min(BATCH_MAX, round(examples * DEFAULT_BATCH_SHARE)))
 
 
 def hyperparameters_for(goal: str | None, examples: int) -> dict[str, int | float]:

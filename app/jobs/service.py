@@ -8,6 +8,7 @@ from sqlalchemy import func
 
 from app.access.service import refuse_if_paused
 from app.connections.service import ConnectionService
+from app.costs.estimates import tokens_at_most
 from app.costs.service import CostService
 from app.datasets.service import DatasetService
 from app.datasets.tables import DatasetVersion
@@ -67,6 +68,9 @@ class JobService:
                 tokens=training.tokens,
                 examples=training.examples,
                 n_epochs=int(chosen["n_epochs"]) if "n_epochs" in chosen else None,
+                tokens_most=tokens_at_most(
+                    wanted.method, training.tokens, ((training.report or {}).get("tokens") or {}).get("trained", 0)
+                ),
             )
         leak = None
         if validation is not None and training.content_sha256 and validation.content_sha256:

@@ -29,7 +29,8 @@ from app.azure.port import (
     is_of_credential,
 )
 from app.connections.service import ConnectionService, Traffic
-from app.costs.service import MILLION, CostService
+from app.costs.estimates import MILLION
+from app.costs.service import CostService
 from app.datasets.files import FileService, FileStep
 from app.datasets.service import DatasetService
 from app.jobs import analysis, repository

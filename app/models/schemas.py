@@ -161,7 +161,7 @@ class PriceRead(BaseModel):
         }
     )
 
-    kind: str = Field(description="`training`, `training_hours`, `input`, `output` or `hosting`.")
+    kind: str = Field(description="`training`, `training_hours`, `input`, `cached_input`, `output` or `hosting`.")
     tier: str = Field(description="A training type for training, a deployment SKU for the rest.")
     usd: Usd
     unit: str

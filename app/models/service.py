@@ -35,7 +35,7 @@ NAME_CHARACTERS: Final = 40
 ANCESTORS_MAX: Final = 32
 """Generations of a dataset version that a lineage shows."""
 _DATE: Final = re.compile(r"-\d{4}-\d{2}-\d{2}$")
-_PRICED: Final = ("training", "training_hours", "input", "output", "hosting")
+_PRICED: Final = ("training", "training_hours", "input", "cached_input", "output", "hosting")
 
 
 class ModelService:

@@ -18,7 +18,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 Method = Literal["supervised", "dpo", "reinforcement"]
 TrainingType = Literal["Standard", "GlobalStandard", "developerTier", "DataZoneStandard"]
-PriceKind = Literal["training", "training_hours", "input", "output", "hosting"]
+PriceKind = Literal["training", "training_hours", "input", "cached_input", "output", "hosting"]
 Unit = Literal["million tokens", "hour"]
 Confidence = Literal["verified", "unverified", "estimate"]
 """verified: Microsoft or a maintained price table says so; unverified: memory or one odd source;
