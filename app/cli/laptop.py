@@ -29,10 +29,11 @@ from app.cli.door import LAPTOP_FILE
 from app.cli.exits import Told
 from app.cli.postgres import embedded_postgres
 from app.cli.schema import migrate
-from app.connections.repository import change
 from app.connections.schemas import ConnectionCreate
 from app.connections.service import ConnectionService
+from app.connections.tables import Connection
 from app.http.server import make_server
+from app.kit import named
 from app.kit.errors import NotFound
 from app.kit.logging import set_up_logging
 from app.kit.pagination import Page
@@ -279,7 +280,7 @@ def _connect(settings: Settings, project: str, origin: str) -> str:
                 return connections.create(project, wanted).id
         if known.endpoint != origin:
             with bench.begin() as work:  # not a verb of the room: for real resources an address never changes
-                change(work.session, known.id, {"endpoint": origin, "arm_endpoint": origin})
+                named.change(work.session, Connection, known.id, {"endpoint": origin, "arm_endpoint": origin})
         return known.id
 
 

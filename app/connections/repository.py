@@ -11,24 +11,11 @@ from sqlalchemy.orm import Session
 
 from app.connections.tables import AccountLock, Connection
 from app.kit.care import in_seconds
-from app.kit.markers import marker
-from app.kit.pagination import Page, Slice, keyset, slice_of
 
 
 def add(session: Session, connection: Connection) -> None:
     session.add(connection)
     session.flush()
-
-
-def find(session: Session, project_id: str, ref: str) -> Connection | None:
-    """By id or by name, within one project."""
-    return session.scalars(
-        select(Connection).where(
-            Connection.project_id == project_id,
-            Connection.archived_at.is_(None),
-            or_(Connection.id == ref, Connection.name == ref),
-        )
-    ).one_or_none()
 
 
 def get_unscoped(session: Session, connection_id: str) -> Connection | None:
@@ -38,28 +25,6 @@ def get_unscoped(session: Session, connection_id: str) -> Connection | None:
 
 def project_of(session: Session, connection_id: str) -> str:
     return session.scalars(select(Connection.project_id).where(Connection.id == connection_id)).one()
-
-
-def page(session: Session, project_id: str, wanted: Page) -> Slice[Connection]:
-    statement = select(Connection).where(Connection.project_id == project_id, Connection.archived_at.is_(None))
-    return slice_of(session.scalars(keyset(statement, Connection.id, wanted)).all(), wanted)
-
-
-def lock_marker(session: Session, connection_id: str) -> str:
-    """The row's marker, with the row held until the transaction ends."""
-    changed_at = session.scalars(
-        select(Connection.updated_at).where(Connection.id == connection_id).with_for_update()
-    ).one()
-    return marker(connection_id, changed_at)
-
-
-def change(session: Session, connection_id: str, values: dict[str, Any]) -> None:
-    session.execute(
-        update(Connection)
-        .where(Connection.id == connection_id)
-        .values(updated_at=func.clock_timestamp(), **values)
-        .execution_options(synchronize_session=False)
-    )
 
 
 # ── gates ───────────────────────────────────────────────────────────────────

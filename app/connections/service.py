@@ -18,6 +18,7 @@ from app.connections import repository
 from app.connections.gates import Gates, Traffic
 from app.connections.schemas import CheckResult, ConnectionCheck, ConnectionCreate, ConnectionPatch
 from app.connections.tables import Connection
+from app.kit import named
 from app.kit.clock import utc_now
 from app.kit.errors import Conflict, FieldError, Invalid, NotFound
 from app.kit.ids import new_id
@@ -59,7 +60,7 @@ class ConnectionService:
             account=wanted.account,
         )
         with self._bench.begin() as work:
-            if repository.find(work.session, project_id, wanted.name):
+            if named.find(work.session, Connection, project_id, wanted.name):
                 raise Conflict(f"A connection named {wanted.name!r} exists already.", code="name_taken")
             repository.add(work.session, connection)
             work.session.refresh(connection)
@@ -76,14 +77,14 @@ class ConnectionService:
     def get(self, project_id: str, ref: str) -> Connection:
         """By id or name. Raises `NotFound`."""
         with self._bench.read() as session:
-            connection = repository.find(session, project_id, ref)
+            connection = named.find(session, Connection, project_id, ref)
         if connection is None:
             raise NotFound(f"There is no connection {ref!r} in this project.", code="connection_not_found")
         return connection
 
     def page(self, project_id: str, wanted: Page) -> Slice[Connection]:
         with self._bench.read() as session:
-            return repository.page(session, project_id, wanted)
+            return named.page(session, Connection, project_id, wanted)
 
     def change(
         self, project_id: str, ref: str, wanted: ConnectionPatch, *, check: CheckMarker = any_marker
@@ -103,8 +104,8 @@ class ConnectionService:
                     self._bench.vault.seal(secret.get_secret_value(), row_id=connection.id) if secret else None
                 )
         with self._bench.begin() as work:
-            check(repository.lock_marker(work.session, connection.id))
-            repository.change(work.session, connection.id, values)
+            check(named.lock_marker(work.session, Connection, connection.id))
+            named.change(work.session, Connection, connection.id, values)
             if {"api_key", "entra_scope"} & given.keys():
                 self.watch_in(work, connection.id, 0.0)  # jobs that the old credential could not see
             work.announce(
@@ -116,8 +117,8 @@ class ConnectionService:
         """Hide the connection. What already runs through it is still cared for."""
         connection = self.get(project_id, ref)
         with self._bench.begin() as work:
-            check(repository.lock_marker(work.session, connection.id))
-            repository.change(work.session, connection.id, {"archived_at": utc_now()})
+            check(named.lock_marker(work.session, Connection, connection.id))
+            named.change(work.session, Connection, connection.id, {"archived_at": utc_now()})
             work.announce("connection.archived", project_id=project_id, subject_id=connection.id)
 
     # ── the way to Azure ────────────────────────────────────────────────────
@@ -221,7 +222,7 @@ class ConnectionService:
             results=results,
         )
         with self._bench.begin() as work:
-            repository.change(work.session, connection.id, {"last_check": outcome.model_dump(mode="json")})
+            named.change(work.session, Connection, connection.id, {"last_check": outcome.model_dump(mode="json")})
             work.note("connection.checked", project_id=project_id, subject_id=connection.id, ok=outcome.ok)
         return outcome
 

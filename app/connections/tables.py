@@ -3,28 +3,24 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, func, text
+from sqlalchemy import ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.kit.care import CareColumns, care_index
 from app.kit.db import Base, Id
+from app.kit.named import NamedColumns, named_indexes
 
 
-class Connection(CareColumns, Base):
+class Connection(CareColumns, NamedColumns, Base):
     """One Azure OpenAI resource. Its care columns time the watch over its jobs: null while none is in flight."""
 
     __tablename__ = "connections"
     __table_args__ = (
         care_index("connections"),
-        Index(
-            "uq_connections_name", "project_id", "name", unique=True, postgresql_where=text("archived_at IS NULL")
-        ),
-        Index("ix_connections_project", "project_id", "id"),
+        *named_indexes("connections"),
     )
 
-    id: Mapped[Id] = mapped_column(primary_key=True)
     project_id: Mapped[Id] = mapped_column(ForeignKey("projects.id"))
-    name: Mapped[str]
     endpoint: Mapped[str]
     """Base URL without path."""
     region: Mapped[str | None]
@@ -65,9 +61,6 @@ class Connection(CareColumns, Base):
     reads_outage_told_at: Mapped[datetime | None]
     """When an event told that the circuit has been open for long."""
     writes_outage_told_at: Mapped[datetime | None]
-    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
-    updated_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
-    archived_at: Mapped[datetime | None]
 
 
 class AccountLock(Base):

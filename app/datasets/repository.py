@@ -9,7 +9,6 @@ from sqlalchemy.orm import Session
 
 from app.datasets.states import UploadStatus, VersionStatus
 from app.datasets.tables import Dataset, DatasetUpload, DatasetVersion, RemoteFileRow, UploadPart
-from app.kit.markers import marker
 from app.kit.pagination import Page, Slice, keyset, slice_of
 
 
@@ -17,37 +16,6 @@ def add(session: Session, row: Dataset | DatasetVersion | DatasetUpload | Upload
     session.add(row)
     session.flush()
     session.refresh(row)
-
-
-def find(session: Session, project_id: str, ref: str) -> Dataset | None:
-    """By id or by name, within one project."""
-    return session.scalars(
-        select(Dataset).where(
-            Dataset.project_id == project_id,
-            Dataset.archived_at.is_(None),
-            or_(Dataset.id == ref, Dataset.name == ref),
-        )
-    ).one_or_none()
-
-
-def page(session: Session, project_id: str, wanted: Page) -> Slice[Dataset]:
-    statement = select(Dataset).where(Dataset.project_id == project_id, Dataset.archived_at.is_(None))
-    return slice_of(session.scalars(keyset(statement, Dataset.id, wanted)).all(), wanted)
-
-
-def lock_marker(session: Session, dataset_id: str) -> str:
-    """The row's marker, with the row held until the transaction ends."""
-    changed_at = session.scalars(select(Dataset.updated_at).where(Dataset.id == dataset_id).with_for_update()).one()
-    return marker(dataset_id, changed_at)
-
-
-def change(session: Session, dataset_id: str, values: dict[str, Any]) -> None:
-    session.execute(
-        update(Dataset)
-        .where(Dataset.id == dataset_id)
-        .values(updated_at=func.clock_timestamp(), **values)
-        .execution_options(synchronize_session=False)
-    )
 
 
 def next_number(session: Session, dataset_id: str) -> int:

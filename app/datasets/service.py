@@ -16,7 +16,7 @@ from app.datasets import engine, repository
 from app.datasets.schemas import DatasetCreate, DatasetPatch, DropOperation, EstimateRequest, VersionRead
 from app.datasets.states import VERSION_LAW, VersionStatus
 from app.datasets.tables import Dataset, DatasetVersion
-from app.kit import care
+from app.kit import care, named
 from app.kit.care import Claim
 from app.kit.errors import Conflict, FieldError, Invalid, KitaeError, NotFound, TooLarge
 from app.kit.failpoints import failpoint
@@ -73,7 +73,7 @@ class DatasetService:
             labels=wanted.labels,
         )
         with self._bench.begin() as work:
-            if repository.find(work.session, project_id, wanted.name):
+            if named.find(work.session, Dataset, project_id, wanted.name):
                 raise Conflict(f"A dataset named {wanted.name!r} exists already.", code="name_taken")
             repository.add(work.session, dataset)
             work.announce("dataset.created", project_id=project_id, subject_id=dataset.id, name=dataset.name)
@@ -81,14 +81,14 @@ class DatasetService:
 
     def get(self, project_id: str, ref: str) -> Dataset:
         with self._bench.read() as session:
-            dataset = repository.find(session, project_id, ref)
+            dataset = named.find(session, Dataset, project_id, ref)
         if dataset is None:
             raise NotFound(f"There is no dataset {ref!r} in this project.", code="dataset_not_found")
         return dataset
 
     def page(self, project_id: str, wanted: Page) -> Slice[Dataset]:
         with self._bench.read() as session:
-            return repository.page(session, project_id, wanted)
+            return named.page(session, Dataset, project_id, wanted)
 
     def change(
         self, project_id: str, ref: str, wanted: DatasetPatch, *, check: CheckMarker = any_marker
@@ -96,9 +96,9 @@ class DatasetService:
         """Raises `Stale` when `check` was given another state than the row's."""
         dataset = self.get(project_id, ref)
         with self._bench.begin() as work:
-            check(repository.lock_marker(work.session, dataset.id))
+            check(named.lock_marker(work.session, Dataset, dataset.id))
             values = wanted.model_dump(exclude_unset=True, exclude_none=True)
-            repository.change(work.session, dataset.id, values)
+            named.change(work.session, Dataset, dataset.id, values)
             work.note("dataset.changed", project_id=project_id, subject_id=dataset.id, fields=sorted(values))
         return self.get(project_id, dataset.id)
 
@@ -106,8 +106,8 @@ class DatasetService:
         """Hide the dataset; its versions stay, because jobs and models point at them."""
         dataset = self.get(project_id, ref)
         with self._bench.begin() as work:
-            check(repository.lock_marker(work.session, dataset.id))
-            repository.change(work.session, dataset.id, {"archived_at": func.clock_timestamp()})
+            check(named.lock_marker(work.session, Dataset, dataset.id))
+            named.change(work.session, Dataset, dataset.id, {"archived_at": func.clock_timestamp()})
             work.announce("dataset.archived", project_id=project_id, subject_id=dataset.id, name=dataset.name)
 
     # ── versions ────────────────────────────────────────────────────────────
@@ -168,7 +168,7 @@ class DatasetService:
         Args:
             base_model: an id of the catalogue, as `known_model` answers it.
         """
-        repository.lock_marker(work.session, dataset.id)  # two uploads of the same bytes must see each other
+        named.lock_marker(work.session, Dataset, dataset.id)  # two uploads of the same bytes must see each other
         digest = upload.digest.hexdigest()
         same = repository.find_same(work.session, dataset.id, sha256=digest, base_model=base_model)
         if same is not None:
@@ -222,7 +222,7 @@ class DatasetService:
                 found = repository.find_version(session, project_id, ref)
             else:
                 name, _, number = ref.partition("@")
-                dataset = repository.find(session, project_id, name)
+                dataset = named.find(session, Dataset, project_id, name)
                 if dataset is None:
                     raise NotFound(f"There is no dataset {name!r} in this project.", code="dataset_not_found")
                 if number:

@@ -8,27 +8,20 @@ from sqlalchemy.orm import Mapped, column_property, mapped_column
 
 from app.kit.care import CareColumns, care_index
 from app.kit.db import Base, Id
+from app.kit.named import NamedColumns, named_indexes
 
 
-class Dataset(Base):
+class Dataset(NamedColumns, Base):
     """A name for versions of the same material."""
 
     __tablename__ = "datasets"
-    __table_args__ = (
-        Index("uq_datasets_name", "project_id", "name", unique=True, postgresql_where=text("archived_at IS NULL")),
-        Index("ix_datasets_project", "project_id", "id"),
-    )
+    __table_args__ = (*named_indexes("datasets"),)
 
-    id: Mapped[Id] = mapped_column(primary_key=True)
     project_id: Mapped[Id] = mapped_column(ForeignKey("projects.id"))
-    name: Mapped[str]
     method: Mapped[str]
     description: Mapped[str] = mapped_column(server_default="")
     labels: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     version_count: Mapped[int] = mapped_column(server_default="0")
-    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
-    updated_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
-    archived_at: Mapped[datetime | None]
 
 
 class DatasetVersion(CareColumns, Base):
@@ -39,6 +32,7 @@ class DatasetVersion(CareColumns, Base):
         UniqueConstraint("dataset_id", "number"),
         Index("ix_dataset_versions_project", "project_id", "id"),
         care_index("dataset_versions"),
+        Index("ix_dataset_versions_content", "content_sha256", postgresql_where=text("content_sha256 IS NOT NULL")),
         Index("ix_dataset_versions_checking", "project_id", postgresql_where=text("status = 'checking'")),
     )
 
@@ -135,6 +129,40 @@ def part_key(part_id: str) -> str:
     return f"uploads/{part_id}"
 
 
+class DatasetFetch(CareColumns, Base):
+    """A version on its way in from somewhere else, brought by a worker."""
+
+    __tablename__ = "dataset_fetches"
+    __table_args__ = (
+        Index("ix_dataset_fetches_dataset", "dataset_id", "id"),
+        care_index("dataset_fetches"),
+        Index("ix_dataset_fetches_open", "project_id", postgresql_where=text("status = 'fetching'")),
+    )
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    project_id: Mapped[Id] = mapped_column(ForeignKey("projects.id"))
+    dataset_id: Mapped[Id] = mapped_column(ForeignKey("datasets.id"))
+    status: Mapped[str]
+    source: Mapped[dict[str, Any]]
+    """As the caller gave it, without what may be secret: tokens, and whatever stands behind the `?` of a URL."""
+    source_sealed: Mapped[bytes | None]
+    """The source with its secrets, bound to this row's id; forgotten when the fetch ends."""
+    plan: Mapped[dict[str, Any] | None]
+    """What there is to bring and what of it is here (`files`); null until the source was asked."""
+    lineage: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    """What the source said of itself: its revision, its checksums, who answered."""
+    received_bytes: Mapped[int] = mapped_column(server_default="0")
+    total_bytes: Mapped[int | None]
+    """As the source announces it; null where it does not."""
+    original_name: Mapped[str | None]
+    base_model: Mapped[str]
+    version_id: Mapped[Id | None] = mapped_column(ForeignKey("dataset_versions.id"))
+    """What it became."""
+    error: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    ended_at: Mapped[datetime | None]
+
+
 class RemoteFileRow(Base):
     """Azure's copy of a version, made for one attempt of one owner.
 
@@ -165,6 +193,8 @@ class RemoteFileRow(Base):
     remote_status: Mapped[str | None]
     bytes: Mapped[int]
     error: Mapped[dict[str, Any] | None]
+    sent_parts: Mapped[dict[str, Any] | None]
+    """What Azure has of a large file whose upload in parts is not complete: `app.azure.port.SentParts`."""
     deleted_at: Mapped[datetime | None]
     """When Azure's copy was deleted, or seen to be gone."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())

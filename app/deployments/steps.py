@@ -129,16 +129,8 @@ class DeploymentSteps:
         Args:
             tell: more members of the event.
         """
-        DEPLOYMENT_LAW.check(DeploymentStatus(row.status), wanted)
-        care.finish(
-            work.session,
-            held,
-            check_in_seconds=check_in_seconds,
-            status=wanted,
-            status_changed_at=func.clock_timestamp(),
-            updated_at=func.clock_timestamp(),
-            **values,
-        )
+        current = DeploymentStatus(row.status)
+        care.move(work.session, held, DEPLOYMENT_LAW, current, wanted, check_in_seconds=check_in_seconds, **values)
         repository.heed_wishes(work.session, held.row_id)
         work.announce(
             f"deployment.{wanted}",

@@ -113,16 +113,8 @@ class JobSteps:
         **values: Any,
     ) -> None:
         """The one way a job changes its status: by law, under the fence, with its event."""
-        JOB_LAW.check(JobStatus(job.status), wanted)
-        care.finish(
-            work.session,
-            held,
-            check_in_seconds=check_in_seconds,
-            status=wanted,
-            status_changed_at=func.clock_timestamp(),
-            updated_at=func.clock_timestamp(),
-            **values,
-        )
+        current = JobStatus(job.status)
+        care.move(work.session, held, JOB_LAW, current, wanted, check_in_seconds=check_in_seconds, **values)
         repository.heed_wishes(work.session, held.row_id)
         work.announce(
             f"job.{wanted}",

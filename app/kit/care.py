@@ -13,6 +13,7 @@ from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from app.kit.db import Id
+from app.kit.law import Law, S
 
 PARKED_PAUSE_SECONDS: Final = 60.0
 """How soon a parked row may be taken up again where care must not end: a cancel, or a deletion."""
@@ -169,6 +170,29 @@ def finish(session: Session, held: Claim, *, check_in_seconds: float | None, **v
     )
     held.finished = True
     held.check_in_seconds = check_in_seconds
+
+
+def move(
+    session: Session,
+    held: Claim,
+    law: Law[S],
+    current: S,
+    wanted: S,
+    *,
+    check_in_seconds: float | None,
+    **values: Any,
+) -> None:
+    """The step went well and the status changes: by law, under the fence. Raises `IllegalMove`."""
+    law.check(current, wanted)
+    finish(
+        session,
+        held,
+        check_in_seconds=check_in_seconds,
+        status=wanted,
+        status_changed_at=func.clock_timestamp(),
+        updated_at=func.clock_timestamp(),
+        **values,
+    )
 
 
 def give_back(

@@ -1,15 +1,13 @@
 """All SQL of the triggers room."""
 
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from app.kit import named
 from app.kit.care import in_seconds
-from app.kit.markers import marker
-from app.kit.pagination import Page, Slice, keyset, slice_of
 from app.triggers.tables import Receipt, Trigger
 
 
@@ -17,17 +15,6 @@ def add(session: Session, trigger: Trigger) -> None:
     session.add(trigger)
     session.flush()
     session.refresh(trigger)
-
-
-def find(session: Session, project_id: str, ref: str) -> Trigger | None:
-    """By id or by name, within one project."""
-    return session.scalars(
-        select(Trigger).where(
-            Trigger.project_id == project_id,
-            Trigger.archived_at.is_(None),
-            or_(Trigger.id == ref, Trigger.name == ref),
-        )
-    ).one_or_none()
 
 
 def find_open(session: Session, trigger_id: str) -> Trigger | None:
@@ -43,30 +30,11 @@ def is_previous_valid(session: Session, trigger: Trigger) -> bool:
     return trigger.previous_until is not None and now < trigger.previous_until
 
 
-def page(session: Session, project_id: str, wanted: Page) -> Slice[Trigger]:
-    statement = select(Trigger).where(Trigger.project_id == project_id, Trigger.archived_at.is_(None))
-    return slice_of(session.scalars(keyset(statement, Trigger.id, wanted)).all(), wanted)
-
-
-def lock_marker(session: Session, trigger_id: str) -> str:
-    """The row's marker, with the row held until the transaction ends."""
-    changed_at = session.scalars(select(Trigger.updated_at).where(Trigger.id == trigger_id).with_for_update()).one()
-    return marker(trigger_id, changed_at)
-
-
-def change(session: Session, trigger_id: str, values: dict[str, Any]) -> None:
-    session.execute(
-        update(Trigger)
-        .where(Trigger.id == trigger_id)
-        .values(updated_at=func.clock_timestamp(), **values)
-        .execution_options(synchronize_session=False)
-    )
-
-
 def replace_secret(session: Session, trigger_id: str, sealed: bytes, *, overlap_seconds: float) -> None:
     """A new secret; the one before holds on for a while."""
-    change(
+    named.change(
         session,
+        Trigger,
         trigger_id,
         {
             "previous_secret_sealed": Trigger.secret_sealed,

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from app.connections.service import ConnectionService
 from app.jobs.service import JobService
+from app.kit import named
 from app.kit.clock import utc_now
 from app.kit.errors import Conflict, FieldError, Forbidden, Invalid, NotFound
 from app.kit.ids import is_id, new_id
@@ -53,7 +54,7 @@ class TriggerService:
             secret_sealed=self._bench.vault.seal(secret, row_id=trigger_id),
         )
         with self._bench.begin() as work:
-            if repository.find(work.session, project_id, wanted.name):
+            if named.find(work.session, Trigger, project_id, wanted.name):
                 raise Conflict(f"A trigger named {wanted.name!r} exists already.", code="name_taken")
             repository.add(work.session, trigger)
             work.announce("trigger.created", project_id=project_id, subject_id=trigger_id, name=wanted.name)
@@ -62,14 +63,14 @@ class TriggerService:
     def get(self, project_id: str, ref: str) -> Trigger:
         """By id or name. Raises `NotFound`."""
         with self._bench.read() as session:
-            trigger = repository.find(session, project_id, ref)
+            trigger = named.find(session, Trigger, project_id, ref)
         if trigger is None:
             raise NotFound(f"There is no trigger {ref!r} in this project.", code="trigger_not_found")
         return trigger
 
     def page(self, project_id: str, wanted: Page) -> Slice[Trigger]:
         with self._bench.read() as session:
-            return repository.page(session, project_id, wanted)
+            return named.page(session, Trigger, project_id, wanted)
 
     def rotate(
         self, project_id: str, ref: str, given: SecretStr | None, *, check: CheckMarker = any_marker
@@ -79,7 +80,7 @@ class TriggerService:
         secret = _secret(given)
         sealed = self._bench.vault.seal(secret, row_id=trigger.id)
         with self._bench.begin() as work:
-            check(repository.lock_marker(work.session, trigger.id))
+            check(named.lock_marker(work.session, Trigger, trigger.id))
             repository.replace_secret(work.session, trigger.id, sealed, overlap_seconds=OVERLAP_SECONDS)
             work.announce("trigger.secret_rotated", project_id=project_id, subject_id=trigger.id)
         return self.get(project_id, trigger.id), secret
@@ -88,8 +89,8 @@ class TriggerService:
         """From now on its address answers 404."""
         trigger = self.get(project_id, ref)
         with self._bench.begin() as work:
-            check(repository.lock_marker(work.session, trigger.id))
-            repository.change(work.session, trigger.id, {"archived_at": utc_now()})
+            check(named.lock_marker(work.session, Trigger, trigger.id))
+            named.change(work.session, Trigger, trigger.id, {"archived_at": utc_now()})
             work.announce("trigger.archived", project_id=project_id, subject_id=trigger.id)
 
     # ── messages ────────────────────────────────────────────────────────────

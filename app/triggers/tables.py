@@ -2,24 +2,20 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, func, text
+from sqlalchemy import ForeignKey, Index, func
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.kit.db import Base, Id
+from app.kit.named import NamedColumns, named_indexes
 
 
-class Trigger(Base):
+class Trigger(NamedColumns, Base):
     """An address at which somebody outside may tell us something, and what we then do."""
 
     __tablename__ = "triggers"
-    __table_args__ = (
-        Index("uq_triggers_name", "project_id", "name", unique=True, postgresql_where=text("archived_at IS NULL")),
-        Index("ix_triggers_project", "project_id", "id"),
-    )
+    __table_args__ = (*named_indexes("triggers"),)
 
-    id: Mapped[Id] = mapped_column(primary_key=True)
     project_id: Mapped[Id] = mapped_column(ForeignKey("projects.id"))
-    name: Mapped[str]
     scheme: Mapped[str]
     """How messages are signed: `standard_webhooks`."""
     action: Mapped[str]
@@ -34,9 +30,6 @@ class Trigger(Base):
     """Until when the previous secret still holds."""
     received_at: Mapped[datetime | None]
     """When the last signed message came."""
-    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
-    updated_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
-    archived_at: Mapped[datetime | None]
 
 
 class Receipt(Base):

@@ -655,18 +655,10 @@ class StraySteps:
         self, held: Claim, row: Stray, wanted: StrayStatus, *, note: str, check_in_seconds: float | None = None
     ) -> None:
         """By law, under the fence, with its event."""
-        STRAY_LAW.check(StrayStatus(row.status), wanted)
         log.warning("stray.moved", to=str(wanted), id=row.id, kind=row.kind, remote_id=row.remote_id, note=note)
+        current = StrayStatus(row.status)
         with self._bench.begin() as work:
-            care.finish(
-                work.session,
-                held,
-                check_in_seconds=check_in_seconds,
-                status=wanted,
-                status_changed_at=func.clock_timestamp(),
-                updated_at=func.clock_timestamp(),
-                note=note,
-            )
+            care.move(work.session, held, STRAY_LAW, current, wanted, check_in_seconds=check_in_seconds, note=note)
             announce_stray(work, row, wanted, note=note, by=row.decided_by)
 
     def _remove(self, held: Claim, row: Stray) -> None:
