@@ -6,7 +6,8 @@ from typing import Final
 
 from app.connections.tables import Connection
 from app.datasets.service import DatasetService
-from app.datasets.tables import DatasetVersion
+from app.datasets.sources.steps import FetchSteps
+from app.datasets.tables import DatasetFetch, DatasetVersion
 from app.deployments.steps import ComparisonSteps, DeploymentSteps
 from app.deployments.tables import Comparison, Deployment
 from app.jobs.steps import JobSteps
@@ -31,6 +32,7 @@ class Cared:
 
 CARED: Final[Mapping[str, Cared]] = {
     "datasets.check": Cared(DatasetVersion, lambda bench, row_id: DatasetService(bench).check(row_id)),
+    "datasets.fetch": Cared(DatasetFetch, lambda bench, row_id: FetchSteps(bench).advance(row_id)),
     "jobs.watch": Cared(Connection, lambda bench, row_id: ConnectionWatch(bench).watch(row_id)),
     "jobs.advance": Cared(Job, lambda bench, row_id: JobSteps(bench).advance(row_id)),
     "deployments.advance": Cared(Deployment, lambda bench, row_id: DeploymentSteps(bench).advance(row_id)),

@@ -92,11 +92,8 @@ class AzureClients:
         """The control plane of a resource. Raises `Refused` when the target has no ARM ids."""
         return self._control_planes.get(target, self._new_control_plane)
 
-    def blob_token(self, *, refused: str | None = None) -> str:
-        tokens = self._tokens.for_scope(BLOB_SCOPE)
-        if refused is not None:
-            tokens.renew(refused)
-        return tokens()
+    def blob_token(self) -> str:
+        return self._tokens.for_scope(BLOB_SCOPE)()
 
     def close(self) -> None:
         """Closes every client; later calls make new ones."""

@@ -373,12 +373,8 @@ class Azure(Protocol):
 
     def data_plane(self, target: AzureTarget) -> DataPlane: ...
     def control_plane(self, target: AzureTarget) -> ControlPlane: ...
-    def blob_token(self, *, refused: str | None = None) -> str:
-        """The service's own token for reading blobs; `refused` is one that Azure would not take.
-
-        Raises:
-            Unauthorised: no way of signing in worked.
-        """
+    def blob_token(self) -> str:
+        """The service's own token for reading blobs. Raises `Unauthorised` when no way of signing in worked."""
         ...
 
     def close(self) -> None: ...

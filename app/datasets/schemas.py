@@ -1,9 +1,10 @@
 """What crosses the wire about datasets."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from app.kit.wire import Count, Name, RequestModel, ShortText
 
@@ -252,18 +253,71 @@ class Transform(RequestModel):
     operations: list[DropOperation] = Field(min_length=1, max_length=20)
 
 
+class GraderRequest(RequestModel):
+    """A grader that is a model, for reinforcement."""
+
+    model: Annotated[str, Field(max_length=200)] = Field(examples=["o3-mini"])
+    input_tokens_per_call: Annotated[Count, Field(ge=0, le=10_000_000)]
+    output_tokens_per_call: Annotated[Count, Field(ge=0, le=10_000_000)]
+    calls: Annotated[Count, Field(ge=1, le=1_000_000_000)] | None = Field(
+        default=None, description="Left out: examples × epochs × the answers that are sampled."
+    )
+
+
 class EstimateRequest(RequestModel):
-    """For which training an estimate is wanted."""
+    """For which training an estimate is wanted; whatever is left out stays open."""
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{"model": "gpt-4.1-mini", "training_type": "GlobalStandard", "n_epochs": 3}]
+            "examples": [
+                {
+                    "model": "gpt-4.1-mini",
+                    "training_type": "GlobalStandard",
+                    "n_epochs": 3,
+                    "validation": "travel-validation",
+                    "calls_per_month": 200_000,
+                    "instead_of": "gpt-4.1",
+                }
+            ]
         }
     )
 
-    model: Annotated[str, Field(max_length=200)] | None = None
-    training_type: Literal["Standard", "GlobalStandard", "developerTier", "DataZoneStandard"] = "GlobalStandard"
-    n_epochs: Annotated[Count, Field(ge=1, le=50)] | None = None
+    model: Annotated[str, Field(max_length=200)] | None = Field(
+        default=None, description="Left out: every model that is trained by the dataset's method."
+    )
+    training_type: Literal["Standard", "GlobalStandard", "developerTier", "DataZoneStandard"] | None = Field(
+        default=None, description="Left out: all."
+    )
+    n_epochs: Annotated[Count, Field(ge=1, le=50)] | None = Field(
+        default=None, description="Left out: Azure's choice."
+    )
+    validation: Annotated[str, Field(max_length=200)] | None = Field(
+        default=None, description="A version to validate on.", examples=["travel-validation"]
+    )
+    calls_per_month: Annotated[Count, Field(ge=1, le=1_000_000_000_000)] | None = Field(
+        default=None, description="Of the tuned model, to compare monthly costs."
+    )
+    prompt_tokens: Annotated[Count, Field(ge=0, le=1_000_000)] | None = Field(
+        default=None,
+        description="Of the instructions and examples a base model would be sent with each call. Left out: those "
+        "that the rows repeat.",
+    )
+    instead_of: Annotated[str, Field(max_length=200)] | None = Field(
+        default=None, description="The base model that is prompted today. Left out: the one that is tuned."
+    )
+    sku: Literal["Standard", "GlobalStandard", "DataZoneStandard", "DeveloperTier"] = Field(
+        default="GlobalStandard", description="How both would be deployed."
+    )
+    training_hours: Decimal | None = Field(
+        default=None,
+        gt=0,
+        le=720,
+        max_digits=5,
+        decimal_places=2,
+        description="Of reinforcement, which is billed by the hour.",
+        examples=["4"],
+    )
+    grader: GraderRequest | None = None
 
 
 class CompareRequest(RequestModel):
@@ -324,6 +378,61 @@ class InlineSource(RequestModel):
     rows: list[dict[str, Any]] = Field(min_length=1, description="Chat examples, one becomes one line.")
 
 
+class UrlSource(RequestModel):
+    """A file on the public web. A worker brings it; what stands behind its `?` is kept secret, then forgotten."""
+
+    type: Literal["url"]
+    url: Annotated[str, Field(min_length=8, max_length=4000, examples=["https://example.com/train.jsonl"])]
+    sha256: Sha256 | None = Field(default=None, description="Of the file, in hexadecimal, if it is known.")
+
+
+class AzureBlobSource(RequestModel):
+    """A blob of Azure Storage: by a URL with a SAS, or by its place, read with the service's own Entra identity."""
+
+    type: Literal["azure_blob"]
+    url: Annotated[str, Field(min_length=8, max_length=4000)] | None = Field(
+        default=None, description="https://ACCOUNT.blob.core.windows.net/CONTAINER/BLOB?SAS"
+    )
+    account: Annotated[str, Field(pattern="^[a-z0-9]{3,24}$")] | None = None
+    container: Annotated[str, Field(pattern=r"^(?:\$root|\$web|[a-z0-9](?:-?[a-z0-9]){2,62})$")] | None = None
+    blob: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
+    connection: Annotated[str, Field(max_length=200)] | None = Field(
+        default=None, description="A connection with `entra`: with account, container and blob, instead of a SAS."
+    )
+    sha256: Sha256 | None = Field(default=None, description="Of the blob, in hexadecimal, if it is known.")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "AzureBlobSource":
+        place = (self.account, self.container, self.blob, self.connection)
+        if (self.url is None) == (None in place) or (self.url is not None and any(place)):
+            raise ValueError("give `url`, or `account`, `container`, `blob` and `connection`")
+        return self
+
+
+class HuggingFaceSource(RequestModel):
+    """A split of a dataset on the Hugging Face Hub, brought as the Hub's parquet files of one commit."""
+
+    type: Literal["huggingface"]
+    dataset: Annotated[
+        str,
+        Field(max_length=200, pattern=r"^[A-Za-z0-9][\w.-]{0,95}(?:/[A-Za-z0-9][\w.-]{0,95})?$"),
+    ] = Field(examples=["OpenAssistant/oasst1"])
+    config: Annotated[str, Field(min_length=1, max_length=200)] = "default"
+    split: Annotated[str, Field(pattern=r"^[\w.]{1,100}$")] = "train"
+    revision: Annotated[str, Field(pattern=r"^[\w./-]{1,200}$")] | None = Field(
+        default=None,
+        description="Branch, tag or commit. Left out: the Hub's own conversion to parquet, or `main` without one.",
+    )
+    token: Annotated[SecretStr, Field(min_length=8, max_length=300)] | None = Field(
+        default=None, description="For private and gated datasets; kept sealed until the fetch has ended."
+    )
+
+
+FetchedSource = UrlSource | AzureBlobSource | HuggingFaceSource
+"""What a worker brings."""
+Source = Annotated[InlineSource | FetchedSource, Field(discriminator="type")]
+
+
 class VersionCreate(RequestModel):
     """A version made of what a source holds."""
 
@@ -349,9 +458,59 @@ class VersionCreate(RequestModel):
         }
     )
 
-    source: InlineSource
+    source: Source
     filename: FileName | None = None
     model: ModelName | None = None
+
+
+class FetchRead(BaseModel):
+    """A fetch from a source as callers see it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "object": "dataset.fetch",
+                    "id": "fet_01kz8q7v1efn9s0a2b3c4d5e6f",
+                    "dataset": "ds_01kz8q7v1efn9s0a2b3c4d5e6f",
+                    "status": "fetching",
+                    "source": {"type": "url", "url": "https://example.com/train.jsonl?…"},
+                    "filename": "train.jsonl",
+                    "model": "gpt-4.1-2025-04-14",
+                    "received_bytes": 8_388_608,
+                    "total_bytes": 125_000_000,
+                    "files": 1,
+                    "files_received": 0,
+                    "version": None,
+                    "version_number": None,
+                    "error": None,
+                    "last_error": None,
+                    "parked_reason": None,
+                    "created_at": "2026-11-20T09:00:00Z",
+                    "ended_at": None,
+                }
+            ]
+        }
+    )
+
+    object: Literal["dataset.fetch"] = "dataset.fetch"
+    id: str
+    dataset: str
+    status: Literal["fetching", "fetched", "failed", "cancelled"]
+    source: dict[str, Any] = Field(description="As it was given, without tokens and what stands behind `?`.")
+    filename: str | None
+    model: str = Field(description="Whose limits and tokenizer the check will use.")
+    received_bytes: int
+    total_bytes: int | None = Field(description="As the source announces it; null where it does not, or not yet.")
+    files: int | None = Field(description="How many files the source holds; null until it was asked.")
+    files_received: int
+    version: str | None = Field(description="What it became.")
+    version_number: int | None
+    error: dict[str, Any] | None = Field(description="Why it failed: `code`, `message`, `hint`.")
+    last_error: dict[str, Any] | None = Field(description="Why the last attempt broke off; it goes on by itself.")
+    parked_reason: str | None
+    created_at: datetime
+    ended_at: datetime | None
 
 
 class VersionForm(RequestModel):

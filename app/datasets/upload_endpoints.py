@@ -1,4 +1,4 @@
-"""HTTP for the ways into a dataset besides `PUT …/content`: forms, rows in the request, uploads in parts."""
+"""HTTP for the ways into a dataset besides bytes in `PUT …/content`: forms, sources, uploads in parts."""
 
 import base64
 import json
@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Body, Header, HTTPException, Path, Query, Request, Response
+from fastapi import APIRouter, Body, Depends, Header, HTTPException, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from app.datasets.schemas import (
     PARTS_MAX,
+    FetchRead,
+    InlineSource,
     PartRead,
     Sha256,
     UploadComplete,
@@ -22,6 +24,7 @@ from app.datasets.schemas import (
     VersionRead,
 )
 from app.datasets.service import DatasetService, Upload
+from app.datasets.sources.fetches import FetchService
 from app.datasets.tables import DatasetVersion
 from app.datasets.uploads import UploadService
 from app.http.access import ReadDatasets, WriteDatasets
@@ -29,19 +32,30 @@ from app.http.bench import Bench
 from app.http.bodies import OneFileForm, StrictRoute, in_threads, media_type, pour, read_json, validated
 from app.http.limits import UPLOAD_BODY
 from app.http.openapi import problems, schema_of
+from app.http.paging import ListOf, answer_page, page_of
 from app.http.responses import answer
 from app.kit.caller import Caller
 from app.kit.errors import FieldError, Invalid, NoRoom
+from app.kit.pagination import Page
 from app.storage.port import StorageFull
 
 router = APIRouter(prefix="/v1/datasets/{dataset}", tags=["Datasets"], route_class=StrictRoute)
 
-SOURCES: Final = ("inline",)
+SOURCES: Final = ("inline", "url", "azure_blob", "huggingface")
 """Types of sources that can be read."""
 UPLOAD: Final = "/uploads/{upload}"
+FETCH: Final = "/fetches/{fetch}"
 _SHA_256: Final = re.compile(r"(?:^|,)[ \t]*sha-256=:([A-Za-z0-9+/]{43}=):[ \t]*(?:,|$)")
 _SAME: Final[dict[int | str, dict[str, Any]]] = {
     200: {"model": VersionRead, "description": "The version that holds the same bytes already."}
+}
+
+
+_FETCHED: Final[dict[int | str, dict[str, Any]]] = {
+    202: {
+        "model": VersionRead | FetchRead,
+        "description": "A version in `checking`; or, of a source elsewhere, the fetch that makes it.",
+    }
 }
 
 
@@ -49,6 +63,10 @@ def _answer_version(request: Request, service: DatasetService, version: DatasetV
     shown = service.describe(version)
     location = f"/v1/datasets/{shown.dataset}/versions/{shown.number}" if fresh else None
     return answer(request, shown, status=202 if fresh else 200, location=location)
+
+
+def _answer_fetch(request: Request, begun: FetchRead) -> Response:
+    return answer(request, begun, status=202, location=f"/v1/datasets/{begun.dataset}/fetches/{begun.id}")
 
 
 @contextmanager
@@ -87,17 +105,19 @@ def _version_bodies() -> dict[str, Any]:
 @router.post(
     "/versions",
     operation_id="createVersion",
-    summary="Add a version from a form or from rows",
+    summary="Add a version from a form, from rows or from a source elsewhere",
     status_code=202,
-    response_model=VersionRead,
-    responses={**_SAME, **problems(409, 413, 415, 507)},
+    response_model=VersionRead | FetchRead,
+    responses={**_SAME, **_FETCHED, **problems(409, 413, 415, 507)},
     max_body_size=UPLOAD_BODY,
     openapi_extra=_version_bodies(),
 )
 async def create_version(*, request: Request, bench: Bench, caller: WriteDatasets, dataset: str) -> Response:
-    """`multipart/form-data` with one `file` is streamed like `PUT …/content`; JSON holds the examples themselves.
+    """`multipart/form-data` with one `file` is streamed like `PUT …/content`; JSON holds the examples themselves,
+    or names a `source` elsewhere: a URL, a blob of Azure Storage, a split of a dataset on the Hugging Face Hub.
 
-    The answer is a version in `checking`. The same bytes again answer 200 with the version that holds them already.
+    Such a source is brought by a worker: the answer is the fetch, which is `fetched` once there is a `version`.
+    Of all else the answer is a version in `checking`. The same bytes again answer 200 with the one that has them.
     """
     service = DatasetService(bench)
     await run_in_threadpool(service.get, caller.project_id, dataset)
@@ -109,9 +129,8 @@ async def create_version(*, request: Request, bench: Bench, caller: WriteDataset
     with _room_needed():
         if kind == "application/json":
             wanted = await read_json(request, VersionCreate, look=_refuse_other_sources)
-            version, fresh = await run_in_threadpool(_add_rows, service, caller, dataset, wanted)
-        else:
-            version, fresh = await _add_form(request, bench, service, caller, dataset)
+            return await run_in_threadpool(_add_source, request, bench, caller, dataset, wanted)
+        version, fresh = await _add_form(request, bench, service, caller, dataset)
     return await run_in_threadpool(_answer_version, request, service, version, fresh=fresh)
 
 
@@ -129,12 +148,24 @@ def _refuse_other_sources(body: Any) -> None:
         )
 
 
+def _add_source(request: Request, bench: Bench, caller: Caller, dataset: str, wanted: VersionCreate) -> Response:
+    source = wanted.source
+    if isinstance(source, InlineSource):
+        service = DatasetService(bench)
+        version, fresh = _add_rows(service, caller, dataset, wanted, source)
+        return _answer_version(request, service, version, fresh=fresh)
+    begun = FetchService(bench).begin(
+        caller.project_id, dataset, source, filename=wanted.filename, model=wanted.model
+    )
+    return _answer_fetch(request, begun)
+
+
 def _add_rows(
-    service: DatasetService, caller: Caller, dataset: str, wanted: VersionCreate
+    service: DatasetService, caller: Caller, dataset: str, wanted: VersionCreate, source: InlineSource
 ) -> tuple[DatasetVersion, bool]:
     service.known_model(wanted.model)
     with service.receive() as upload:
-        for row in wanted.source.rows:
+        for row in source.rows:
             upload.write(json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
     return service.add_version(
         caller.project_id,
@@ -167,6 +198,46 @@ async def _add_form(
         )
 
     return await run_in_threadpool(add, upload)
+
+
+# ── from elsewhere ──────────────────────────────────────────────────────────
+
+
+@router.get(
+    "/fetches",
+    operation_id="listFetches",
+    summary="List fetches from sources",
+    response_model=ListOf[FetchRead],
+)
+def list_fetches(
+    *,
+    request: Request,
+    bench: Bench,
+    caller: ReadDatasets,
+    dataset: str,
+    page: Annotated[Page, Depends(page_of("fet"))],
+) -> Response:
+    """Newest first; those that have ended, too."""
+    return answer_page(request, page, FetchService(bench).page(caller.project_id, dataset, page))
+
+
+@router.get(FETCH, operation_id="getFetch", summary="Read a fetch", response_model=FetchRead)
+def get_fetch(*, request: Request, bench: Bench, caller: ReadDatasets, dataset: str, fetch: str) -> Response:
+    """`received_bytes` of `total_bytes` tells how far it is; `version` what it became."""
+    return answer(request, FetchService(bench).get(caller.project_id, dataset, fetch))
+
+
+@router.delete(
+    FETCH,
+    operation_id="cancelFetch",
+    summary="Give a fetch up",
+    status_code=204,
+    responses=problems(409),
+)
+def cancel_fetch(*, bench: Bench, caller: WriteDatasets, dataset: str, fetch: str) -> Response:
+    """What has arrived is deleted; the record stays."""
+    FetchService(bench).cancel(caller.project_id, dataset, fetch)
+    return Response(status_code=204)
 
 
 # ── in parts ────────────────────────────────────────────────────────────────

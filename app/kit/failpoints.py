@@ -19,6 +19,8 @@ NAMES: Final = frozenset(
         "datasets.check.checked",
         "uploads.complete.assembled",
         "uploads.complete.recorded",
+        "fetches.piece.recorded",
+        "fetches.version.recorded",
         "jobs.files.intent",
         "jobs.files.uploaded",
         "jobs.files.recorded",

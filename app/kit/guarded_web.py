@@ -53,8 +53,8 @@ class GuardedWeb:
         refused = trouble = ""
         try:
             return self._client.send(self._client.build_request("GET", url, headers=headers), stream=True)
-        except BlockedAddress as error:
-            refused = str(error)
+        except BlockedAddress:  # its words name the address, which is nobody's business outside
+            refused = f"{urlsplit(url).hostname} does not lead to a public address."
         except httpx2.HTTPError as error:
             trouble = _words(error)
         if refused:

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from app.datasets.files import UPLOAD_BYTES_PER_SECOND
-from app.datasets.states import VERSION_LAW
+from app.datasets.states import FETCH_LAW, VERSION_LAW
 from app.deployments.states import COMPARISON_LAW, DEPLOYMENT_LAW
 from app.deployments.tables import LIVING_DEPLOYMENT
 from app.jobs.states import JOB_LAW
@@ -77,6 +77,7 @@ CARED: Final[tuple[_Cared, ...]] = (
         paused_waits=("creating",),
     ),
     _Cared(table="dataset_versions", unfinished="status = 'checking'", acting=("checking",)),
+    _Cared(table="dataset_fetches", unfinished="status = 'fetching'", acting=("fetching",)),
     _Cared(table="comparisons", unfinished="status = 'running'", acting=("running",), paused_waits=("running",)),
 )
 LEASED: Final = (*(cared.table for cared in CARED), "connections", "sweeps", "strays", "janitors")
@@ -351,6 +352,7 @@ _LAWS: Final[tuple[tuple[str, Law[Any]], ...]] = (
     ("jobs", JOB_LAW),
     ("deployments", DEPLOYMENT_LAW),
     ("dataset_versions", VERSION_LAW),
+    ("dataset_fetches", FETCH_LAW),
     ("comparisons", COMPARISON_LAW),
 )
 

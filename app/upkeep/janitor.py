@@ -127,6 +127,7 @@ def leftovers(session: Session, batch: Sequence[StoredObject]) -> dict[str, str]
     places = {item.key: item.key.split("/") for item in batch}
     versions = repository.known_versions(session, _ids(places.values(), "datasets"))
     jobs = repository.known_jobs(session, _ids(places.values(), "jobs"))
+    fetches = repository.known_fetches(session, _ids(places.values(), "fetches"))
     parts = repository.known_parts(session, _ids(places.values(), "uploads"))
     checked = {VersionStatus.READY, VersionStatus.REJECTED}
     found: dict[str, str] = {}
@@ -142,6 +143,9 @@ def leftovers(session: Session, batch: Sequence[StoredObject]) -> dict[str, str]
             case ["jobs", job, *_]:
                 if job not in jobs:
                     found[item.key] = "of no job"
+            case ["fetches", fetch, *_]:
+                if fetch not in fetches:
+                    found[item.key] = "of a fetch that has ended"
             case ["uploads", part]:
                 if part not in parts:
                     found[item.key] = "of no upload"

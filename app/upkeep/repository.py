@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.access.tables import ProjectRow
 from app.connections.tables import Connection
-from app.datasets.tables import DatasetVersion, RemoteFileRow, UploadPart
+from app.datasets.tables import DatasetFetch, DatasetVersion, RemoteFileRow, UploadPart
 from app.deployments.tables import Deployment
 from app.jobs.marks import TAIL
 from app.jobs.states import IN_FLIGHT
@@ -361,6 +361,15 @@ def known_versions(session: Session, ids: Iterable[str]) -> dict[str, str]:
 
 def known_jobs(session: Session, ids: Iterable[str]) -> frozenset[str]:
     return frozenset(session.scalars(select(Job.id).where(Job.id.in_(list(ids)))))
+
+
+def known_fetches(session: Session, ids: Iterable[str]) -> frozenset[str]:
+    """Those of the fetches that have not ended."""
+    return frozenset(
+        session.scalars(
+            select(DatasetFetch.id).where(DatasetFetch.id.in_(list(ids)), DatasetFetch.ended_at.is_(None))
+        )
+    )
 
 
 def known_parts(session: Session, ids: Iterable[str]) -> frozenset[str]:

@@ -36,7 +36,7 @@ MORE_OF_A_ROOM: Final = {
     "connections": {"gates.py"},
     "costs": set[str](),
     "events": {"log.py"},
-    "datasets": {"files.py", "uploads.py", "upload_endpoints.py", "engine"},
+    "datasets": {"files.py", "uploads.py", "upload_endpoints.py", "engine", "sources"},
     "jobs": {"adoption.py", "marks.py", "plan.py", "goals.py", "watch.py", "analysis"},
     "models": set[str](),
     "deployments": {"adoption.py", "comparisons.py", "inference.py"},
@@ -64,6 +64,7 @@ LONGER_FUNCTIONS: Final[dict[str, str]] = {}
 
 LAZY_IMPORTS: Final = {
     "app/azure/credentials.py": "azure.identity takes a second to import and most connections use a key",
+    "app/datasets/sources/shards.py": "duckdb takes 69 MB that only a source of several parquet files needs",
     "app/datasets/engine/tokens.py": "gigatoken has no wheel for every platform; tiktoken does the same, slower",
     "emulator/__main__.py": "only the process that serves needs a web framework, its children do not",
     "emulator/chat.py": "numpy and the learner load with the first question",
