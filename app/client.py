@@ -35,7 +35,7 @@ from app.connections.schemas import (
     Quota,
     RemoteModels,
 )
-from app.costs.schemas import BudgetPut, BudgetRead, CostEstimate, CostSummary
+from app.costs.schemas import BudgetPut, BudgetRead, CostSummary, DatasetEstimate
 from app.datasets.schemas import (
     CompareRequest,
     Comparison,
@@ -483,8 +483,8 @@ class Datasets(Room):
             VersionRead, "POST", self._path(ref) + "/transform", body=Transform(operations=[operation])
         )
 
-    def estimate(self, ref: str, wanted: EstimateRequest) -> CostEstimate:
-        return self._client.one(CostEstimate, "POST", self._path(ref) + "/estimate", body=wanted)
+    def estimate(self, ref: str, wanted: EstimateRequest) -> DatasetEstimate:
+        return self._client.one(DatasetEstimate, "POST", self._path(ref) + "/estimate", body=wanted)
 
     def compare(self, training: str, validation: str) -> Comparison:
         """What two versions share."""

@@ -296,34 +296,66 @@ def compare(training: Version, validation: Version, *, json_: Json = False) -> N
 
 
 @group.command()
-def estimate(
-    ref: Version,
+def estimate(  # noqa: PLR0913  each is a part of the question
+    what: Annotated[
+        str, typer.Argument(metavar="NAME@N|FILE", help="A version, or a file on this machine (offline, no key).")
+    ],
     *,
-    model: Annotated[str | None, typer.Option(help="Base model; left out: the one it was checked for.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Base model; left out: every one that could be trained.")
+    ] = None,
     training_type: Annotated[
-        str, typer.Option(help="Standard, GlobalStandard or developerTier.")
+        str | None, typer.Option(help="Standard, GlobalStandard, DataZoneStandard or developerTier; left out: all.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, max=50, help="Left out: what Azure would choose.")] = None,
+    validation: Annotated[str | None, typer.Option(help="A version, or a file, to validate on.")] = None,
+    calls_per_month: Annotated[int | None, typer.Option(min=1, help="Calls of the tuned model a month.")] = None,
+    prompt_tokens: Annotated[
+        int | None,
+        typer.Option(min=0, help="Of the prompt a base model would need; left out: what the rows repeat."),
+    ] = None,
+    instead_of: Annotated[str | None, typer.Option(help="The base model that is prompted today.")] = None,
+    sku: Annotated[
+        str, typer.Option(help="Deployment: Standard, GlobalStandard, DataZoneStandard or DeveloperTier.")
     ] = "GlobalStandard",
-    epochs: Annotated[int | None, typer.Option(min=1, max=50)] = None,
+    training_hours: Annotated[float | None, typer.Option(min=0.01, max=720, help="Of reinforcement.")] = None,
+    method: Annotated[
+        Literal["supervised", "dpo", "reinforcement"] | None,
+        typer.Option(help="Of a file; left out: what its first example is for."),
+    ] = None,
     json_: Json = False,
 ) -> None:
-    """What training on a version may cost."""
-    from app.cli import reports
-    from app.cli.door import connect
+    """What training may cost, take and be worth: every model by price, hosting, time, break-even."""
+    from app.cli import estimating
     from app.datasets.schemas import EstimateRequest
 
-    wanted = EstimateRequest.model_validate(
-        {"training_type": training_type}
-        | ({"model": model} if model else {})
-        | ({"n_epochs": epochs} if epochs else {})
-    )
-    with connect() as client:
-        found = client.datasets.estimate(ref, wanted)
+    file = Path(what)
+    is_offline = file.is_file()
+    asked = {
+        "model": model,
+        "training_type": training_type,
+        "n_epochs": epochs,
+        "validation": None if is_offline else validation,
+        "calls_per_month": calls_per_month,
+        "prompt_tokens": prompt_tokens,
+        "instead_of": instead_of,
+        "sku": sku,
+        "training_hours": None if training_hours is None else f"{training_hours:.2f}",
+    }
+    wanted = EstimateRequest.model_validate({name: value for name, value in asked.items() if value is not None})
+    if is_offline:
+        found = estimating.of_file(
+            file, wanted, method=method, validation=Path(validation) if validation is not None else None
+        )
+    else:
+        from app.cli.door import connect
+
+        with connect() as client:
+            found = client.datasets.estimate(what, wanted)
     if json_:
         words.put_json(found)
-        return
-    words.put(reports.cost(found))
-    for warning in found.warnings:
-        words.warn(warning)
+    else:
+        estimating.tell(found)
 
 
 @group.command()

@@ -703,6 +703,8 @@ def _warnings(counts: Counts, offers: Sequence[TrainingOffer], candidates: Seque
             "Azure pauses the job at its cap; once resumed, nothing limits its bill. The tokens of a grader that "
             "is a model come on top."
         )
+    if counts.examples and not counts.repeated.rows_measured:
+        found.append("What the rows begin with was not measured when they were checked; upload them again.")
     if counts.repeated.tokens:
         found.append(
             "To save the repeated prompt it must be left out of the rows as well as of the calls: a tuned model "

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
-from app.costs.schemas import CostEstimate
+from app.costs.schemas import DatasetEstimate
 from app.datasets.schemas import (
     CompareRequest,
     Comparison,
@@ -330,10 +330,12 @@ def transform_version(*, request: Request, bench: Bench, version: ChangingVersio
 @router.post(
     VERSION + "/estimate",
     operation_id="estimateVersion",
-    summary="What training on this may cost",
-    response_model=CostEstimate,
-    responses=problems(409),
+    summary="What training on this may cost, take and be worth",
+    response_model=DatasetEstimate,
+    responses=problems(404, 409),
 )
 def estimate_version(*, request: Request, bench: Bench, version: Version, wanted: EstimateRequest) -> Response:
-    """Tokens × epochs × price, as a range where Azure chooses the epochs."""
+    """Every model and way of training by cost, with each price's source and date; the hyperparameters Azure would
+    choose, and why; hosting; time; and from how many calls on tuning pays. It makes nothing and asks Azure nothing.
+    """
     return answer(request, DatasetService(bench).estimate(version.project_id, version.id, wanted))

@@ -5,19 +5,21 @@ import io
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, BinaryIO, Final
 
 from sqlalchemy import func
 
-from app.costs.schemas import CostEstimate
-from app.costs.service import CostService
+from app.costs.estimates import Counts
+from app.costs.schemas import DatasetEstimate
 from app.datasets import engine, repository
+from app.datasets.estimates import counts_of, estimate_of
 from app.datasets.schemas import DatasetCreate, DatasetPatch, DropOperation, EstimateRequest, VersionRead
 from app.datasets.states import VERSION_LAW, VersionStatus
 from app.datasets.tables import Dataset, DatasetVersion
 from app.kit import care, named
 from app.kit.care import Claim
+from app.kit.clock import utc_now
 from app.kit.errors import Conflict, FieldError, Invalid, KitaeError, NotFound, TooLarge
 from app.kit.failpoints import failpoint
 from app.kit.ids import is_id, new_id
@@ -58,7 +60,6 @@ class DatasetService:
 
     def __init__(self, bench: Workbench) -> None:
         self._bench = bench
-        self._costs = CostService(bench)
 
     # ── names ───────────────────────────────────────────────────────────────
 
@@ -320,6 +321,7 @@ class DatasetService:
         with self._bench.read() as session:
             version = repository.get_unscoped(session, held.row_id)
             method = repository.dataset_of(session, version).method
+        profile = self.profile(version.base_model, method)
         storage = self._bench.storage
         last = time.monotonic()
 
@@ -339,12 +341,15 @@ class DatasetService:
         ):
             report = engine.check(
                 raw,
-                self.profile(version.base_model, method),
+                profile,
                 on_progress=progress,
                 copy_to=cleaned,
                 fingerprints=fingerprints,
                 threads=engine.THREADS,
             )
+        with storage.reader(version.content_key) as content:
+            repeated = engine.repeated_text(content, report.bytes, profile.tokenizer)
+        report.stats["repeated_prompt"] = asdict(repeated)
         failpoint("datasets.check.checked")
         self._record_check(held, version, report)
         storage.delete(version.raw_key)
@@ -445,17 +450,25 @@ class DatasetService:
 
     # ── questions about versions ────────────────────────────────────────────
 
-    def estimate(self, project_id: str, ref: str, wanted: EstimateRequest) -> CostEstimate:
-        version = self.version(project_id, ref)
-        if version.tokens is None or version.examples is None:
+    def estimate(self, project_id: str, ref: str, wanted: EstimateRequest) -> DatasetEstimate:
+        """What training on a version may cost, take and be worth.
+
+        Raises:
+            Conflict: it is still being checked.
+            Invalid: see `estimates.estimate_of`.
+        """
+        counts = self._counts(self.version(project_id, ref))
+        if wanted.validation is not None:
+            other = self._counts(self.version(project_id, wanted.validation))
+            counts = replace(counts, validation_examples=other.examples, validation_tokens=other.tokens)
+        return estimate_of(self._bench.catalogue, counts, wanted, today=utc_now().date())
+
+    def _counts(self, version: DatasetVersion) -> Counts:
+        if version.report is None:
             raise Conflict("The version is still being checked.", code="still_checking", retry_after_seconds=1)
-        return self._costs.estimate_training(
-            base_model=self.known_model(wanted.model or version.base_model),
-            training_type=wanted.training_type,
-            tokens=version.tokens,
-            examples=version.examples,
-            n_epochs=wanted.n_epochs,
-        )
+        described = self.describe(version)
+        subject = f"{described.dataset_name}@{version.number}"
+        return counts_of(version.report, subject=subject, method=described.method)
 
     def leakage(self, training: DatasetVersion, validation: DatasetVersion) -> dict[str, Any] | None:
         """The finding that validation examples also stand in the training data, or None."""

@@ -7,6 +7,7 @@ from app.datasets.engine.checking import THREADS, check
 from app.datasets.engine.codes import CODES, render_codes_markdown
 from app.datasets.engine.fingerprints import leakage, shared_examples
 from app.datasets.engine.lines import drop_lines
+from app.datasets.engine.repeated import RepeatedText, repeated_text
 from app.datasets.engine.report import Finding, Limits, LineRange, Profile, Report, Severity, TokenStats
 from app.datasets.engine.samples import sample_prompts
 
@@ -17,6 +18,7 @@ __all__ = [
     "Limits",
     "LineRange",
     "Profile",
+    "RepeatedText",
     "Report",
     "Severity",
     "TokenStats",
@@ -24,6 +26,7 @@ __all__ = [
     "drop_lines",
     "leakage",
     "render_codes_markdown",
+    "repeated_text",
     "sample_prompts",
     "shared_examples",
 ]

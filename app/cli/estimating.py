@@ -1,0 +1,208 @@
+"""`kitae datasets estimate`: a file on this machine, and any estimate as a person reads it."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import asdict, replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
+
+from app.azure.catalogue.catalogue import Catalogue
+from app.cli import offline, words
+from app.cli.exits import Exit, Told
+from app.datasets import engine
+from app.datasets.estimates import counts_of, estimate_of
+from app.datasets.schemas import EstimateRequest
+from app.datasets.service import DEFAULT_BASE_MODEL
+from app.kit.clock import utc_now
+from app.kit.errors import Invalid
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from app.costs.estimates import Counts
+    from app.costs.schemas import DatasetEstimate, TrainingOffer, UsdRange
+    from app.datasets.engine.report import Method
+
+DOLLAR: Final = Decimal(1)
+
+
+def of_file(
+    file: Path, wanted: EstimateRequest, *, method: Method | None, validation: Path | None
+) -> DatasetEstimate:
+    """The service's own estimate, without a service.
+
+    Raises:
+        Told: the file holds no example, or the catalogue lacks a model.
+    """
+    catalogue = Catalogue.load(None)
+    base = catalogue.find(wanted.model or DEFAULT_BASE_MODEL)
+    if base is None:
+        raise Told(
+            f"{wanted.model!r} is not a base model in the catalogue.",
+            hint="`kitae base-models` lists what there is.",
+            code=Exit.USAGE,
+        )
+    profile = replace(offline.profile_of(catalogue, base), method=method)
+    counts = _counts(file, profile)
+    if validation is not None:
+        other = _counts(validation, replace(profile, method=counts.method))
+        counts = replace(counts, validation_examples=other.examples, validation_tokens=other.tokens)
+    try:
+        return estimate_of(catalogue, counts, wanted, today=utc_now().date())
+    except Invalid as refused:
+        raise Told(str(refused), hint="`kitae base-models` lists what there is.", code=Exit.USAGE) from refused
+
+
+def _counts(file: Path, profile: engine.Profile) -> Counts:
+    size = file.stat().st_size
+    with (
+        file.open("rb") as source,
+        tempfile.TemporaryFile() as cleaned,
+        words.progress(f"counting {file.name}", total=size, unit="bytes") as draw,
+    ):
+        report = engine.check(
+            source, profile, on_progress=lambda read: draw(read, ""), copy_to=cleaned, threads=engine.THREADS
+        )
+        cleaned.seek(0)
+        repeated = engine.repeated_text(cleaned, report.bytes, profile.tokenizer)
+    report.stats["repeated_prompt"] = asdict(repeated)
+    method = profile.method or report.method
+    if method is None or not report.examples:
+        raise Told(
+            f"{file.name} holds no training example.",
+            hint=f"`kitae datasets check {file.name}` says what it is and what to do.",
+            code=Exit.PROBLEM,
+        )
+    return counts_of(report.to_json(), subject=file.name, method=method)
+
+
+def tell(found: DatasetEstimate) -> None:
+    """What it may cost first, then what follows from it."""
+    out = words.data_console()
+    words.heading(f"{found.subject}: {found.examples:,} examples, {found.tokens:,} tokens an epoch", to=out)
+    epochs = found.epochs
+    words.facts(
+        [
+            ("method", found.method),
+            ("epochs", _spread(epochs.low, epochs.expected, epochs.high)),
+            (
+                "billed tokens",
+                _spread(found.billed_tokens.low, found.billed_tokens.expected, found.billed_tokens.high)
+                if found.billed_tokens
+                else "none: billed by the hour",
+            ),
+            ("time", _hours(found)),
+            ("validation", found.validation),
+        ]
+    )
+    words.heading("training, USD", to=out)
+    words.table(
+        ["MODEL", "TRAINING", "LOW", "EXPECTED", "HIGH", "PRICE", "OF", "KNOWN"],
+        [_row(offer) for offer in found.offers if offer.cost is not None],
+        right=["LOW", "EXPECTED", "HIGH", "PRICE"],
+    )
+    for offer in found.offers:
+        for obstacle in offer.obstacles:
+            words.warn(f"{offer.model}, {offer.training_type}: {obstacle}.", to=out)
+    if found.grader is not None:
+        calls = found.grader.calls
+        words.say(
+            f"  grading by {found.grader.model}: {_money(found.grader.cost)} for "
+            f"{_spread(calls.low, calls.expected, calls.high)} calls",
+            to=out,
+        )
+    words.heading("hyperparameters that Azure would choose", to=out)
+    words.facts([(item.name, f"{item.value}  {item.reason}") for item in found.hyperparameters])
+    words.heading("hosting of the tuned model, USD", to=out)
+    words.table(
+        ["DEPLOYMENT", "HOUR", "MONTH", "NOTE"],
+        [(item.sku, _usd(item.hour_usd), _usd(item.month_usd), item.note) for item in found.hosting],
+        right=["HOUR", "MONTH"],
+    )
+    _tell_worth(found)
+    for warning in found.warnings:
+        words.warn(warning, to=out)
+
+
+def _tell_worth(found: DatasetEstimate) -> None:
+    out = words.data_console()
+    repeated = found.repeated_prompt
+    words.heading("is tuning worth it?", to=out)
+    if repeated.tokens:
+        words.say(
+            f"  {repeated.rows:,} of {repeated.rows_measured:,} measured rows begin with the same "
+            f"{repeated.tokens:,} tokens: {repeated.beginning[:60]!r}. Taken out, an epoch has "
+            f"{repeated.saved_training_tokens:,} fewer.",
+            to=out,
+        )
+    elif repeated.rows_measured:
+        words.say("  The rows begin with nothing in common.", to=out)
+    if not found.worth:
+        words.say("  No inference price is known for these models.", to=out)
+        return
+    words.table(
+        ["TUNED", "INSTEAD OF", "1,000 CALLS", "PROMPTED", "BREAK-EVEN A MONTH", "WHAT FOLLOWS"],
+        [
+            (
+                item.model,
+                item.instead_of,
+                _usd(item.tuned_usd_per_1000_calls),
+                _usd(item.base_usd_per_1000_calls),
+                "never"
+                if item.break_even_calls_per_month_low is None
+                else f"{item.break_even_calls_per_month_low:,}",
+                item.verdict,
+            )
+            for item in found.worth
+        ],
+        right=["1,000 CALLS", "PROMPTED", "BREAK-EVEN A MONTH"],
+    )
+
+
+def _row(offer: TrainingOffer) -> tuple[object, ...]:
+    cost, price = offer.cost, offer.price
+    return (
+        offer.model,
+        offer.training_type,
+        _usd(cost.low_usd if cost else None),
+        _usd(cost.expected_usd if cost else None),
+        _usd(cost.high_usd if cost else None),
+        f"{price.usd.normalize():f}/{'h' if price.unit == 'hour' else 'M'}" if price else None,
+        price.valid_from if price else None,
+        price.confidence if price else None,
+    )
+
+
+def in_a_line(found: DatasetEstimate) -> str | None:
+    """The cheapest offer in words; None where no price is known."""
+    best = next((offer for offer in found.offers if offer.cost and offer.price), None)
+    if best is None or best.cost is None or best.price is None:
+        return None
+    return (
+        f"about {_money(best.cost)} on {best.model} {best.training_type}, {best.price.confidence} price of "
+        f"{best.price.valid_from}"
+    )
+
+
+def _money(cost: UsdRange) -> str:
+    return f"${_usd(cost.expected_usd)} (${_usd(cost.low_usd)} to ${_usd(cost.high_usd)})"
+
+
+def _usd(amount: Decimal | None) -> str | None:
+    """To the cent; to a hundredth of one below a dollar, so that no cost reads as nothing."""
+    if amount is None:
+        return None
+    return f"{amount:,.2f}" if amount == 0 or amount >= DOLLAR else f"{amount:.4f}"
+
+
+def _spread(low: int, expected: int, high: int) -> str:
+    return f"{expected:,}" if low == high else f"{expected:,} ({low:,} to {high:,})"
+
+
+def _hours(found: DatasetEstimate) -> str:
+    time = found.time
+    low, expected, high = (
+        seconds / 3600 for seconds in (time.low_seconds, time.expected_seconds, time.high_seconds)
+    )
+    return f"about {expected:.1f} h ({low:.1f} to {high:.1f} h), a guess; waiting for a place comes on top"
