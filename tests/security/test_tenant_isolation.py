@@ -178,6 +178,7 @@ REFS: Final[dict[tuple[str, str], tuple[str, ...]]] = {
     ("createJob", "connection"): ("connection", f"={CONNECTION}"),
     ("createJob", "training"): ("version", "dataset", f"={DATASET}", f"={DATASET}@1"),
     ("createJob", "validation"): ("validation", "dataset", f"={DATASET}@1"),
+    ("estimateVersion", "validation"): ("validation", f"={DATASET}@1"),
     ("createDeployment", "connection"): ("connection", f"={CONNECTION}"),
     ("createDeployment", "model"): ("model", "=MODEL-NAME", "=MODEL-REMOTE"),
     ("createTrigger", "connection"): ("connection", f"={CONNECTION}"),
