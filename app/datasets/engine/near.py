@@ -6,54 +6,147 @@ Must not know what is trainable, nor where the lines come from.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterable
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any, Final
 
 import numpy as np
 import orjson
 import xxhash
 from numpy.typing import NDArray
 
+from app.datasets.engine.sketches import MEMORY_BYTES, SIDE, Candidates, Sketches, candidates
+
 SIMILARITY: Final = 0.8
 """From which similarity two examples are near duplicates.
 
-Similarity is the share of pieces of SHINGLE_CHARACTERS characters that both have, of all that either has (Jaccard).
+Similarity is the share of pieces of four characters that both have, of all that either has (Jaccard index).
 At 0.8 a ninth of the text may be another, in one place; 1.0 is equal text but for what `normalised` takes away.
 """
+PAIRS_MAX: Final = 20_000
+"""Candidate pairs whose texts are compared (less than a millisecond each), the likeliest first."""
+SAMPLE_LINES: Final = 64
+"""Lines in which the words of a template are looked for."""
+SAMPLE_MIN: Final = 10
+TEMPLATE_SHARE: Final = 0.5
+"""A piece of text in at least this share of the lines belongs to a template, and is left out of comparisons."""
 _CONVERSATION_IDS: Final = ("conversation_id", "session_id", "thread_id", "dialogue_id", "dialog_id")
 _UNSAID: Final = frozenset({"system", "developer"})
 """Roles that are left out: a prompt that all examples share makes none of them alike."""
+_UNSAID_KEYS: Final = frozenset({"role", "tools", "type", "id", "tool_call_id", "weight", *_CONVERSATION_IDS})
 
 Reread = Callable[[], Iterable[bytes]]
 """Gives the same lines again, from the first, each time it is called."""
+Pieces = NDArray[np.uint64]
+Lines = NDArray[np.int64]
+EMBEDDED_CHARACTERS: Final = 200
+"""A data URL longer than this, such as an image, is told by its hash."""
+NO_LINES: Final[Lines] = np.zeros(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Mate:
+    """What a line is much like."""
+
+    line: int
+    """Counted from 1."""
+    similarity: float
+
+
+@dataclass(slots=True)
+class Near:
+    """What was found alike."""
+
+    mates: dict[int, Mate] = field(default_factory=dict)
+    """Line -> a line of the same cluster, or of the other file. The first line of a cluster is not told."""
+    is_all: bool = True
+    """False when there were more candidates than PAIRS_MAX, so that some were not compared."""
+
+
+def near_duplicates(
+    sketches: Sketches, reread: Reread, *, lines: int, without: Lines = NO_LINES, threshold: float = SIMILARITY
+) -> Near:
+    """Lines that are much like another one of the same file; of each cluster all but the first.
+
+    Args:
+        lines: how many the file has.
+        without: lines that are left out, such as exact duplicates, of which there is nothing more to say.
+    """
+    found = sketches.candidates(without, pairs_max=PAIRS_MAX)
+    near = Near(is_all=len(found.first) < PAIRS_MAX)
+    parents: dict[int, int] = {}
+    mates: dict[int, Mate] = {}
+    for one, other, share in _alike(found, [reread], [lines], threshold, partial(_same, parents)):
+        _join(parents, one, other)
+        mates.setdefault(one, Mate(other, share))
+        mates.setdefault(other, Mate(one, share))
+    near.mates = {line: mate for line, mate in sorted(mates.items()) if _root(parents, line) != line}
+    return near
+
+
+def near_leaks(
+    training: tuple[IO[bytes], Reread, int],
+    validation: tuple[IO[bytes], Reread, int],
+    *,
+    without: Lines = NO_LINES,
+    threshold: float = SIMILARITY,
+) -> Near:
+    """Validation lines that are much like a training line.
+
+    Args:
+        training, validation: sketches, lines, and how many lines there are.
+        without: validation lines that are left out, such as those that leak word for word.
+    """
+    found = candidates([(training[0], NO_LINES), (validation[0], without)], pairs_max=PAIRS_MAX)
+    near = Near(is_all=len(found.first) < PAIRS_MAX)
+    rereads, sizes = [training[1], validation[1]], [training[2], validation[2]]
+    for ours, theirs, share in _alike(found, rereads, sizes, threshold, lambda _, b: b - SIDE in near.mates):
+        near.mates[theirs - SIDE] = Mate(ours, share)
+    return near
 
 
 def groups(reread: Reread, *, threshold: float = SIMILARITY) -> NDArray[np.int64]:
     """Which lines belong together, so that a split must not part them.
 
-    Together are near duplicates, lines with the same prompt, and lines of the same conversation (the same first
-    exchange, or the same id of a conversation beside the messages); and whatever is together with one of them.
+    Together are near duplicates, lines with the same prompt, and lines of the same conversation (one holds the
+    beginning of the other, or both have the same id of a conversation beside the messages); and whatever is
+    together with one of them. System prompts do not count.
 
     Args:
-        reread: the JSON lines; called twice.
+        reread: the JSON lines; called up to three times.
 
     Returns:
         For each line, also a blank or broken one, the position of the first of its group, counted from 0.
     """
-    del threshold  # not yet
+    parents: dict[int, int] = {}
+    sketches = Sketches()
     first: dict[bytes, int] = {}
-    parents: list[int] = []
-    for position, line in enumerate(reread()):
-        parents.append(position)
+    count = 0
+    for count, line in enumerate(reread(), 1):
         row = _row(line)
         if row is None:
             continue
-        for key in (*_conversation_keys(row), b"t" + _digest(normalised(text_of(row)))):
-            _join(parents, first.setdefault(key, position), position)
-    return np.array([_root(parents, position) for position in range(len(parents))], dtype=np.int64)
+        text = text_of(row)
+        sketches.add([count], [text.encode("utf-8", "surrogatepass")])
+        for key in (b"t" + _digest(normalised(text)), *_own_keys(row)):
+            _join(parents, first.setdefault(key, count), count)
+    for at, line in enumerate(reread(), 1):
+        row = _row(line)
+        for key in _beginnings(row) if row is not None else ():
+            if key in first:
+                _join(parents, first[key], at)
+    found = sketches.candidates(NO_LINES, pairs_max=PAIRS_MAX)
+    for one, other, _ in _alike(found, [reread], [count], threshold, partial(_same, parents)):
+        _join(parents, one, other)
+    return np.array([_root(parents, line) - 1 for line in range(1, count + 1)], dtype=np.int64)
 
 
-def text_of(row: dict[str, Any]) -> str:
+# -- texts -------------------------------------------------------------------------------------------------
+
+
+def text_of(row: Any) -> str:
     """What an example says, without what its system prompt says, nor its tools."""
     return "\n".join(_texts(row))
 
@@ -64,41 +157,140 @@ def normalised(text: str) -> str:
     return "".join(text.split())
 
 
-def _texts(value: Any) -> Iterable[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts(item)
-    elif isinstance(value, dict) and value.get("role") not in _UNSAID:
-        for key, item in value.items():
-            if key not in {"role", "tools", "type", "id"}:
-                yield from _texts(item)
+def pieces(text: str) -> Pieces:
+    """The pieces of four characters of a normalised text, each once, in ascending order; 64 bits each."""
+    characters = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4").astype(np.uint64)
+    hashes = np.zeros(max(1, len(characters) - 3), dtype=np.uint64)
+    for at in range(min(4, len(characters))):
+        hashes ^= characters[at : at + len(hashes)]
+        hashes *= np.uint64(0x9E3779B97F4A7C15)
+        hashes ^= hashes >> np.uint64(31)
+    return np.unique(hashes)
 
 
-def _conversation_keys(row: dict[str, Any]) -> list[bytes]:
-    """Equal for lines of one conversation."""
-    keys = [
-        f"{name}:{row[name]}".encode("utf-8", "surrogatepass")
-        for name in _CONVERSATION_IDS
-        if type(row.get(name)) in {str, int}
-    ]
+def similarity(one: Pieces, other: Pieces) -> float:
+    """Share of pieces that both have, of all that either has; 1.0 when neither has any."""
+    shared = len(np.intersect1d(one, other, assume_unique=True))
+    in_all = len(one) + len(other) - shared
+    return shared / in_all if in_all else 1.0
+
+
+def _texts(row: Any) -> Iterator[str]:
+    waiting = [row]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            yield (
+                value if len(value) < EMBEDDED_CHARACTERS or not value.startswith("data:") else _digest(value).hex()
+            )
+        elif isinstance(value, list):
+            waiting.extend(reversed(value))
+        elif isinstance(value, dict) and value.get("role") not in _UNSAID:
+            waiting.extend([value[key] for key in reversed(value) if key not in _UNSAID_KEYS])
+
+
+class _Texts:
+    """Normalised texts of some lines, put aside in a file."""
+
+    def __init__(self) -> None:
+        self._file: IO[bytes] = SpooledTemporaryFile(MEMORY_BYTES)  # noqa: SIM115  lives as long as this
+        self._places: dict[int, tuple[int, int]] = {}
+        self.pieces = lru_cache(256)(self._pieces)
+        self._template = np.zeros(0, dtype=np.uint64)
+
+    def take(self, reread: Reread, wanted: set[int], base: int) -> None:
+        """Put the wanted lines aside; their number there is larger by `base`."""
+        last = max(wanted, default=0)
+        end = self._file.seek(0, 2)
+        for number, line in enumerate(reread(), 1):
+            if number > last:
+                break
+            if number in wanted and (row := _row(line)) is not None:
+                text = normalised(text_of(row)).encode("utf-8", "surrogatepass")
+                self._file.write(text)
+                self._places[number + base] = (end, len(text))
+                end += len(text)
+
+    def learn_template(self, sample: Iterable[int]) -> None:
+        """What most lines of the sample say is left out from now on."""
+        told = [self._pieces(number) for number in sample if number in self._places]
+        if len(told) < SAMPLE_MIN:
+            return
+        found, lines = np.unique(np.concatenate(told), return_counts=True)
+        self._template = found[lines >= TEMPLATE_SHARE * len(told)]
+        self.pieces.cache_clear()
+
+    def _pieces(self, number: int) -> Pieces:
+        start, size = self._places.get(number, (0, 0))
+        self._file.seek(start)
+        told = pieces(self._file.read(size).decode("utf-8", "surrogatepass"))
+        return np.setdiff1d(told, self._template, assume_unique=True) if len(self._template) else told
+
+
+def _alike(
+    found: Candidates,
+    rereads: list[Reread],
+    sizes: list[int],
+    threshold: float,
+    is_known: Callable[[int, int], bool],
+) -> Iterator[tuple[int, int, float]]:
+    """The candidates that are as similar as that, by their texts."""
+    if not len(found.first):
+        return
+    texts = _Texts()
+    sample = []
+    for side, (reread, size) in enumerate(zip(rereads, sizes, strict=True)):
+        some = set(range(1, size + 1, max(1, size // SAMPLE_LINES)))
+        numbers = np.concatenate((found.first, found.second))
+        here = numbers[(numbers >= SIDE) == bool(side)] - side * SIDE
+        texts.take(reread, some | set(here.tolist()), side * SIDE)
+        sample += [number + side * SIDE for number in some]
+    texts.learn_template(sample)
+    order = np.lexsort((found.second, found.first))
+    for one, other in zip(found.first[order].tolist(), found.second[order].tolist(), strict=True):
+        if is_known(one, other):
+            continue
+        ours, theirs = texts.pieces(one), texts.pieces(other)
+        fewer, more = sorted((len(ours), len(theirs)))
+        if fewer < threshold * more:
+            continue
+        share = similarity(ours, theirs)
+        if share >= threshold:
+            yield one, other, share
+
+
+# -- conversations -----------------------------------------------------------------------------------------
+
+
+def _own_keys(row: dict[str, Any]) -> Iterator[bytes]:
+    """Equal for lines with the same prompt or of the same conversation."""
+    for name in _CONVERSATION_IDS:
+        if type(row.get(name)) in {str, int}:
+            yield _digest(f"{name}:{row[name]}")
+    said = _said(row)
+    if said:
+        yield b"p" + _digest_of(said[:-1] if said[-1].get("role") == "assistant" and len(said) > 1 else said)
+        yield b"c" + _digest_of(said)
+
+
+def _beginnings(row: dict[str, Any]) -> Iterator[bytes]:
+    """The key of each conversation that this one goes on from."""
+    said = _said(row)
+    for at, message in enumerate(said[:-1], 1):
+        if message.get("role") == "assistant":
+            yield b"c" + _digest_of(said[:at])
+
+
+def _said(row: dict[str, Any]) -> list[dict[str, Any]]:
     inner = row.get("input")
     messages = row.get("messages", inner.get("messages") if type(inner) is dict else None)
     if type(messages) is not list:
-        return keys
-    said = [m for m in messages if type(m) is dict and m.get("role") not in _UNSAID]
-    first = next((at for at, m in enumerate(said) if m.get("role") == "assistant"), len(said))
-    if said[: first + 1]:
-        keys.append(b"x" + _digest_of(said[: first + 1]))
-    last = len(said) - 1 if said and said[-1].get("role") == "assistant" else len(said)
-    if said[:last]:
-        keys.append(b"p" + _digest_of(said[:last]))
-    return keys
+        return []
+    return [m for m in messages if type(m) is dict and m.get("role") not in _UNSAID]
 
 
-def _digest_of(messages: list[Any]) -> bytes:
-    return _digest("\n".join(normalised(text_of(message)) for message in messages))
+def _digest_of(messages: list[dict[str, Any]]) -> bytes:
+    return _digest("\x1e".join(normalised(text_of(message)) for message in messages))
 
 
 def _digest(text: str) -> bytes:
@@ -113,13 +305,20 @@ def _row(line: bytes) -> dict[str, Any] | None:
     return row if type(row) is dict else None
 
 
-def _root(parents: list[int], of: int) -> int:
-    while parents[of] != of:
-        parents[of] = parents[parents[of]]
-        of = parents[of]
+# -- clusters ----------------------------------------------------------------------------------------------
+
+
+def _root(parents: dict[int, int], of: int) -> int:
+    while (parent := parents.get(of, of)) != of:
+        parents[of] = of = parents.get(parent, parent)
     return of
 
 
-def _join(parents: list[int], one: int, other: int) -> None:
+def _same(parents: dict[int, int], one: int, other: int) -> bool:
+    return _root(parents, one) == _root(parents, other)
+
+
+def _join(parents: dict[int, int], one: int, other: int) -> None:
     first, second = sorted((_root(parents, one), _root(parents, other)))
     parents[second] = first
+    parents.setdefault(one, first)

@@ -1,0 +1,238 @@
+"""Sketches of texts: a dozen hashed pieces of each, by which two that have much in common are soon found.
+
+Must not know what a text is of; similarity itself is measured on the texts, never on sketches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from tempfile import SpooledTemporaryFile
+from typing import IO, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+PIECES: Final = 8
+"""Of a long text in its sketch, about; at most twice as many."""
+PIECE_BYTES: Final = 16
+"""Long enough that two texts seldom share one by chance, short enough to survive between two edits."""
+MEMORY_BYTES: Final = 1 << 20
+"""Of sketches held in memory; more go to a temporary file."""
+SORTED_AT_ONCE: Final = 1 << 20
+"""Pieces sorted in one go (8 bytes each); more are sorted a part of all hashes at a time."""
+COMMON_SHARE: Final = 0.01
+COMMON_MIN: Final = 50
+"""A piece that more lines have, and more than this share of all, finds only those that have no rarer piece."""
+SHARED_MIN: Final = 0.3
+"""Of the pieces of the shorter sketch that a candidate pair has in common."""
+REPEATED_HELD: Final = 1 << 20
+"""Pieces in memory that more than one line has; of a file that has more, the last lines find nobody."""
+NEIGHBOURS: Final = 6
+"""Of the lines that have a piece in common, each is paired with so many before it, and with the first."""
+ENTRY_BYTES: Final = 8
+SIDE: Final = 1 << 31
+"""Added to the line numbers of the second of two files."""
+
+Keys = NDArray[np.uint64]
+_FOLD: Final = np.uint8(0x20)
+"""Set in every byte: letters lose their case, and what else becomes alike is told apart by the texts."""
+_SPREAD: Final = (np.uint8(0x9D), np.uint8(0x65), np.uint8(0xB3), np.uint8(0x35))
+_MIX: Final = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F))
+_HIGH: Final = np.uint64(0xFFFFFFFF00000000)
+_LOW: Final = np.uint64(0xFFFFFFFF)
+_HALF: Final = np.uint64(32)
+_CUT_LEVELS: Final = 6
+"""Halvings done by looking at four bytes; further ones look at the hash of the piece."""
+_TIERS: Final = (0, 2, 4, _CUT_LEVELS)
+"""Levels whose texts are looked at together."""
+
+
+class Candidates(NamedTuple):
+    """Pairs of lines, the likeliest first; one of a pair is in the second file if two are compared."""
+
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
+
+
+class Sketches:
+    """The sketches of one file: for each piece 8 bytes, its hash (32 bits) before the number of its line."""
+
+    def __init__(self) -> None:
+        self._file: IO[bytes] = SpooledTemporaryFile(MEMORY_BYTES)  # noqa: SIM115  lives as long as this
+
+    def add(self, lines: Sequence[int], texts: Sequence[bytes]) -> None:
+        """Takes the texts of some lines, in any order."""
+        levels = [min((len(text) // PIECES).bit_length(), 32) - 1 for text in texts]
+        for tier, upto in zip(_TIERS, (*_TIERS[1:], 99), strict=True):
+            here = [at for at, level in enumerate(levels) if tier <= level < upto or (level < 0 and tier == 0)]
+            if here:
+                keys = _keys(
+                    [texts[at].ljust(PIECE_BYTES, b"\0") for at in here],
+                    np.array([max(0, levels[at]) for at in here]),
+                    np.array([lines[at] for at in here], dtype=np.uint64),
+                    tier,
+                )
+                self._file.write(keys.tobytes())
+
+    def copy_to(self, target: IO[bytes]) -> None:
+        """Write all of them there."""
+        self._file.seek(0)
+        while block := self._file.read(MEMORY_BYTES):
+            target.write(block)
+
+    def candidates(self, without: NDArray[np.int64], *, pairs_max: int) -> Candidates:
+        """Pairs of lines that may be alike; none of `without` is in any."""
+        return candidates([(self._file, without)], pairs_max=pairs_max)
+
+
+def _keys(texts: list[bytes], levels: NDArray[np.int64], lines: Keys, tier: int) -> Keys:
+    """The sketches of texts of at least that tier's level.
+
+    A text of level n keeps one in 2^n of its pieces. Which, depends on nothing but the piece: what two texts share,
+    both keep, or the longer one drops.
+    """
+    joined = np.bitwise_or(np.frombuffer(b"\x1e".join(texts), dtype=np.uint8), _FOLD)
+    sizes = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
+    starts = np.concatenate(([0], np.cumsum(sizes + 1)))
+    spread = np.multiply(joined[3:], _SPREAD[0])
+    for back, factor in enumerate(_SPREAD[1:], 1):
+        spread += joined[3 - back : len(joined) - back]
+        spread *= factor
+    at = (
+        np.flatnonzero(spread >= np.uint8(256 - (256 >> tier)))
+        if tier
+        else np.arange(len(joined) - PIECE_BYTES + 1)
+    )
+    row = np.repeat(np.arange(len(texts)), np.diff(np.searchsorted(at, starts)))
+    kept = at <= (starts[:-1] + sizes - PIECE_BYTES)[row]
+    kept &= spread[at] >= (256 - (256 >> np.minimum(levels, _CUT_LEVELS)))[row]
+    at, row = at[kept], row[kept]
+    words = np.ndarray((len(joined) - 7,), dtype="<u8", buffer=joined, strides=(1,))
+    mixed = words[at] * _MIX[0]
+    mixed ^= mixed >> np.uint64(29)
+    mixed += words[at + 8]
+    mixed *= _MIX[1]
+    mixed ^= mixed >> _HALF
+    further = ((np.uint64(1) << np.maximum(levels - _CUT_LEVELS, 0).astype(np.uint64)) - np.uint64(1))[row]
+    chosen = (mixed & further) == 0
+    entries: Keys = (mixed[chosen] & _HIGH) | lines[row[chosen]]
+    return entries
+
+
+def candidates(files: Sequence[tuple[IO[bytes], NDArray[np.int64]]], *, pairs_max: int) -> Candidates:
+    """Pairs of lines that may be alike, within one file or from the first to the second.
+
+    Args:
+        files: one or two files of sketches, each with the lines that no pair shall have.
+        pairs_max: of more, the least likely are left out.
+    """
+    entries_in_all = sum(file.seek(0, 2) // ENTRY_BYTES for file, _ in files)
+    parts = max(1, -(-entries_in_all // SORTED_AT_ONCE))
+    counts, rare = _Tally(), _Tally()
+    repeated = []
+    for part in range(parts):
+        entries = _read(files, parts, part)
+        counts.add(entries)
+        repeated.append(_repeated(entries)[: REPEATED_HELD // parts])
+    common = max(COMMON_MIN, counts.lines * COMMON_SHARE)
+    for entries in repeated:
+        rare.add(entries[_run_sizes(entries) <= common])
+    pairs = []
+    for entries in repeated:
+        usable = (_run_sizes(entries) <= common) | (rare.of(_lines(entries)) == 0)
+        pairs.append(_pairs(entries[usable], across=len(files) > 1))
+    found, shared = np.unique(np.concatenate(pairs), return_counts=True)
+    first, second = (found >> _HALF).astype(np.int64), _lines(found)
+    share = shared / np.maximum(1, np.minimum(counts.of(first), counts.of(second)))
+    likely = np.flatnonzero(share >= SHARED_MIN)
+    likely = likely[np.argsort(-share[likely], kind="stable")][:pairs_max]
+    return Candidates(first[likely], second[likely])
+
+
+def _pairs(entries: Keys, *, across: bool) -> Keys:
+    """(line << 32 | line) of neighbours that share a piece, and of each with the first that has it; sorted."""
+    lines, run = _lines(entries), _runs(entries)
+    if not len(run):
+        return entries
+    at = np.arange(len(entries))
+    head = np.flatnonzero(np.diff(run, prepend=-1))[run]
+    ways = [head, *(np.maximum(at - back, head) for back in range(1, NEIGHBOURS + 1))]
+    if across:
+        of_first = np.bincount(run, weights=lines < SIDE).astype(np.int64)[run]
+        ways = [head, head + np.maximum(of_first - 1, 0)]
+    found = []
+    for way, mate in enumerate(ways):
+        other = np.where(mate == head, at, mate) if way else mate
+        mates = lines[other] != lines
+        if across:
+            mates &= (lines >= SIDE) & (lines[other] < SIDE)
+        found.append((entries[other[mates]] << _HALF) | (entries[mates] & _LOW))
+    pairs: Keys = np.sort(np.concatenate(found))
+    return pairs
+
+
+def _read(files: Sequence[tuple[IO[bytes], NDArray[np.int64]]], parts: int, part: int) -> Keys:
+    """The entries of one part of all hashes."""
+    blocks = []
+    for side, (file, without) in enumerate(files):
+        dropped = np.zeros(int(without.max()) + 2 if len(without) else 1, dtype=bool)
+        dropped[without] = True
+        file.seek(0)
+        while block := file.read(MEMORY_BYTES):
+            entries = np.frombuffer(block, dtype="<u8")
+            if parts > 1:
+                entries = entries[(entries >> _HALF) % np.uint64(parts) == np.uint64(part)]
+            if len(without):
+                entries = entries[~dropped[np.minimum(_lines(entries), len(dropped) - 1)]]
+            blocks.append(entries | np.uint64(SIDE) if side else entries)
+    return np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.uint64)
+
+
+def _repeated(entries: Keys) -> Keys:
+    """In ascending order and each once, those whose piece more than one line has."""
+    entries = np.sort(entries)
+    hashes = entries >> _HALF
+    equal = hashes[1:] == hashes[:-1]
+    among = np.zeros(len(entries), dtype=bool)
+    among[1:] = equal
+    among[:-1] |= equal
+    entries = entries[among]
+    once: Keys = entries[np.diff(entries, prepend=~entries[:1]) != 0]
+    return once
+
+
+class _Tally:
+    """How many entries each line has."""
+
+    def __init__(self) -> None:
+        self._sides = [np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64)]
+
+    def add(self, entries: Keys) -> None:
+        lines = _lines(entries)
+        for side, chosen in enumerate((lines[lines < SIDE], lines[lines >= SIDE] - SIDE)):
+            more = np.bincount(chosen, minlength=len(self._sides[side]))
+            more[: len(self._sides[side])] += self._sides[side]
+            self._sides[side] = more
+
+    @property
+    def lines(self) -> int:
+        return sum(int(np.count_nonzero(side)) for side in self._sides)
+
+    def of(self, lines: NDArray[np.int64]) -> NDArray[np.int64]:
+        ours, theirs = (side[np.minimum(lines % SIDE, len(side) - 1)] for side in self._sides)
+        return np.where(lines < SIDE, ours, theirs)
+
+
+def _lines(entries: Keys) -> NDArray[np.int64]:
+    return (entries & _LOW).astype(np.int64)
+
+
+def _runs(entries: Keys) -> NDArray[np.int64]:
+    """For sorted entries, the number of the run of equal hashes that each is in."""
+    hashes = entries >> _HALF
+    return np.cumsum(np.concatenate(([False], hashes[1:] != hashes[:-1]))) if len(entries) else _lines(entries)
+
+
+def _run_sizes(entries: Keys) -> NDArray[np.int64]:
+    run = _runs(entries)
+    return np.bincount(run)[run] if len(run) else run
