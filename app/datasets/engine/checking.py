@@ -56,7 +56,7 @@ KEY_SET_CHARACTERS_MAX = 2_000
 _SORTED = orjson.OPT_SORT_KEYS
 
 
-def check(
+def check(  # noqa: PLR0913  one pass, many who want something of it
     source: Source,
     profile: Profile,
     *,
@@ -67,6 +67,7 @@ def check(
     heard: Heard | None = None,
     at_a_glance: bool = True,
     threads: int = 1,
+    where: Callable[[int, int], str] | None = None,
 ) -> Report:
     """Reads `source` once and says whether it can be trained on.
 
@@ -84,9 +85,10 @@ def check(
         lines: receives the number of the line of each of these examples.
         heard: told of every line of every finding, also beyond those that a finding keeps.
         threads: how many take part; beyond the first they count tokens, which needs no interpreter lock.
+        where: names a range of lines in the words of a finding, when they were written from something else.
     """
     content = CleanContent(source, on_progress, copy_to)
-    work = _Check(content, profile, fingerprints, lines, heard, at_a_glance=at_a_glance)
+    work = _Check(content, profile, fingerprints, lines, heard, at_a_glance=at_a_glance, where=where)
     if threads == 1:
         return work.run()
     with ThreadPoolExecutor(threads - 1, thread_name_prefix="kitae-tokens") as pool:
@@ -118,12 +120,13 @@ class _Check:
         heard: Heard | None,
         *,
         at_a_glance: bool,
+        where: Callable[[int, int], str] | None,
     ) -> None:
         self._at_a_glance = at_a_glance
         self._content = content
         self._profile = profile
         self._limits = profile.limits
-        self._findings = Findings(heard)
+        self._findings = Findings(heard, where)
         self._wanted = KIND_OF_METHOD.get(profile.method) if profile.method else None
         """Which kind of rows is an example; None until the first that is one of some method."""
         self._rules: ChatRules | None = None

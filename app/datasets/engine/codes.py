@@ -45,6 +45,59 @@ _ALL = (
     Code("utf-16", _E, "The file is UTF-16 or UTF-32 text; Azure reads UTF-8.", "Save it as UTF-8.", _REPAIR),
     Code("bom", _N, "The file begins with a byte-order mark.", "Nothing to do: it has been removed.", _REPAIR),
     Code(
+        "other-encoding",
+        _E,
+        "The file is text in an encoding other than UTF-8; Azure reads UTF-8.",
+        "Convert it, or upload it and say which encoding it is in: a version is written in UTF-8.",
+        _REPAIR,
+    ),
+    Code(
+        "undecodable",
+        _E,
+        "The file has bytes that its encoding does not have.",
+        "Say which encoding it is in, or save it as UTF-8.",
+    ),
+    Code(
+        "compressed",
+        _E,
+        "The file is packed; Azure reads plain text.",
+        "Convert it, or upload it as it is: a version is written unpacked.",
+        _REPAIR,
+    ),
+    Code("archive-refused", _E, "The packed file was not opened.", "Unpack it, and give the one file in it."),
+    Code(
+        "needs-conversion",
+        _E,
+        "This is data in another layout than Azure trains on, which we can convert.",
+        "Convert it, or upload it as it is: a version holds the converted rows.",
+        _REPAIR,
+    ),
+    Code(
+        "converted",
+        _N,
+        "The content was made from a file of another kind.",
+        "Nothing to do; look at the first rows.",
+    ),
+    Code(
+        "no-mapping",
+        _E,
+        "Nothing says which column is asked and which one is the answer.",
+        "Say what each column is, such as --mapping question=user,answer=assistant.",
+    ),
+    Code(
+        "mapping-unfit",
+        _E,
+        "The mapping names a column that the file does not have.",
+        "Correct the name in the mapping.",
+    ),
+    Code("table-error", _E, "The table cannot be read.", "Export it again, as CSV in UTF-8."),
+    Code(
+        "ragged-row",
+        _W,
+        "Rows have more or fewer cells than the header has columns.",
+        "Check the quotes of the rows named; what a row has too many was left out.",
+    ),
+    Code(
         "file-too-large",
         _E,
         "The file is larger than Azure accepts.",
@@ -137,7 +190,13 @@ _ALL = (
         'Write {"messages": […]} on each line.',
     ),
     # The example
-    Code("no-messages", _E, "The row has no list of messages.", 'Put the conversation under the key "messages".'),
+    Code(
+        "no-messages",
+        _E,
+        "The row has no list of messages.",
+        'Put the conversation under the key "messages", or say which key is what:'
+        " --mapping question=user,answer=assistant.",
+    ),
     Code(
         "unknown-key",
         _E,

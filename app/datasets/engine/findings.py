@@ -75,8 +75,10 @@ class Held:
 class Findings:
     """All findings of one check, by code."""
 
-    def __init__(self, heard: Heard | None = None) -> None:
+    def __init__(self, heard: Heard | None = None, where: Callable[[int, int], str] | None = None) -> None:
+        """`where` names a range of lines, from its first to its last."""
         self._heard = heard
+        self._where = where or _lines_in_words
         self._gathered: dict[str, _Gathered] = {}
         self._into: Held | None = None
         self._held_errors = 0
@@ -131,8 +133,7 @@ class Findings:
         if gathered is None:
             gathered = self._gathered[code] = _Gathered(CODES[code].severity is Severity.ERROR, pointer=pointer)
         if detail and len(gathered.examples) < EXAMPLES_MAX and first > gathered.ranges.last:
-            where = f"line {first:,}" if first == last else f"lines {first:,}-{last:,}"
-            gathered.examples.append(f"{where}: {detail}")
+            gathered.examples.append(f"{self._where(first, last)}: {detail}")
         before = gathered.ranges.count
         gathered.ranges.add(first, last)
         if gathered.is_error:
@@ -155,6 +156,10 @@ class Findings:
     def as_list(self) -> list[Finding]:
         found = [_finding(code, gathered) for code, gathered in self._gathered.items()]
         return sorted(found, key=lambda f: (_ORDER[f.severity], f.lines[0] if f.lines else (0, 0), f.code))
+
+
+def _lines_in_words(first: int, last: int) -> str:
+    return f"line {first:,}" if first == last else f"lines {first:,}-{last:,}"
 
 
 def _finding(name: str, gathered: _Gathered) -> Finding:

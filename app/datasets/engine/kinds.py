@@ -52,6 +52,16 @@ KINDS = {
     "self-instruct": Kind("self-instruct seed tasks", _TO_CHAT.format("instruction and input", "output")),
     "question-answer": Kind("question and answer pairs", _TO_CHAT.format("the question", "the answer")),
     "evaluation": Kind("evaluation rows (query and response)", _TO_CHAT.format("the query", "the response")),
+    "batch-output": Kind(
+        "answers of the Batch API", "Put the messages of each request and the answer to it together in one row."
+    ),
+    "evaluation-item": Kind("items of an evaluation", "Take the members out of each item, and add what is asked."),
+    "evaluation-result": Kind("results of an evaluation run", _EXPORT),
+    "agent-trace": Kind("traces of an agent", "Export the conversations, as messages with their tool calls."),
+    "grader": Kind("a grader, not data", "Give it with --grader, or as the grader of a reinforcement job."),
+    "api-answer": Kind("an answer of the service's API, not data", _EXPORT),
+    "xlsx": Kind("rows of a workbook", _TO_CHAT.format("one column", "another column")),
+    "parquet": Kind("rows of a Parquet file", _TO_CHAT.format("one column", "another column")),
     "binary": Kind("binary data", _EXPORT),
     "unknown": Kind("rows of no layout we know", "Put the conversation of each row under the key messages."),
 }
@@ -136,12 +146,45 @@ def kind_of(row: dict[str, Any]) -> str:
         return "prompt-flow"
     if "instruction" in keys:
         return "self-instruct" if "instances" in keys else "alpaca" if "output" in keys else "unknown"
+    if (named := _named_otherwise(row)) is not None:
+        return named
     lower = {key.lower() for key in keys}
     if "question" in lower and lower & {"answer", "expectedresponse", "response"}:
         return "question-answer"
     if "query" in lower and "response" in lower:
         return "evaluation"
     return "unknown"
+
+
+_GRADERS = frozenset(
+    {"string_check", "text_similarity", "score_model", "label_model", "python", "multi", "endpoint"}
+)
+_TRACE_KEYS = (
+    {"trace_id", "span_id"},
+    {"traceId", "spanId"},
+    {"trace_id", "spans"},
+    {"resourceSpans"},
+    {"run_type", "inputs"},
+    {"thread_id", "run_id", "steps"},
+)
+_RESULT_KEYS = {"sample", "results", "grades", "scores", "outputs", "run_id"}
+
+
+def _named_otherwise(row: dict[str, Any]) -> str | None:
+    """What is no training data and known by its keys."""
+    keys = row.keys()
+    if "custom_id" in keys and "response" in keys:
+        return "batch-output"
+    if type(row.get("item")) is dict:
+        return "evaluation-result" if keys & _RESULT_KEYS else "evaluation-item"
+    if any(trace <= keys for trace in _TRACE_KEYS):
+        return "agent-trace"
+    if type(row.get("type")) is str and row["type"] in _GRADERS and keys & {"name", "grader", "graders"}:
+        return "grader"
+    kind = row.get("object")
+    if type(kind) is str and (kind.startswith("fine_tuning.") or kind in {"file", "upload", "event", "list"}):
+        return "api-answer"
+    return None
 
 
 CHAT_KEYS = frozenset({"messages", "tools", "parallel_tool_calls", "functions", "function_call"})

@@ -51,6 +51,8 @@ class Finding:
     """The service can write a new version without this defect and without inventing content."""
     more_ranges: int = 0
     """Ranges found but not stored (see `findings.RANGES_MAX`)."""
+    records: tuple[LineRange, ...] = ()
+    """Where these lines came from in a file that was converted, in the unit that `Report.reading` names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +143,8 @@ class Report:
     """The first three rows, long texts cut."""
     stats: dict[str, Any]
     """Counts of messages, roles, tools, system prompts; JSON values only."""
+    reading: dict[str, Any] | None = None
+    """How the file was read, as `reading.Told.to_json` writes it; None for content that was JSON Lines already."""
 
     def to_json(self) -> dict[str, Any]:
         """The report as JSON values that PostgreSQL's jsonb accepts: no NUL, no lone surrogate.
@@ -157,6 +161,7 @@ class Report:
                 if cut > 0:
                     finding["lines"] = finding["lines"][:keep]
                     finding["more_ranges"] += cut
+                finding["records"] = finding["records"][:keep]
             body["tokens"]["over_limit"] = body["tokens"]["over_limit"][:keep]
         if _size(body) > REPORT_BYTES_MAX:
             body["preview"] = []
