@@ -23,6 +23,16 @@ Files = Annotated[
     typer.Argument(exists=True, dir_okay=False, readable=True, help="Training data; several are checked in turn."),
 ]
 TrainingType = Annotated[str, typer.Option(help="Standard, GlobalStandard, DataZoneStandard or developerTier.")]
+Format = Annotated[
+    str | None,
+    typer.Option("--format", help="What a file is (csv, xlsx, …) or its rows are (alpaca, sharegpt, …)."),
+]
+Mapping = Annotated[
+    str | None,
+    typer.Option(help="question=user,answer=assistant,topic=ignored; or a JSON file that says it."),
+]
+Encoding = Annotated[str | None, typer.Option(help="Of text that is not UTF-8, such as cp932 or cp1252.")]
+SheetName = Annotated[str | None, typer.Option("--sheet", help="Of a workbook; its first one otherwise.")]
 Model = Annotated[str | None, typer.Option(help="Base model whose limits and tokenizer the check uses.")]
 
 
@@ -160,7 +170,7 @@ def _tell_outcome(version: "VersionRead", found: "list[FindingRead]") -> None:
 
 
 @group.command()
-def check(
+def check(  # noqa: PLR0913  one option each
     files: Files,
     *,
     model: Annotated[str, typer.Option(help="Base model whose limits and tokenizer are used.")] = "gpt-4.1-mini",
@@ -178,12 +188,44 @@ def check(
         Path | None,
         typer.Option(exists=True, dir_okay=False, readable=True, help="Validation file, checked too and compared."),
     ] = None,
+    format_: Format = None,
+    mapping: Mapping = None,
+    encoding: Encoding = None,
+    sheet: SheetName = None,
     json_: Json = False,
 ) -> None:
     """Check files on this machine, without a service or a key; exit code 1 when Azure would refuse one as it is."""
-    from app.cli.offline import check_files
+    from app.cli.offline import check_files, how_of
 
-    if not check_files(files, validation=validation, model=model, method=method, grader_file=grader, as_json=json_):
+    how = how_of(format_=format_, mapping=mapping, encoding=encoding, sheet=sheet)
+    if not check_files(
+        files, validation=validation, model=model, method=method, grader_file=grader, how=how, as_json=json_
+    ):
+        raise typer.Exit(Exit.PROBLEM)
+
+
+@group.command()
+def convert(  # noqa: PLR0913  one option each
+    file: File,
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write, as Azure takes it.")],
+    model: Annotated[str, typer.Option(help="Base model whose limits and tokenizer are used.")] = "gpt-4.1-mini",
+    method: Annotated[
+        Literal["supervised", "dpo", "reinforcement"] | None,
+        typer.Option(help="How a model will be trained on it; it decides what an answer becomes."),
+    ] = None,
+    bom: Annotated[bool, typer.Option("--bom", help="Begin the file with a byte-order mark.")] = False,
+    format_: Format = None,
+    mapping: Mapping = None,
+    encoding: Encoding = None,
+    sheet: SheetName = None,
+    json_: Json = False,
+) -> None:
+    """Write any file as Azure takes it, on this machine, and check it; exit code 1 when it is not ready."""
+    from app.cli.offline import convert_file, how_of
+
+    how = how_of(format_=format_, mapping=mapping, encoding=encoding, sheet=sheet)
+    if not convert_file(file, output, model=model, method=method, how=how, bom=bom, as_json=json_):
         raise typer.Exit(Exit.PROBLEM)
 
 

@@ -17,6 +17,8 @@ from app.azure.catalogue.catalogue import BaseModel, Catalogue
 from app.cli import reports, words
 from app.cli.exits import Exit, Told
 from app.datasets import engine
+from app.datasets.engine import reading
+from app.datasets.engine.lines import BOM
 from app.datasets.engine.report import Method, printable
 from app.datasets.schemas import FindingRead
 
@@ -56,6 +58,7 @@ def check_files(
     model: str,
     method: Method | None,
     grader_file: Path | None,
+    how: reading.How,
     as_json: bool,
 ) -> bool:
     """Check files, and what a validation file shares with them. Returns whether Azure would take all as they are.
@@ -65,14 +68,14 @@ def check_files(
     """
     profile, base = _asked(model, method, grader_file)
     with ExitStack() as stack:
-        training = [_check(file, profile, stack) for file in files]
+        training = [_check(file, profile, how, stack) for file in files]
         outcomes = list(training)
         leaks: list[Leak] = []
         if validation is not None:
             alike = replace(
                 profile, method=method or training[0].report.method
             )  # both files of a job are of one kind
-            outcomes.append(_check(validation, alike, stack))
+            outcomes.append(_check(validation, alike, how, stack))
             leaks = [leak for one in training if (leak := _leak(one, outcomes[-1]))]
         if as_json:
             words.put_json(_as_json(outcomes, leaks))
@@ -131,14 +134,69 @@ def profile_of(catalogue: Catalogue, base: BaseModel) -> engine.Profile:
             return engine.Profile(tokenizer="estimate", limits=limits)
 
 
-def _check(file: Path, profile: engine.Profile, stack: ExitStack) -> Checked:
+def how_of(*, format_: str | None, mapping: str | None, encoding: str | None, sheet: str | None) -> reading.How:
+    """What was said of the files. `mapping` may be the name of a JSON file that holds it.
+
+    Raises:
+        Told: it means nothing.
+    """
+    try:
+        file = Path(mapping) if mapping and "=" not in mapping and not mapping.lstrip().startswith("{") else None
+        written = file.read_text(encoding="utf-8") if file is not None else mapping
+        return reading.how_of(format=format_, mapping=written, encoding=encoding, sheet=sheet)
+    except (reading.BadHowError, OSError, UnicodeDecodeError) as error:
+        raise Told(str(error), hint=f"A column is one of {', '.join(reading.PARTS)}.", code=Exit.USAGE) from error
+
+
+def convert_file(
+    file: Path, output: Path, *, model: str, method: Method | None, how: reading.How, bom: bool, as_json: bool
+) -> bool:
+    """Write a file as Azure takes it. Returns whether what was written is ready.
+
+    Raises:
+        Told: nothing of it could be read; then nothing is written.
+    """
+    profile, base = _asked(model, method, None)
+    if output.exists() and output.samefile(file):
+        raise Told("That would overwrite the file that is read.", hint="Choose another output.", code=Exit.USAGE)
+    beside = output.with_name(f".{output.name}.part")
+    try:
+        with beside.open("wb") as target, ExitStack() as stack:
+            if bom:
+                target.write(BOM)
+            outcome = _check(file, profile, how, stack, as_version=True, copy_to=target)
+        if outcome.report.bytes:
+            beside.replace(output)
+    finally:
+        beside.unlink(missing_ok=True)
+    if as_json:
+        words.put_json(_as_json([outcome], []) | {"output": printable(str(output)) if output.exists() else None})
+    else:
+        _tell([outcome], [], base.id)
+        if outcome.report.bytes:
+            words.done(f"{printable(str(output))}: {outcome.report.examples:,} examples.")
+    return outcome.report.verdict == "ready"
+
+
+def _check(
+    file: Path,
+    profile: engine.Profile,
+    how: reading.How,
+    stack: ExitStack,
+    *,
+    as_version: bool = False,
+    copy_to: BinaryIO | None = None,
+) -> Checked:
     size = file.stat().st_size
     fingerprints = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115  the stack closes it
     lines = array("Q")
     with file.open("rb") as source, words.progress(f"checking {file.name}", total=size, unit="bytes") as draw:
-        report = engine.check(
+        report = reading.check_any(
             source,
             profile,
+            how,
+            as_version=as_version,
+            copy_to=copy_to,
             on_progress=lambda read: draw(read, ""),
             fingerprints=fingerprints,
             lines=lines,
@@ -163,6 +221,7 @@ def _as_json(outcomes: Sequence[Checked], leaks: Sequence[Leak]) -> dict[str, An
             {
                 "path": outcome.name,
                 "detected": outcome.report.format,
+                "reading": _printable(outcome.report.reading),
                 "verdict": outcome.report.verdict,
                 "examples": outcome.report.examples,
                 "tokens": outcome.report.tokens.total,
@@ -193,6 +252,7 @@ def _finding(finding: engine.Finding) -> dict[str, Any]:
         "code": finding.code,
         "severity": str(finding.severity),
         "lines": finding.lines,
+        "records": finding.records,
         "count": finding.count,
         "message": printable(finding.message),
         "remedy": printable(finding.remedy),
@@ -200,6 +260,19 @@ def _finding(finding: engine.Finding) -> dict[str, Any]:
         "examples": [printable(example) for example in finding.examples],
         "fixable": finding.fixable,
         "more_ranges": finding.more_ranges,
+    }
+
+
+def _printable(read: dict[str, Any] | None) -> dict[str, Any] | None:
+    if read is None:
+        return None
+    return {
+        key: printable(value)
+        if isinstance(value, str)
+        else [printable(name) for name in value]
+        if isinstance(value, list | tuple)
+        else value
+        for key, value in read.items()
     }
 
 
