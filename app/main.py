@@ -27,6 +27,8 @@ from app.deployments import endpoints as deployments_endpoints
 from app.deployments.measures import MEASURES as DEPLOYMENTS_MEASURES
 from app.deployments.service import DeploymentService
 from app.events import endpoints as events_endpoints
+from app.generation import endpoints as generation_endpoints
+from app.generation.measures import MEASURES as GENERATION_MEASURES
 from app.http import docs, health
 from app.http.access import KeyRing
 from app.http.deeds import AuditRules, DeedsRecorded
@@ -61,6 +63,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     models_endpoints.router,
     deployments_endpoints.router,
     deployments_endpoints.chat_router,
+    generation_endpoints.router,
     upkeep_endpoints.router,
     triggers_endpoints.router,
     triggers_endpoints.hooks_router,
@@ -73,6 +76,7 @@ MEASURES: Final[tuple[Measure, ...]] = (
     *DATASETS_MEASURES,
     *JOBS_MEASURES,
     *DEPLOYMENTS_MEASURES,
+    *GENERATION_MEASURES,
     *UPKEEP_MEASURES,
 )
 """What the rooms count for Prometheus."""
@@ -86,7 +90,7 @@ whose beginning and end are, and chat, which is traffic and no change."""
 COSTLY: Final = frozenset(
     {
         *("putContent", "createVersion", "putPart", "completeUpload", "transformVersion", "estimateVersion"),
-        *("compareDatasets", "getContent", "chat", "checkConnection"),
+        *("compareDatasets", "getContent", "chat", "checkConnection", "generate", "getCoverage"),
     }
 )
 """Operations that hold a thread for long: a project may have only so many of them under way."""

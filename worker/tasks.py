@@ -10,6 +10,8 @@ from app.datasets.sources.steps import FetchSteps
 from app.datasets.tables import DatasetFetch, DatasetVersion
 from app.deployments.steps import ComparisonSteps, DeploymentSteps
 from app.deployments.tables import Comparison, Deployment
+from app.generation.steps import GenerationSteps
+from app.generation.tables import Generation
 from app.jobs.steps import JobSteps
 from app.jobs.tables import Job
 from app.jobs.watch import ConnectionWatch
@@ -37,6 +39,7 @@ CARED: Final[Mapping[str, Cared]] = {
     "jobs.advance": Cared(Job, lambda bench, row_id: JobSteps(bench).advance(row_id)),
     "deployments.advance": Cared(Deployment, lambda bench, row_id: DeploymentSteps(bench).advance(row_id)),
     "comparisons.advance": Cared(Comparison, lambda bench, row_id: ComparisonSteps(bench).advance(row_id)),
+    "generations.advance": Cared(Generation, lambda bench, row_id: GenerationSteps(bench).advance(row_id)),
     "upkeep.sweep": Cared(Sweep, lambda bench, row_id: SweepSteps(bench).sweep(row_id), perpetual=True),
     "upkeep.clean": Cared(Janitor, lambda bench, row_id: JanitorSteps(bench).clean(row_id), perpetual=True),
     "upkeep.stray": Cared(Stray, lambda bench, row_id: StraySteps(bench).advance(row_id)),

@@ -392,6 +392,14 @@ class DeploymentService:
             raise no_such(ref)
         return deployment
 
+    def ready(self, project_id: str, ref: str) -> DeploymentRead:
+        """The deployment, noted as used, for whoever is about to ask it. Raises `Conflict` unless it answers."""
+        deployment = self._row(project_id, ref)
+        refuse_unless_ready(deployment)
+        with self._bench.begin() as work:
+            repository.touch_used(work.session, deployment.id, at_most_every_seconds=USED_SECONDS)
+        return read(deployment)
+
     def page(
         self, project_id: str, wanted: Page, *, status: str | None = None, model: str | None = None
     ) -> Slice[DeploymentRead]:

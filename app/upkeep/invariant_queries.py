@@ -16,6 +16,8 @@ from app.datasets.files import UPLOAD_BYTES_PER_SECOND
 from app.datasets.states import FETCH_LAW, VERSION_LAW
 from app.deployments.states import COMPARISON_LAW, DEPLOYMENT_LAW
 from app.deployments.tables import LIVING_DEPLOYMENT
+from app.generation.states import GENERATION_LAW
+from app.generation.tables import RUNNING_GENERATION
 from app.jobs.states import JOB_LAW
 from app.jobs.tables import UNFINISHED_JOB
 from app.kit.law import Law
@@ -79,6 +81,7 @@ CARED: Final[tuple[_Cared, ...]] = (
     _Cared(table="dataset_versions", unfinished="status = 'checking'", acting=("checking",)),
     _Cared(table="dataset_fetches", unfinished="status = 'fetching'", acting=("fetching",)),
     _Cared(table="comparisons", unfinished="status = 'running'", acting=("running",), paused_waits=("running",)),
+    _Cared(table="generations", unfinished=RUNNING_GENERATION, acting=("running",), paused_waits=("running",)),
 )
 LEASED: Final = (*(cared.table for cared in CARED), "connections", "sweeps", "strays", "janitors")
 
@@ -236,14 +239,17 @@ def torn_ledger(session: Session, _policy: Policy) -> Sequence[Violation]:
             SELECT subject_id FROM (SELECT subject_id FROM ledger ORDER BY id DESC LIMIT :newest) AS newest
             UNION SELECT id FROM (SELECT id FROM jobs WHERE {UNFINISHED_JOB} LIMIT :unfinished) AS j
             UNION SELECT id FROM (SELECT id FROM deployments WHERE {LIVING_DEPLOYMENT} LIMIT :unfinished) AS d
+            UNION SELECT id FROM (SELECT id FROM generations WHERE {RUNNING_GENERATION} LIMIT :unfinished) AS g
         ), subjects AS (
             SELECT looked.subject_id, sums.*,
-                   coalesce(j.status, d.status) AS status,
-                   coalesce(j.{UNFINISHED_JOB}, d.{LIVING_DEPLOYMENT}) AS lives,
-                   coalesce((j.plan->'estimate'->>'high_usd')::numeric, d.reserved_usd, 0) AS price
+                   coalesce(j.status, d.status, g.status) AS status,
+                   coalesce(j.{UNFINISHED_JOB}, d.{LIVING_DEPLOYMENT}, g.{RUNNING_GENERATION}) AS lives,
+                   coalesce((j.plan->'estimate'->>'high_usd')::numeric, d.reserved_usd,
+                       g.reserved_usd, 0) AS price
             FROM looked
             LEFT JOIN jobs j ON j.id = looked.subject_id
             LEFT JOIN deployments d ON d.id = looked.subject_id
+            LEFT JOIN generations g ON g.id = looked.subject_id
             CROSS JOIN LATERAL ({_SUMS}) AS sums
         ), judged AS (
             SELECT *, CASE
@@ -272,6 +278,8 @@ _BOOK: Final = f"""
         SELECT * FROM (SELECT id, project_id FROM jobs WHERE {UNFINISHED_JOB} LIMIT :unfinished) AS j
         UNION ALL
         SELECT * FROM (SELECT id, project_id FROM deployments WHERE {LIVING_DEPLOYMENT} LIMIT :unfinished) AS d
+        UNION ALL
+        SELECT * FROM (SELECT id, project_id FROM generations WHERE {RUNNING_GENERATION} LIMIT :unfinished) AS g
     ), held AS MATERIALIZED (
         SELECT u.project_id, l.key_id,
                sum(CASE WHEN l.kind = 'release' THEN -l.amount_usd ELSE l.amount_usd END) AS usd,
@@ -354,6 +362,7 @@ _LAWS: Final[tuple[tuple[str, Law[Any]], ...]] = (
     ("dataset_versions", VERSION_LAW),
     ("dataset_fetches", FETCH_LAW),
     ("comparisons", COMPARISON_LAW),
+    ("generations", GENERATION_LAW),
 )
 
 

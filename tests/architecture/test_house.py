@@ -39,6 +39,7 @@ MORE_OF_A_ROOM: Final = {
     "datasets": {"files.py", "uploads.py", "upload_endpoints.py", "engine", "sources"},
     "jobs": {"adoption.py", "marks.py", "plan.py", "goals.py", "watch.py", "analysis"},
     "models": set[str](),
+    "generation": {"craft", "material.py"},
     "deployments": {"adoption.py", "comparisons.py", "inference.py"},
     "upkeep": {
         "invariant_queries.py",

@@ -1,0 +1,201 @@
+"""Which ways of asking a set of questions has, fact by fact, and which it lacks. Told from the texts alone."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from app.generation.craft.facts import Name, guess_names, mentions, without_parts
+from app.generation.craft.scripts import grams, key_of, language_of
+from app.generation.craft.ways import JAPANESE_ONLY, OF_NAMES, WAYS, is_slip, ways_of
+
+FACTS_SHOWN: Final = 200
+RANGES_SHOWN: Final = 100
+SAME_ANSWER: Final = 0.2
+"""From this likeness on two answers about the same named things are taken for one answer in other words."""
+SAME_NAMELESS: Final = 0.5
+"""The same where nothing is named."""
+COMPARED_MAX: Final = 40
+"""Facts of one name that an answer is compared with, the newest ones."""
+NAMED_OFTEN: Final = 3
+"""A name that was only guessed must be mentioned in so many rows, or in every row of a smaller set."""
+SLIPS_COMPARED: Final = 60
+ADVICE: Final = {
+    "short-name": "people will also ask by a short name: a model that has only seen the full one may not answer",
+    "name-only": "people will also type only the name",
+    "formal": "people will also ask politely",
+    "casual": "people will also ask as one asks a friend",
+    "name-in-kana": "people will also write the name in kana",
+    "typos": "people will also mistype",
+    "keywords": "people will also type keywords, as into a search box",
+    "reordered": "people will also ask with the name at the end",
+    "mixed-scripts": "people will also mix kanji, kana and English words",
+    "full-name": "people will also ask by the full name",
+}
+
+
+@dataclass(slots=True)
+class Fact:
+    """What several questions ask for."""
+
+    names: tuple[Name, ...]
+    answer: str
+    grams: frozenset[str]
+    questions: list[str] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
+    ways: Counter[str] = field(default_factory=Counter)
+    missing: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        return ", ".join(name.full for name in self.names) or self.questions[0][:80]
+
+
+@dataclass(frozen=True, slots=True)
+class CoverageReport:
+    """What was found; `to_json` is what crosses every door."""
+
+    rows: int
+    facts: Sequence[Fact]
+
+    def to_json(self) -> dict[str, Any]:
+        """Facts that lack most first."""
+        facts = sorted(self.facts, key=lambda fact: (-len(fact.missing), fact.lines[0]))
+        return {
+            "object": "dataset.coverage",
+            "rows": self.rows,
+            "ways": [
+                {
+                    "way": way,
+                    "meaning": meaning,
+                    "facts_with": sum(way in fact.ways for fact in facts),
+                    "facts_without": sum(way in fact.missing for fact in facts),
+                }
+                for way, meaning in WAYS.items()
+            ],
+            "facts": [
+                {
+                    "fact": fact.label,
+                    "answer": fact.answer[:120],
+                    "questions": len(fact.questions),
+                    "ways": dict(fact.ways.most_common()),
+                    "missing": list(fact.missing),
+                    "lines": _ranges(fact.lines)[:RANGES_SHOWN],
+                }
+                for fact in facts[:FACTS_SHOWN]
+            ],
+            "facts_more": max(0, len(facts) - FACTS_SHOWN),
+            "advice": list(self.advice()),
+        }
+
+    def advice(self) -> Iterable[str]:
+        """What to add first, in sentences."""
+        for way, why in ADVICE.items():
+            lacking = [fact for fact in self.facts if way in fact.missing]
+            if lacking:
+                who = f"{lacking[0].label}" + (f" and {len(lacking) - 1} more" if len(lacking) > 1 else "")
+                of = f"{len(lacking)} of {len(self.facts)} facts are" if len(self.facts) > 1 else "The fact is"
+                yield f"{of} never asked for with `{way}` ({who}): {why}."
+
+
+def cover(rows: Iterable[tuple[int, str, str]], *, rows_max: int, declared: Sequence[Name] = ()) -> CoverageReport:
+    """The report of rows of (line, question, answer).
+
+    Rows are taken for one fact when they name the same things, in question or answer, and their answers are alike.
+
+    Args:
+        rows_max: rows behind these are not looked at.
+        declared: names with their spellings; others are recognised by their writing.
+    """
+    looked = [row for row, _ in zip(rows, range(rows_max), strict=False)]
+    names = _names(looked, declared)
+    facts: dict[tuple[str, ...], list[Fact]] = {}
+    for line, question, answer in looked:
+        told = _told(question, answer, names)
+        of_names = facts.setdefault(tuple(sorted(name.full for name in told)), [])
+        fact = _same(of_names, answer, SAME_ANSWER if told else SAME_NAMELESS)
+        if fact is None:
+            fact = Fact(told, answer, grams(key_of(answer)))
+            of_names.append(fact)
+        fact.questions.append(question)
+        fact.lines.append(line)
+        fact.ways.update(ways_of(question, told))
+    found = sorted((fact for some in facts.values() for fact in some), key=lambda fact: fact.lines[0])
+    for fact in found:
+        _finish(fact)
+    return CoverageReport(len(looked), found)
+
+
+def _names(rows: Sequence[tuple[int, str, str]], declared: Sequence[Name]) -> dict[str, list[Name]]:
+    """The names there are, by the first character of each way of writing them, so that few are tried on a text."""
+    counted: Counter[str] = Counter()
+    for _, question, answer in rows:
+        guessed = {name.full for name in (*guess_names(question), *guess_names(answer))}
+        counted.update(guessed)
+    least = min(NAMED_OFTEN, len(rows))
+    often = [Name(full) for full, count in counted.items() if count >= least]
+    of_declared = {key_of(spelling) for name in declared for spelling in name.spellings}
+    names = without_parts([*declared, *(name for name in often if key_of(name.full) not in of_declared)])
+    by_letter: dict[str, list[Name]] = {}
+    for name in names:
+        letters = {key_of(part)[:1] for one in name.spellings for part in (one, *Name(one).short)}
+        for letter in letters:
+            by_letter.setdefault(letter, []).append(name)
+    return by_letter
+
+
+def _told(question: str, answer: str, names: dict[str, list[Name]]) -> tuple[Name, ...]:
+    """What the question names; when it names nothing in any way we know, what the answer begins with."""
+    own = _mentioned(question, names)
+    if own:
+        return own
+    return _mentioned(answer, names)[:1]
+
+
+def _mentioned(text: str, names: dict[str, list[Name]]) -> tuple[Name, ...]:
+    letters = set(key_of(text))
+    tried = {name: None for letter in letters for name in names.get(letter, ())}
+    return tuple(dict.fromkeys(mention.name for mention in mentions(text, list(tried))))
+
+
+def _same(facts: Sequence[Fact], answer: str, least: float) -> Fact | None:
+    own = grams(key_of(answer))
+    for fact in reversed(facts[-COMPARED_MAX:]):
+        if len(own & fact.grams) >= least * len(own | fact.grams):
+            return fact
+    return None
+
+
+def _finish(fact: Fact) -> None:
+    """Slips show only beside the other questions; what is missing only when all were seen."""
+    questions = fact.questions[:SLIPS_COMPARED]
+    slips = sum(is_slip(question, questions[:at]) for at, question in enumerate(questions))
+    if slips:
+        fact.ways["typos"] = slips
+    japanese = any(language_of(question) == "ja" for question in fact.questions)
+    could = [
+        way
+        for way in WAYS
+        if (fact.names or way not in OF_NAMES)
+        and (japanese or way not in JAPANESE_ONLY)
+        and (way != "short-name" or any(name.has_short for name in fact.names))
+        and way != "name-in-latin"
+        and (way != "name-in-kana" or any(_has_kanji(name) for name in fact.names))
+    ]
+    fact.missing = tuple(way for way in could if way not in fact.ways)
+
+
+def _has_kanji(name: Name) -> bool:
+    return language_of(name.full) in {"zh", "ja"} and any(
+        "\u3400" <= character <= "\u9fff" for character in name.full
+    )
+
+
+def _ranges(lines: Sequence[int]) -> list[tuple[int, int]]:
+    found: list[tuple[int, int]] = []
+    for line in sorted(lines):
+        if found and line == found[-1][1] + 1:
+            found[-1] = (found[-1][0], line)
+        else:
+            found.append((line, line))
+    return found

@@ -1,0 +1,287 @@
+"""All SQL of the generation room."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+from sqlalchemy import case, func, insert, select, text, update
+from sqlalchemy.orm import Session
+
+from app.generation.states import GenerationStatus
+from app.generation.tables import Generation, GenerationRow, GenerationUnit
+from app.kit.ids import new_id
+from app.kit.pagination import Page, Slice, keyset, slice_of
+
+OF_MATERIAL: Final = -1
+"""The unit of rows that nobody was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How far a generation is, and what its answers came to."""
+
+    units: int
+    answered: int
+    unanswered: int
+    """Answered by an error."""
+    prompt_tokens: int
+    completion_tokens: int
+    answers_usd: Decimal
+    lost_usd: Decimal
+    """The most that requests without an answer may have cost."""
+    lost: int
+    """How many requests got none."""
+
+
+def add(session: Session, generation: Generation) -> None:
+    session.add(generation)
+    session.flush()
+    session.refresh(generation)
+
+
+def add_units(session: Session, units: Sequence[Mapping[str, Any]]) -> None:
+    if units:
+        session.execute(insert(GenerationUnit), list(units))
+
+
+def add_rows(session: Session, generation_id: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    if rows:
+        session.execute(
+            insert(GenerationRow),
+            [{"id": new_id("gnr"), "generation_id": generation_id, "detail": None, **row} for row in rows],
+        )
+
+
+def find_reserved(session: Session, reservation_id: str) -> Generation | None:
+    return session.scalars(select(Generation).where(Generation.reservation_id == reservation_id)).one_or_none()
+
+
+def find(session: Session, project_id: str, generation_id: str, *, lock: bool = False) -> Generation | None:
+    statement = select(Generation).where(Generation.project_id == project_id, Generation.id == generation_id)
+    return session.scalars(statement.with_for_update() if lock else statement).one_or_none()
+
+
+def get_unscoped(session: Session, generation_id: str) -> Generation:
+    """For workers."""
+    return session.get_one(Generation, generation_id)
+
+
+def page(
+    session: Session, project_id: str, wanted: Page, *, dataset_id: str | None, status: GenerationStatus | None
+) -> Slice[Generation]:
+    statement = select(Generation).where(Generation.project_id == project_id)
+    if dataset_id is not None:
+        statement = statement.where(Generation.dataset_id == dataset_id)
+    if status is not None:
+        statement = statement.where(Generation.status == status)
+    return slice_of(session.scalars(keyset(statement, Generation.id, wanted)).all(), wanted)
+
+
+def row_page(
+    session: Session, generation_id: str, wanted: Page, *, kept: bool | None, reason: str | None
+) -> Slice[GenerationRow]:
+    statement = select(GenerationRow).where(GenerationRow.generation_id == generation_id)
+    if kept is not None:
+        statement = statement.where(GenerationRow.kept == kept)
+    if reason is not None:
+        statement = statement.where(GenerationRow.reason == reason)
+    return slice_of(session.scalars(keyset(statement, GenerationRow.id, wanted)).all(), wanted)
+
+
+def units_of(session: Session, generation_id: str, numbers: Sequence[int]) -> dict[int, GenerationUnit]:
+    found = session.scalars(
+        select(GenerationUnit).where(
+            GenerationUnit.generation_id == generation_id, GenerationUnit.number.in_(numbers)
+        )
+    )
+    return {unit.number: unit for unit in found}
+
+
+def tallies(session: Session, generation_ids: Sequence[str]) -> dict[str, Tally]:
+    unit = GenerationUnit
+    lost = unit.attempts - case((unit.answered_at.is_not(None) & unit.error.is_(None), 1), else_=0)
+    rows = session.execute(
+        select(
+            unit.generation_id,
+            func.count(),
+            func.count(unit.answered_at),
+            func.count(unit.error),
+            func.coalesce(func.sum(unit.prompt_tokens), 0),
+            func.coalesce(func.sum(unit.completion_tokens), 0),
+            func.coalesce(func.sum(unit.cost_usd), 0),
+            func.coalesce(func.sum(unit.attempts_usd), 0),
+            func.coalesce(func.sum(case((unit.attempts_usd > 0, lost), else_=0)), 0),
+        )
+        .where(unit.generation_id.in_(generation_ids))
+        .group_by(unit.generation_id)
+    )
+    return {
+        row[0]: Tally(
+            units=row[1],
+            answered=row[2],
+            unanswered=row[3],
+            prompt_tokens=int(row[4]),
+            completion_tokens=int(row[5]),
+            answers_usd=row[6],
+            lost_usd=row[7],
+            lost=int(row[8]),
+        )
+        for row in rows
+    }
+
+
+def counts(session: Session, generation_ids: Sequence[str]) -> dict[str, dict[str | None, int]]:
+    """Generation → reason (None = kept) → items. What the material itself gave is not counted."""
+    rows = session.execute(
+        select(GenerationRow.generation_id, GenerationRow.reason, func.count())
+        .where(GenerationRow.generation_id.in_(generation_ids), GenerationRow.unit != OF_MATERIAL)
+        .group_by(GenerationRow.generation_id, GenerationRow.reason)
+    )
+    found: dict[str, dict[str | None, int]] = {one: {} for one in generation_ids}
+    for generation_id, reason, count in rows:
+        found[generation_id][reason] = count
+    return found
+
+
+def open_units(session: Session, generation_id: str, *, limit: int) -> Sequence[GenerationUnit]:
+    """The next units to be asked; those that were sent before and never answered come first."""
+    return session.scalars(
+        select(GenerationUnit)
+        .where(GenerationUnit.generation_id == generation_id, GenerationUnit.answered_at.is_(None))
+        .order_by(GenerationUnit.attempts.desc(), GenerationUnit.number)
+        .limit(limit)
+    ).all()
+
+
+def kept_texts(session: Session, generation_id: str) -> Sequence[tuple[int, str]]:
+    """(subject, text) of everything that was kept, in the order in which it was recorded."""
+    rows = session.execute(
+        select(GenerationRow.subject, GenerationRow.text)
+        .where(GenerationRow.generation_id == generation_id, GenerationRow.kept)
+        .order_by(GenerationRow.id)
+    )
+    return [(subject, shown) for subject, shown in rows]
+
+
+def kept_by_subject(session: Session, generation_id: str) -> dict[int, int]:
+    """How many generated rows of each subject were kept."""
+    rows = session.execute(
+        select(GenerationRow.subject, func.count())
+        .where(GenerationRow.generation_id == generation_id, GenerationRow.kept, GenerationRow.unit != OF_MATERIAL)
+        .group_by(GenerationRow.subject)
+    )
+    return dict(rows.tuples().all())
+
+
+def last_round(session: Session, generation_id: str) -> tuple[int, int]:
+    """The newest round and the next free number of a unit."""
+    row = session.execute(
+        select(
+            func.coalesce(func.max(GenerationUnit.round), 0), func.coalesce(func.max(GenerationUnit.number), -1)
+        ).where(GenerationUnit.generation_id == generation_id)
+    ).one()
+    return int(row[0]), int(row[1]) + 1
+
+
+def send(session: Session, generation_id: str, number: int, most_usd: Decimal) -> None:
+    """Note that a unit is about to be asked, and the most it may cost."""
+    _change_unit(
+        session,
+        generation_id,
+        number,
+        {"attempts": GenerationUnit.attempts + 1, "attempts_usd": GenerationUnit.attempts_usd + most_usd},
+    )
+
+
+def forgive(session: Session, generation_id: str, number: int, most_usd: Decimal) -> None:
+    """Azure said no to a unit that was sent: it cost nothing."""
+    _change_unit(session, generation_id, number, {"attempts_usd": GenerationUnit.attempts_usd - most_usd})
+
+
+def answer(session: Session, generation_id: str, number: int, most_usd: Decimal, values: Mapping[str, Any]) -> None:
+    """A unit is done; what it may have cost at most is replaced by what it did cost."""
+    _change_unit(
+        session,
+        generation_id,
+        number,
+        {
+            "answered_at": func.clock_timestamp(),
+            "attempts_usd": GenerationUnit.attempts_usd - most_usd,
+            **values,
+        },
+    )
+
+
+def give_up_open(session: Session, generation_id: str, error: Mapping[str, Any]) -> int:
+    """End every unit that was not answered. Returns how many."""
+    given_up = session.execute(
+        update(GenerationUnit)
+        .where(GenerationUnit.generation_id == generation_id, GenerationUnit.answered_at.is_(None))
+        .values(answered_at=func.clock_timestamp(), error=dict(error))
+        .returning(GenerationUnit.number)
+        .execution_options(synchronize_session=False)
+    )
+    return len(given_up.all())
+
+
+def _change_unit(session: Session, generation_id: str, number: int, values: Mapping[str, Any]) -> None:
+    session.execute(
+        update(GenerationUnit)
+        .where(GenerationUnit.generation_id == generation_id, GenerationUnit.number == number)
+        .values(**values)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def number_lines(session: Session, generation_id: str) -> int:
+    """Give every kept row its line in the version: subject by subject, what the material gave first."""
+    rows = session.execute(
+        text(
+            "UPDATE generation_rows r SET line = n.line FROM ("
+            "SELECT id, row_number() OVER (ORDER BY subject, unit, place) AS line FROM generation_rows "
+            "WHERE generation_id = :id AND kept) AS n WHERE r.id = n.id RETURNING r.id"
+        ),
+        {"id": generation_id},
+    )
+    return len(rows.all())
+
+
+def kept_rows(session: Session, generation_id: str) -> Sequence[GenerationRow]:
+    """In the order of the version's lines."""
+    return session.scalars(
+        select(GenerationRow)
+        .where(GenerationRow.generation_id == generation_id, GenerationRow.kept)
+        .order_by(GenerationRow.subject, GenerationRow.unit, GenerationRow.place)
+    ).all()
+
+
+def ask(session: Session, generation_id: str, values: Mapping[str, Any]) -> None:
+    """Write a person's wish and have the row looked at now; a parked one is taken up again."""
+    session.execute(
+        update(Generation)
+        .where(Generation.id == generation_id)
+        .values(
+            next_check_at=func.clock_timestamp(),
+            updated_at=func.clock_timestamp(),
+            parked_reason=None,
+            fail_count=0,
+            failing_since=None,
+            **values,
+        )
+        .execution_options(synchronize_session=False)
+    )
+
+
+def heed_cancel(session: Session, generation_id: str) -> None:
+    """Let no finished step put the next look behind a wish to cancel that was written meanwhile."""
+    session.execute(
+        update(Generation)
+        .where(
+            Generation.id == generation_id,
+            Generation.cancel_requested_at.is_not(None),
+            Generation.next_check_at.is_not(None),
+        )
+        .values(next_check_at=func.clock_timestamp())
+        .execution_options(synchronize_session=False)
+    )
