@@ -11,7 +11,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from operator import attrgetter
 from typing import Any, BinaryIO, Final
 
 import numpy as np
@@ -22,10 +21,17 @@ from app.datasets.engine import syntax, texts, tokens
 from app.datasets.engine.chat import ChatRules
 from app.datasets.engine.codes import CODES
 from app.datasets.engine.findings import Findings, Heard, Held
-from app.datasets.engine.fingerprints import Fingerprints, Prints, prints_of, prints_of_plain, prints_of_row
-from app.datasets.engine.glance import Glance, look
+from app.datasets.engine.fingerprints import (
+    Fingerprints,
+    PrintColumns,
+    Prints,
+    prints_of,
+    prints_of_plain,
+    prints_of_row,
+)
+from app.datasets.engine.glance import Glance, KnownPrompts, look
 from app.datasets.engine.kinds import KINDS, kind_of, recognise_file
-from app.datasets.engine.lines import HEAD_BYTES, CleanContent, Source, TooLong, line_batches
+from app.datasets.engine.lines import HEAD_BYTES, CleanContent, Lines, Source, TooLong, line_batches
 from app.datasets.engine.preference import PreferenceRules
 from app.datasets.engine.reinforcement import ReinforcementRules
 from app.datasets.engine.report import Finding, Method, Profile, Report, Severity, TokenStats, Verdict
@@ -101,13 +107,12 @@ class _Batch:
     """Lines that are being counted."""
 
     first: int
-    lines: list[bytes | TooLong]
     seen: Glance
     counts: Callable[[], NDArray[np.int64]]
-    """Tokens of each text of the glance; may wait."""
+    """Tokens of each text that was left to count; may wait."""
     is_counted: Callable[[], bool]
     held: Held
-    prints: list[Prints]
+    prints: PrintColumns
 
 
 class _Check:
@@ -142,6 +147,7 @@ class _Check:
         self._not_compared = 0
         self._prints: list[Prints] = []
         self._counter = tokens.counter(profile.tokenizer)
+        self._known_prompts = KnownPrompts()
         self._pool: ThreadPoolExecutor | None = None
         self._waiting: deque[_Batch] = deque()
         self._batches_ahead = 0
@@ -201,7 +207,7 @@ class _Check:
         self._lines = number
         content.drain()
 
-    def _batch(self, first: int, lines: list[bytes | TooLong]) -> int:
+    def _batch(self, first: int, lines: Lines) -> int:
         """Plain lines are counted together, every other one is examined; returns how many were looked at."""
         seen = look(lines, ChatRules.is_sound)
         if not self._at_a_glance or self._wanted not in {None, "chat"}:
@@ -215,12 +221,19 @@ class _Check:
                 seen = self._examine_plain(first, lines, seen)
         if examined < len(lines):
             seen = seen.without({place for place in seen.places if place >= examined})
-        prints, self._prints = self._prints, []
-        self._waiting.append(_Batch(first, lines, seen, *self._count(seen.flat_texts), held, prints))
+        if b"\r" in lines.raw:
+            with self._findings.holding(held):
+                self._carriage_returns(first, lines, seen)
+        prints, self._prints = PrintColumns.of(self._prints), []
+        if seen.places:
+            numbers = np.array(seen.places, dtype=np.uint64) + np.uint64(first)
+            prints = prints_of_plain(numbers, seen.orders, seen.joined, seen.ends).merged(prints)
+        left = self._known_prompts.left_to_count(seen)
+        self._waiting.append(_Batch(first, seen, *self._count(left), held, prints))
         self._finish(batches_left=self._batches_ahead)
         return examined
 
-    def _count(self, texts: list[str]) -> tuple[Callable[[], NDArray[np.int64]], Callable[[], bool]]:
+    def _count(self, texts: list[bytes]) -> tuple[Callable[[], NDArray[np.int64]], Callable[[], bool]]:
         if (
             self._pool is not None
             and sum([not batch.is_counted() for batch in self._waiting]) < self._batches_ahead
@@ -238,9 +251,9 @@ class _Check:
                 with self._findings.holding(batch.held):
                     self._plain(batch)
             self._findings.take_in(batch.held)
-            self._keep_prints(sorted(batch.prints, key=attrgetter("line")))
+            self._keep_prints(batch.prints)
 
-    def _others(self, first: int, lines: list[bytes | TooLong], others: list[int]) -> int:
+    def _others(self, first: int, lines: Lines, others: list[int]) -> int:
         """Examine these lines; returns the place of the first that was left out because of too many errors."""
         before = -1
         for place in others:
@@ -259,7 +272,7 @@ class _Check:
             self._settle()
         return len(lines)
 
-    def _examine_plain(self, first: int, lines: list[bytes | TooLong], seen: Glance) -> Glance:
+    def _examine_plain(self, first: int, lines: Lines, seen: Glance) -> Glance:
         for place in seen.places:
             self._line(first + place, lines[place])  # type: ignore[arg-type]
         return seen.without(set(seen.places))
@@ -269,28 +282,25 @@ class _Check:
         self._abandon_torn()
         self._flush_blank()
 
+    def _carriage_returns(self, first: int, lines: Lines, seen: Glance) -> None:
+        for place in seen.places:
+            if lines[place].endswith(b"\r"):  # type: ignore[union-attr]  # plain lines are bytes
+                self._findings.add("crlf", first + place)
+
     def _plain(self, batch: _Batch) -> None:
-        first, seen = batch.first, batch.seen
-        self._the_rules().take_plain(first, seen, batch.counts())
+        seen = batch.seen
+        counts = self._known_prompts.completed(seen, batch.counts())
+        self._the_rules().take_plain(batch.first, seen, counts)
         self._kinds["chat"] += len(seen.places)
         self._key_sets["messages",] += len(seen.places)
-        for place in seen.places:
-            if batch.lines[place].endswith(b"\r"):  # type: ignore[union-attr]
-                self._findings.add("crlf", first + place)
-        batch.prints += [
-            prints_of_plain(first + place, order, texts)
-            for place, order, texts in zip(seen.places, seen.orders, seen.texts, strict=True)
-        ]
 
-    def _keep_prints(self, prints: list[Prints]) -> None:
+    def _keep_prints(self, prints: PrintColumns) -> None:
         """The fingerprints of a batch, in the order of its lines."""
         if self._fingerprints_out is not None:
-            self._fingerprints_out.write(b"".join([print_.conversation for print_ in prints]))
+            self._fingerprints_out.write(prints.conversations)
         if self._lines_out is not None:
-            self._lines_out.extend([print_.line for print_ in prints])
-        room = max(0, self._limits.examples_compared_max - len(self._fingerprints))
-        self._fingerprints.add(prints[:room])
-        self._not_compared += len(prints[room:])
+            self._lines_out.frombytes(prints.lines.tobytes())
+        self._not_compared += self._fingerprints.add(prints, self._limits.examples_compared_max)
 
     def _line(self, number: int, line: bytes) -> None:
         if (not line or line.isspace()) and self._torn is None:
