@@ -61,6 +61,32 @@ class FetchStatus(StrEnum):
     """The caller gave it up."""
 
 
+class TransformStatus(StrEnum):
+    """Where a change of a version stands."""
+
+    RUNNING = "running"
+    """A worker applies the operations; a crash only means that they are applied again, to the same bytes."""
+    DONE = "done"
+    """It made versions; they are checked like any other."""
+    FAILED = "failed"
+    """An operation has no meaning for these rows, or leaves none; the error says which and why."""
+    CANCELLED = "cancelled"
+    """The caller gave it up."""
+
+
+TRANSFORM_LAW: Final = Law(
+    "dataset.transform",
+    {
+        TransformStatus.RUNNING: frozenset(
+            {TransformStatus.DONE, TransformStatus.FAILED, TransformStatus.CANCELLED}
+        ),
+        TransformStatus.DONE: frozenset(),
+        TransformStatus.FAILED: frozenset(),
+        TransformStatus.CANCELLED: frozenset(),
+    },
+)
+
+
 FETCH_LAW: Final = Law(
     "dataset.fetch",
     {

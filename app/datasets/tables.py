@@ -71,6 +71,16 @@ class DatasetVersion(CareColumns, Base):
         return f"datasets/{self.id}/raw"
 
     @property
+    def original_key(self) -> str:
+        """Where the bytes rest as they were sent, for good, if the content was converted from them."""
+        return f"datasets/{self.id}/original"
+
+    @property
+    def lineage_key(self) -> str:
+        """Where it is written which rows each of its rows came from, if it was made from other versions."""
+        return f"datasets/{self.id}/lineage"
+
+    @property
     def fingerprints_key(self) -> str:
         """16 bytes an example: its content's hash, for finding the same example elsewhere."""
         return f"datasets/{self.id}/fingerprints"
@@ -158,6 +168,42 @@ class DatasetFetch(CareColumns, Base):
     base_model: Mapped[str]
     version_id: Mapped[Id | None] = mapped_column(ForeignKey("dataset_versions.id"))
     """What it became."""
+    error: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    ended_at: Mapped[datetime | None]
+
+
+class DatasetTransform(CareColumns, Base):
+    """A change of a version, applied by a worker; what it makes are versions."""
+
+    __tablename__ = "dataset_transforms"
+    __table_args__ = (
+        Index("ix_dataset_transforms_dataset", "dataset_id", "id"),
+        care_index("dataset_transforms"),
+        Index("ix_dataset_transforms_open", "project_id", postgresql_where=text("status = 'running'")),
+    )
+
+    id: Mapped[Id] = mapped_column(primary_key=True)
+    project_id: Mapped[Id] = mapped_column(ForeignKey("projects.id"))
+    dataset_id: Mapped[Id] = mapped_column(ForeignKey("datasets.id"))
+    """Of the version that is changed."""
+    version_id: Mapped[Id] = mapped_column(ForeignKey("dataset_versions.id"))
+    status: Mapped[str]
+    operations: Mapped[list[Any]]
+    """As they were asked for."""
+    sources: Mapped[dict[str, Any]]
+    """Name of another version in the operations -> its id, decided when the change was accepted."""
+    outputs: Mapped[list[Any]]
+    """One for each version that it makes: name of the part, of the dataset, and the id that its bytes lie under until
+    it is a version; afterwards the id of the version."""
+    edition: Mapped[int]
+    """Of the engine, as it was when the change was accepted."""
+    operation: Mapped[int] = mapped_column(server_default="0")
+    """Number of the running operation, from 0, for progress."""
+    read_bytes: Mapped[int] = mapped_column(server_default="0")
+    """How far it has read."""
+    outcome: Mapped[dict[str, Any] | None]
+    """What each operation did."""
     error: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     ended_at: Mapped[datetime | None]

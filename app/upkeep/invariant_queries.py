@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from app.datasets.files import UPLOAD_BYTES_PER_SECOND
-from app.datasets.states import FETCH_LAW, VERSION_LAW
+from app.datasets.states import FETCH_LAW, TRANSFORM_LAW, VERSION_LAW
 from app.deployments.states import COMPARISON_LAW, DEPLOYMENT_LAW
 from app.deployments.tables import LIVING_DEPLOYMENT
 from app.generation.states import GENERATION_LAW
@@ -79,6 +79,7 @@ CARED: Final[tuple[_Cared, ...]] = (
         paused_waits=("creating",),
     ),
     _Cared(table="dataset_versions", unfinished="status = 'checking'", acting=("checking",)),
+    _Cared(table="dataset_transforms", unfinished="status = 'running'", acting=("running",)),
     _Cared(table="dataset_fetches", unfinished="status = 'fetching'", acting=("fetching",)),
     _Cared(table="comparisons", unfinished="status = 'running'", acting=("running",), paused_waits=("running",)),
     _Cared(table="generations", unfinished=RUNNING_GENERATION, acting=("running",), paused_waits=("running",)),
@@ -361,6 +362,7 @@ _LAWS: Final[tuple[tuple[str, Law[Any]], ...]] = (
     ("deployments", DEPLOYMENT_LAW),
     ("dataset_versions", VERSION_LAW),
     ("dataset_fetches", FETCH_LAW),
+    ("dataset_transforms", TRANSFORM_LAW),
     ("comparisons", COMPARISON_LAW),
     ("generations", GENERATION_LAW),
 )
