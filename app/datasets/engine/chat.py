@@ -154,7 +154,7 @@ class ChatRules:
 
         Args:
             first_line: number of the line that is the glance's place 0.
-            counts: tokens of each of `seen.flat_texts`.
+            counts: tokens of each of `seen.texts`.
         """
         sums = add_up(seen, counts)
         sizes = np.fromiter(map(len, seen.orders), dtype=np.int64, count=len(seen.orders))

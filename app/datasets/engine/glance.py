@@ -6,24 +6,36 @@ to be counted; every other line is examined by itself. Must not know the rules b
 
 from __future__ import annotations
 
+import re
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
-from itertools import compress
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain, compress, pairwise
 from typing import Annotated, Final, Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from app.datasets.engine.lines import TooLong
-from app.datasets.engine.texts import suspicions
+from app.datasets.engine.lines import Lines
+from app.datasets.engine.texts import holds_invisible, odd_places
 from app.datasets.engine.tokens import GUARDED_CHARACTERS
 
 ROLES: Final = ("system", "user", "assistant", "developer")
 """Roles of plain messages. What a tool answers refers to a call and is examined."""
 _CODES: Final = {role: code for code, role in enumerate(ROLES)}
+_ASSISTANT: Final = _CODES["assistant"]
+_PROMPTS: Final = {_CODES["system"], _CODES["developer"]}
+PROMPT_CHARACTERS_MAX: Final = 2_000_000
+"""Of different system prompts that are remembered; if there are more, the further ones are counted every time."""
+BETWEEN: Final = b"\x1e"
+"""Stands between texts that are looked at together."""
+_COLON: Final = ord(":")
+_OPENS, _CLOSES, _RETURN = b"{}\r"
+_ESCAPE: Final = re.compile(rb"\\u")
 _HIDDEN_COLON: Final = b"\\u003"
 """Beginning of a colon's escape, which would hide an equal key from the count of colons."""
 
@@ -38,53 +50,74 @@ class _Example(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     messages: Annotated[list[_Message], msgspec.Meta(min_length=1)]
 
 
-_decode = msgspec.json.Decoder(_Example).decode
+_decoder = msgspec.json.Decoder(_Example)
 Order = tuple[str, ...]
 IsSound = Callable[[Order], bool]
 """Whether no rule objects to messages of these roles in this order."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True)
 class Glance:
-    """The plain lines among some, column by column; one entry a line unless it says otherwise."""
+    """The plain lines among some, column by column."""
 
-    places: list[int] = field(default_factory=list)
+    places: list[int]
     """Which of the lines they are, counted from 0."""
-    orders: list[Order] = field(default_factory=list)
-    texts: list[list[str]] = field(default_factory=list)
-    others: list[int] = field(default_factory=list)
+    orders: list[Order]
+    """One a line."""
+    codes: bytes
+    """One a message: the place of its role in `ROLES`."""
+    texts: list[str]
+    """One a message."""
+    utf8: list[bytes]
+    """One a message: its text as it is counted and compared."""
+    others: list[int]
     """Lines that have to be examined."""
-    _flat_texts: list[str] | None = None
 
-    @property
-    def flat_texts(self) -> list[str]:
-        """One entry a message; made when it is first asked for."""
-        if self._flat_texts is None:
-            self._flat_texts = [text for texts in self.texts for text in texts]
-        return self._flat_texts
+    @cached_property
+    def joined(self) -> bytes:
+        """All texts, BETWEEN them; none of them holds a control character."""
+        return BETWEEN.join(self.utf8)
 
-    @property
-    def codes(self) -> NDArray[np.uint8]:
-        """The place of each message's role in `ROLES`."""
-        return np.frombuffer(bytes([_CODES[role] for order in self.orders for role in order]), dtype=np.uint8)
+    @cached_property
+    def ends(self) -> NDArray[np.intp]:
+        """Where in `joined` each text ends."""
+        return np.cumsum([len(text) + 1 for text in self.utf8], dtype=np.intp) - 1
 
-    @property
+    @cached_property
     def starts(self) -> NDArray[np.intp]:
-        """Where in the flat columns each line begins."""
-        sizes = np.fromiter(map(len, self.orders), dtype=np.intp, count=len(self.orders))
-        return np.concatenate(([0], np.cumsum(sizes)[:-1])) if len(sizes) else sizes
+        """Where in the columns of messages each line begins, and where the last ends."""
+        return _starts(list(map(len, self.orders)))
+
+    @cached_property
+    def prompts(self) -> list[int]:
+        """The messages that are system prompts."""
+        return [at for at, code in enumerate(self.codes) if code in _PROMPTS]
 
     def without(self, places: AbstractSet[int]) -> Glance:
         """The same, but for these lines, which have to be examined."""
         if not places:
             return self
         kept = [at not in places for at in self.places]
+        of_messages = np.repeat(kept, np.diff(self.starts)).tolist() if kept else []
         return Glance(
             list(compress(self.places, kept)),
             list(compress(self.orders, kept)),
-            list(compress(self.texts, kept)),
+            bytes(compress(self.codes, of_messages)),
+            list(compress(self.texts, of_messages)),
+            list(compress(self.utf8, of_messages)),
             sorted({*self.others, *places}),
         )
+
+    def places_of(self, messages: Iterable[int]) -> set[int]:
+        """The lines that these messages are in."""
+        at = np.searchsorted(self.starts, list(messages), side="right") - 1
+        return {self.places[index] for index in at.tolist()}
+
+
+def _starts(sizes: list[int]) -> NDArray[np.intp]:
+    starts = np.zeros(len(sizes) + 1, dtype=np.intp)
+    np.cumsum(sizes, out=starts[1:])
+    return starts
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,84 +131,150 @@ class PlainSums:
     system_prompts: set[str]
 
 
-def look(lines: Sequence[bytes | TooLong], is_sound: IsSound) -> Glance:
+def look(lines: Lines, is_sound: IsSound) -> Glance:
     """Sort plain lines from those that have to be examined. No content raises."""
-    seen = Glance()
-    sound: dict[Order, bool] = {}
-    for place, line in enumerate(lines):
-        example = _plain(line) if type(line) is bytes else None
-        if example is None:
-            seen.others.append(place)
-            continue
-        order = tuple([message.role for message in example.messages])
-        is_known = sound.get(order)
-        if is_known is None:
-            is_known = sound[order] = is_sound(order)
-        if is_known:
-            seen.places.append(place)
-            seen.orders.append(order)
-            seen.texts.append([message.content for message in example.messages])
-        else:
-            seen.others.append(place)
-    wholes = ["".join(texts) for texts in seen.texts]
-    together = "".join(wholes)
-    odd = _with_other_colons(lines, seen, wholes, together)
-    for is_odd in suspicions(together):
-        odd.update([place for place, whole in zip(seen.places, wholes, strict=True) if is_odd(whole)])
-    return seen.without(odd)
+    examples = _all_plain(lines)
+    places, others = list(range(len(lines))), list[int]()
+    if examples is None:
+        each = [_plain(line) if type(line) is bytes else None for line in lines]
+        places = [place for place, example in enumerate(each) if example is not None]
+        others = [place for place, example in enumerate(each) if example is None]
+        examples = [example for example in each if example is not None]
+    seen = _columns(places, others, examples)
+    sound = {order: is_sound(order) for order in set(seen.orders)}
+    if not all(sound.values()):
+        seen = seen.without({at for at, order in zip(seen.places, seen.orders, strict=True) if not sound[order]})
+    return seen.without(_odd(seen) | _with_other_colons(lines, seen))
 
 
-def _with_other_colons(
-    lines: Sequence[bytes | TooLong], seen: Glance, wholes: list[str], together: str
-) -> set[int]:
+def _all_plain(lines: Lines) -> list[_Example] | None:
+    """The examples, if every line is plain; else None.
+
+    All are read in one go, which would accept several in a line and one in several lines. A line feed between } and
+    { can only stand between two examples, for inside of one there would be a comma; so if all lines begin and end
+    like that, and are as many as the examples, each holds one.
+    """
+    raw, ends = lines.raw, lines.ends
+    if not raw.startswith(b"{"):
+        return None
+    codes = np.frombuffer(raw, dtype=np.uint8)
+    last = codes[ends - 1]
+    closed = last == _CLOSES
+    if not closed.all():
+        closed |= (last == _RETURN) & (codes[ends - 2] == _CLOSES)
+    if not closed.all() or not (codes[ends[:-1] + 1] == _OPENS).all():
+        return None
+    try:
+        examples = _decoder.decode_lines(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return examples if len(examples) == len(lines) else None
+
+
+def _plain(line: bytes) -> _Example | None:
+    try:
+        return _decoder.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _columns(places: list[int], others: list[int], examples: list[_Example]) -> Glance:
+    lists = [example.messages for example in examples]
+    messages = list(chain.from_iterable(lists))
+    codes = bytes([_CODES[message.role] for message in messages])
+    texts = [message.content for message in messages]
+    starts = _starts(list(map(len, lists))).tolist()
+    coded = [codes[start:end] for start, end in pairwise(starts)]
+    known = {code: tuple([ROLES[role] for role in code]) for code in set(coded)}
+    orders = [known[code] for code in coded]
+    return Glance(places, orders, codes, texts, [text.encode() for text in texts], others)
+
+
+def _odd(seen: Glance) -> set[int]:
+    """Lines in whose texts a rule may find something that cannot be seen."""
+    odd = odd_places(seen.joined, seen.ends[:-1])
+    odd_messages = np.searchsorted(seen.ends, odd).tolist()
+    return seen.places_of([*odd_messages, *[at for at, text in enumerate(seen.texts) if holds_invisible(text)]])
+
+
+def _with_other_colons(lines: Lines, seen: Glance) -> set[int]:
     """Lines that may hold a key twice, of which readers drop one: more colons than their keys and texts have.
 
     A line cannot have fewer, unless one is written as an escape; so if there is no escape, and all lines together
     have no colon more, none has.
     """
-    raw: list[bytes] = [lines[place] for place in seen.places]  # type: ignore[misc]  # plain lines are bytes
-    joined = b"".join(raw)
-    hidden = _HIDDEN_COLON in joined
-    keys = sum([1 + 2 * len(order) for order in seen.orders])
-    if not hidden and joined.count(b":") == keys + together.count(":"):
+    raw = lines.raw if len(seen.places) == len(lines) else b"".join([lines[at] for at in seen.places])  # type: ignore[misc]  # plain lines are bytes
+    hidden = _ESCAPE.search(raw) is not None and _HIDDEN_COLON in raw
+    if not hidden and _colons(raw) == len(seen.places) + 2 * len(seen.texts) + _colons(seen.joined):
         return set()
-    return {
-        place
-        for place, line, order, whole in zip(seen.places, raw, seen.orders, wholes, strict=True)
-        if line.count(b":") != 1 + 2 * len(order) + whole.count(":") or (hidden and _HIDDEN_COLON in line)
-    }
+    found = set()
+    for place, start, end in zip(seen.places, seen.starts[:-1].tolist(), seen.starts[1:].tolist(), strict=True):
+        line: bytes = lines[place]  # type: ignore[assignment]  # plain lines are bytes
+        colons = 1 + 2 * (end - start) + sum([text.count(":") for text in seen.texts[start:end]])
+        if line.count(b":") != colons or (hidden and _HIDDEN_COLON in line):
+            found.add(place)
+    return found
 
 
-def _plain(line: bytes) -> _Example | None:
-    try:
-        return _decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
+def _colons(utf8: bytes) -> int:
+    return int(np.count_nonzero(np.frombuffer(utf8, dtype=np.uint8) == _COLON))
 
 
 def add_up(seen: Glance, counts: NDArray[np.int64]) -> PlainSums:
-    """The sums over all plain lines; `counts` = tokens of each of `seen.flat_texts`."""
-    texts, codes = seen.flat_texts, seen.codes
+    """The sums over all plain lines; `counts` = tokens of each of `seen.texts`."""
+    codes = np.frombuffer(seen.codes, dtype=np.uint8)
     by_role = np.bincount(codes, weights=counts, minlength=len(ROLES))
     return PlainSums(
-        tokens_by_role={role: int(by_role[code]) for role, code in _CODES.items() if (codes == code).any()},
-        per_example=np.add.reduceat(counts, seen.starts),
+        tokens_by_role={role: int(by_role[code]) for role, code in _CODES.items() if code in seen.codes},
+        per_example=np.add.reduceat(counts, seen.starts[:-1]),
         orders=Counter(seen.orders),
-        system_prompts={texts[at] for at in np.flatnonzero((codes == 0) | (codes == _CODES["developer"])).tolist()},
+        system_prompts={seen.texts[at] for at in seen.prompts},
     )
 
 
 def answers_with_outer_whitespace(seen: Glance) -> list[tuple[int, int]]:
     """(place of the line, index of its first such message)."""
-    found = []
-    answers: dict[Order, list[int]] = {}
-    for place, order, texts in zip(seen.places, seen.orders, seen.texts, strict=True):
-        indices = answers.get(order)
-        if indices is None:
-            indices = answers[order] = [index for index, role in enumerate(order) if role == "assistant"]
-        for index in indices:
-            text = texts[index]
-            if text[0].isspace() or text[-1].isspace():
-                found.append((place, index))
-                break
-    return found
+    texts = seen.texts
+    answers = [at for at, code in enumerate(seen.codes) if code == _ASSISTANT]
+    spaced = [at for at in answers if texts[at][0].isspace() or texts[at][-1].isspace()]
+    found: dict[int, int] = {}
+    for at in spaced:
+        example = bisect_right(seen.starts, at) - 1
+        found.setdefault(seen.places[example], at - int(seen.starts[example]))
+    return list(found.items())
+
+
+class KnownPrompts:
+    """Remembers what system prompts count, so that one that stands in every example is counted once."""
+
+    def __init__(self) -> None:
+        self._tokens: dict[str, int | None] = {}
+        """None while it is being counted."""
+        self._characters = 0
+
+    def left_to_count(self, seen: Glance) -> list[bytes]:
+        """The texts of `seen`, those empty that have been given out before."""
+        left = seen.utf8
+        if seen.prompts:
+            left = left.copy()
+        for at in seen.prompts:
+            prompt = seen.texts[at]
+            if prompt in self._tokens:
+                left[at] = b""
+            elif self._characters + len(prompt) <= PROMPT_CHARACTERS_MAX:
+                self._characters += len(prompt)
+                self._tokens[prompt] = None
+        return left
+
+    def completed(self, seen: Glance, counts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The tokens of all texts; to be asked in the order in which they were given out."""
+        tokens = self._tokens
+        for at in seen.prompts:
+            prompt = seen.texts[at]
+            if prompt in tokens:
+                known = tokens[prompt]
+                if known is None:
+                    tokens[prompt] = int(counts[at])
+                else:
+                    counts[at] = known
+        return counts

@@ -10,7 +10,10 @@ from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import BinaryIO
+from typing import BinaryIO, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from app.datasets.engine.report import LineRange
 
@@ -23,6 +26,7 @@ HEAD_BYTES = 64 * 1024
 """Enough of a file to say what kind it is."""
 
 BOM = b"\xef\xbb\xbf"
+_LINE_FEED: Final = ord("\n")
 
 Source = BinaryIO | Iterable[bytes]
 """An open binary file, or its content in pieces of any size."""
@@ -100,57 +104,97 @@ def _at_least(chunks: Iterator[bytes], size: int) -> bytes:
     return b"".join(gathered)
 
 
-def line_batches(chunks: Iterable[bytes], line_bytes_max: int) -> Iterator[list[bytes | TooLong]]:
-    """Lines without their line feed, about BATCH_BYTES at a time, however the content is cut into chunks.
+class Lines:
+    """Whole lines that lie together; they are cut apart when one of them is asked for."""
 
-    One longer than `line_bytes_max` is passed over and counted. A line feed at the very end opens no further line.
-    """
-    batch: list[bytes | TooLong] = []
-    size = 0
-    for lines in _lines_of(chunks, line_bytes_max):
-        batch += lines
-        size += sum([len(line) for line in lines if type(line) is bytes])
-        while len(batch) > BATCH_LINES_MAX:
-            yield batch[:BATCH_LINES_MAX]
-            del batch[:BATCH_LINES_MAX]
-        if size >= BATCH_BYTES:
-            yield batch
-            batch = []
-            size = 0
-    if batch:
-        yield batch
+    def __init__(self, raw: bytes, ends: NDArray[np.intp], line_bytes_max: int) -> None:
+        """Takes the bytes with their line feeds, and where each line ends: there is a line feed, or nothing."""
+        self.raw = raw
+        self.ends = ends
+        self._line_bytes_max = line_bytes_max
+        self._cut: list[bytes | TooLong] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def __iter__(self) -> Iterator[bytes | TooLong]:
+        return iter(self._each())
+
+    def __getitem__(self, place: int) -> bytes | TooLong:
+        return self._each()[place]
+
+    def _each(self) -> list[bytes | TooLong]:
+        if self._cut is None:
+            cut: list[bytes | TooLong] = list(self.raw.split(b"\n"))
+            del cut[len(self.ends) :]
+            if len(self.raw) > self._line_bytes_max:
+                cut = [_bounded(line, self._line_bytes_max) for line in cut]
+            self._cut = cut
+        return self._cut
 
 
-def _lines_of(chunks: Iterable[bytes], line_bytes_max: int) -> Iterator[list[bytes | TooLong]]:
-    """The lines that end in each chunk."""
-    held: list[bytes] = []
-    held_bytes = 0
-    for chunk in chunks:
-        lines: list[bytes | TooLong] = list(chunk.split(b"\n"))
-        rest = lines.pop()
-        if lines:
-            if held_bytes:
-                first = lines[0]
-                held_bytes += len(first)  # type: ignore[arg-type]
-                held.append(first)  # type: ignore[arg-type]
-                lines[0] = b"".join(held) if held_bytes <= line_bytes_max else TooLong(held_bytes)
-                held.clear()
-                held_bytes = 0
-            if len(chunk) > line_bytes_max:
-                lines = [_bounded(line, line_bytes_max) for line in lines]
-            yield lines
-        if rest:
-            held_bytes += len(rest)  # type: ignore[arg-type]
-            if held_bytes <= line_bytes_max:
-                held.append(rest)  # type: ignore[arg-type]
-            else:
-                held.clear()
-    if held_bytes:
-        yield [b"".join(held) if held_bytes <= line_bytes_max else TooLong(held_bytes)]
+class _PassedOver(Lines):
+    """A single line that was too long to be kept."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(b"", np.zeros(1, dtype=np.intp), 0)
+        self._cut = [TooLong(size)]
 
 
 def _bounded(line: bytes | TooLong, line_bytes_max: int) -> bytes | TooLong:
     return TooLong(len(line)) if type(line) is bytes and len(line) > line_bytes_max else line
+
+
+def line_batches(chunks: Iterable[bytes], line_bytes_max: int) -> Iterator[Lines]:
+    """Lines without their line feed, about BATCH_BYTES at a time, however the content is cut into chunks.
+
+    One longer than `line_bytes_max` is passed over and counted. A line feed at the very end opens no further line.
+    """
+    held: list[bytes] = []
+    size = 0
+    tail = 0
+    """Of what is held, the bytes after the last line feed."""
+    passed = 0
+    """Bytes of a line that is being passed over."""
+    for coming in chunks:
+        chunk = coming
+        if passed:
+            end = chunk.find(b"\n")
+            passed += len(chunk) if end < 0 else end
+            if end < 0:
+                continue
+            yield _PassedOver(passed)
+            passed = 0
+            chunk = chunk[end + 1 :]
+        last = chunk.rfind(b"\n") + 1
+        tail = len(chunk) - last if last else tail + len(chunk)
+        held.append(chunk)
+        size += len(chunk)
+        if tail > line_bytes_max:
+            yield from _cut(b"".join(held)[: size - tail], line_bytes_max)
+            passed, held, size, tail = tail, [], 0, 0
+        elif size >= BATCH_BYTES and last:
+            yield from _cut(b"".join([*held[:-1], memoryview(chunk)[:last]]), line_bytes_max)
+            held, size = [chunk[last:]], tail
+    if passed:
+        yield _PassedOver(passed)
+    yield from _cut(b"".join(held), line_bytes_max)
+
+
+def _cut(raw: bytes, line_bytes_max: int) -> Iterator[Lines]:
+    """Not more than BATCH_LINES_MAX at a time."""
+    ends = np.flatnonzero(np.frombuffer(raw, dtype=np.uint8) == _LINE_FEED)
+    if raw and not raw.endswith(b"\n"):
+        ends = np.append(ends, len(raw))
+    if 0 < len(ends) <= BATCH_LINES_MAX:
+        yield Lines(raw, ends, line_bytes_max)
+        return
+    start = 0
+    for at in range(0, len(ends), BATCH_LINES_MAX):
+        some = ends[at : at + BATCH_LINES_MAX]
+        stop = int(some[-1]) + 1
+        yield Lines(raw[start:stop], some - start, line_bytes_max)
+        start = stop
 
 
 def drop_lines(source: Source, target: BinaryIO, lines: Collection[LineRange]) -> int:

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 _PLAIN = {"role", "content"}
 
@@ -42,13 +45,39 @@ def _holds_braces(text: str) -> bool:
     return _BRACES.search(text) is not None
 
 
-def _holds_invisible(text: str) -> bool:
+def holds_invisible(text: str) -> bool:
     return not text.isascii() and ("\u200b" in text or "\u2060" in text or "\ufeff" in text)
 
 
 def suspicions(text: str) -> tuple[Callable[[str], bool], ...]:
     """Tests of which `text`, or a part of it, may fail some; empty when nothing in it is odd. Quick."""
-    return tuple([test for test in (_holds_control, _holds_braces, _holds_invisible) if test(text)])
+    return tuple([test for test in (_holds_control, _holds_braces, holds_invisible) if test(text)])
+
+
+_BRACE: Final = ord("{")
+_DELETE: Final = 0x7F
+_SPACE: Final = 0x20
+_BREAKS: Final = np.frombuffer(b"\t\n\r", dtype=np.uint8)
+
+
+def odd_places(utf8: bytes, between: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Where in a long text there are control characters or double braces, counted in bytes; in no order.
+
+    Args:
+        between: the places of control characters that are meant to be there.
+    """
+    codes = np.frombuffer(utf8, dtype=np.uint8)
+    found = []
+    low = codes < _SPACE
+    if np.count_nonzero(low) != len(between) + sum([np.count_nonzero(codes == code) for code in _BREAKS]):
+        places = np.setdiff1d(np.flatnonzero(low), between, assume_unique=True)
+        found.append(places[~np.isin(codes[places], _BREAKS)])
+    if b"\x7f" in utf8:
+        found.append(np.flatnonzero(codes == _DELETE))
+    braces = codes == _BRACE
+    if (braces := braces[1:] & braces[:-1]).any():
+        found.append(np.flatnonzero(braces))
+    return np.concatenate(found) if found else np.zeros(0, dtype=np.intp)
 
 
 def plain_texts(row: dict[str, Any]) -> list[str] | None:

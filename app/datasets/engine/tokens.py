@@ -28,8 +28,8 @@ HAS_GIGATOKEN = importlib.util.find_spec("gigatoken") is not None
 
 Encoding = Literal["o200k_base", "cl100k_base"]
 Count = Callable[[str], int]
-CountMany = Callable[[list[str]], NDArray[np.int64]]
-"""Tokens of each of some texts, none of them longer than GUARDED_CHARACTERS."""
+CountMany = Callable[[list[str] | list[bytes]], NDArray[np.int64]]
+"""Tokens of each of some texts, as they are or in UTF-8, none of them longer than GUARDED_CHARACTERS."""
 
 BYTES_PER_TOKEN_ESTIMATE = 4
 """UTF-8 bytes in one token where the tokenizer is not shipped (Ministral, Llama, Qwen). Against
@@ -108,8 +108,9 @@ def counter(tokenizer: str) -> Counter:
 
 
 def _each(count: Count) -> CountMany:
-    def count_many(texts: list[str]) -> NDArray[np.int64]:
-        return np.fromiter(map(count, texts), dtype=np.int64, count=len(texts))
+    def count_many(texts: list[str] | list[bytes]) -> NDArray[np.int64]:
+        read = (text if isinstance(text, str) else text.decode() for text in texts)
+        return np.fromiter(map(count, read), dtype=np.int64, count=len(texts))
 
     return count_many
 
@@ -162,7 +163,7 @@ class _Gigatoken:
                 self._turn.wait()
             return sum([int(self._encode(piece).shape[0]) for piece in pieces])
 
-    def many(self, texts: list[str]) -> NDArray[np.int64]:
+    def many(self, texts: list[str] | list[bytes]) -> NDArray[np.int64]:
         if not texts:
             return np.zeros(0, dtype=np.int64)
         with self._turn:
