@@ -20,6 +20,8 @@ MEMORY_BYTES: Final = 1 << 20
 """Of sketches held in memory; more go to a temporary file."""
 SORTED_AT_ONCE: Final = 1 << 20
 """Pieces sorted in one go (8 bytes each); more are sorted a part of all hashes at a time."""
+FEW: Final = 0.2
+"""Of texts looked at together, the share that may be shorter than the others; these are looked at by themselves."""
 COMMON_SHARE: Final = 0.01
 COMMON_MIN: Final = 50
 """A piece that more lines have, and more than this share of all, finds only those that have no rarer piece."""
@@ -36,7 +38,7 @@ SIDE: Final = 1 << 31
 Keys = NDArray[np.uint64]
 _FOLD: Final = np.uint8(0x20)
 """Set in every byte: letters lose their case, and what else becomes alike is told apart by the texts."""
-_SPREAD: Final = (np.uint8(0x9D), np.uint8(0x65), np.uint8(0xB3), np.uint8(0x35))
+_SPREAD: Final = (np.uint8(29), np.uint8(229), np.uint8(103), np.uint8(185))
 _MIX: Final = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F))
 _HIGH: Final = np.uint64(0xFFFFFFFF00000000)
 _LOW: Final = np.uint64(0xFFFFFFFF)
@@ -54,6 +56,18 @@ class Candidates(NamedTuple):
     second: NDArray[np.int64]
 
 
+class _Texts(NamedTuple):
+    """Where some texts are among bytes, and how many of their pieces are kept."""
+
+    lines: Keys
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    levels: NDArray[np.int64]
+
+    def only(self, some: NDArray[np.bool_]) -> _Texts:
+        return _Texts(self.lines[some], self.starts[some], self.ends[some], self.levels[some])
+
+
 class Sketches:
     """The sketches of one file: for each piece 8 bytes, its hash (32 bits) before the number of its line."""
 
@@ -62,17 +76,43 @@ class Sketches:
 
     def add(self, lines: Sequence[int], texts: Sequence[bytes]) -> None:
         """Takes the texts of some lines, in any order."""
-        levels = [min((len(text) // PIECES).bit_length(), 32) - 1 for text in texts]
-        for tier, upto in zip(_TIERS, (*_TIERS[1:], 99), strict=True):
-            here = [at for at, level in enumerate(levels) if tier <= level < upto or (level < 0 and tier == 0)]
-            if here:
-                keys = _keys(
-                    [texts[at].ljust(PIECE_BYTES, b"\0") for at in here],
-                    np.array([max(0, levels[at]) for at in here]),
-                    np.array([lines[at] for at in here], dtype=np.uint64),
-                    tier,
-                )
-                self._file.write(keys.tobytes())
+        sizes = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
+        ends = np.cumsum(sizes + 1) - 1
+        self.add_joined(np.array(lines, dtype=np.uint64), b"\x1e".join(texts), ends - sizes, ends)
+
+    def add_joined(self, lines: Keys, joined: bytes, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> None:
+        """Takes the texts of some lines.
+
+        Args:
+            joined: all of them, one byte between two, and perhaps more that is none of them.
+            starts, ends: where in it each text begins and ends.
+        """
+        in_all = np.maximum(ends - starts - PIECE_BYTES + 1, 1)
+        self._add(joined, _Texts(lines, starts, ends, np.maximum(np.frexp(in_all // PIECES)[1] - 1, 0)))
+
+    def _add(self, joined: bytes, texts: _Texts) -> None:
+        levels, sizes = texts.levels, texts.ends - texts.starts
+        tier = max(tier for tier in _TIERS if tier == 0 or np.count_nonzero(levels < tier) <= len(levels) * FEW)
+        apart = (levels < tier) | (sizes < PIECE_BYTES)
+        if apart.any():
+            self._add_apart(joined, texts.only(apart))
+            texts = texts.only(~apart)
+        if not len(texts.lines):
+            return
+        entries, counts = _entries(joined, texts, tier)
+        self._file.write(entries.tobytes())
+        poor = (counts < PIECES // 2) & (texts.levels > 0)
+        if poor.any():
+            poorer = texts.only(poor)
+            self._add_apart(joined, poorer._replace(levels=np.maximum(poorer.levels - 2, 0)))
+
+    def _add_apart(self, joined: bytes, texts: _Texts) -> None:
+        """The same for a few of the texts, so that the others need not be looked at as closely."""
+        places = zip(texts.starts.tolist(), texts.ends.tolist(), strict=True)
+        padded = [joined[start:end].ljust(PIECE_BYTES, b"\0") for start, end in places]
+        sizes = np.fromiter(map(len, padded), dtype=np.int64, count=len(padded))
+        ends = np.cumsum(sizes + 1) - 1
+        self._add(b"\x1e".join(padded), texts._replace(starts=ends - sizes, ends=ends))
 
     def copy_to(self, target: IO[bytes]) -> None:
         """Write all of them there."""
@@ -85,29 +125,26 @@ class Sketches:
         return candidates([(self._file, without)], pairs_max=pairs_max)
 
 
-def _keys(texts: list[bytes], levels: NDArray[np.int64], lines: Keys, tier: int) -> Keys:
-    """The sketches of texts of at least that tier's level.
+def _entries(joined: bytes, texts: _Texts, tier: int) -> tuple[Keys, NDArray[np.int64]]:
+    """The sketches of texts of at least that tier's level, and how many pieces of each are in them.
 
     A text of level n keeps one in 2^n of its pieces. Which, depends on nothing but the piece: what two texts share,
     both keep, or the longer one drops.
     """
-    joined = np.bitwise_or(np.frombuffer(b"\x1e".join(texts), dtype=np.uint8), _FOLD)
-    sizes = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
-    starts = np.concatenate(([0], np.cumsum(sizes + 1)))
-    spread = np.multiply(joined[3:], _SPREAD[0])
+    lines, starts, ends, levels = texts
+    folded = np.bitwise_or(np.frombuffer(joined, dtype=np.uint8), _FOLD)
+    spread = np.multiply(folded[3:], _SPREAD[0])
     for back, factor in enumerate(_SPREAD[1:], 1):
-        spread += joined[3 - back : len(joined) - back]
+        spread += folded[3 - back : len(folded) - back]
         spread *= factor
-    at = (
-        np.flatnonzero(spread >= np.uint8(256 - (256 >> tier)))
-        if tier
-        else np.arange(len(joined) - PIECE_BYTES + 1)
-    )
-    row = np.repeat(np.arange(len(texts)), np.diff(np.searchsorted(at, starts)))
-    kept = at <= (starts[:-1] + sizes - PIECE_BYTES)[row]
-    kept &= spread[at] >= (256 - (256 >> np.minimum(levels, _CUT_LEVELS)))[row]
-    at, row = at[kept], row[kept]
-    words = np.ndarray((len(joined) - 7,), dtype="<u8", buffer=joined, strides=(1,))
+    at = np.flatnonzero(spread >= np.uint8(256 - (256 >> tier))) if tier else np.arange(len(spread))
+    first, last = np.searchsorted(at, starts), np.searchsorted(at, ends - (PIECE_BYTES - 1))
+    counts = np.maximum(last - first, 0)
+    row = np.repeat(np.arange(len(counts)), counts)
+    at = at[np.arange(len(row)) + np.repeat(first - (np.cumsum(counts) - counts), counts)]
+    chosen = spread[at] >= (256 - (256 >> np.minimum(levels, _CUT_LEVELS)))[row]
+    at, row = at[chosen], row[chosen]
+    words = np.ndarray((len(folded) - 7,), dtype="<u8", buffer=folded, strides=(1,))
     mixed = words[at] * _MIX[0]
     mixed ^= mixed >> np.uint64(29)
     mixed += words[at + 8]
@@ -115,8 +152,8 @@ def _keys(texts: list[bytes], levels: NDArray[np.int64], lines: Keys, tier: int)
     mixed ^= mixed >> _HALF
     further = ((np.uint64(1) << np.maximum(levels - _CUT_LEVELS, 0).astype(np.uint64)) - np.uint64(1))[row]
     chosen = (mixed & further) == 0
-    entries: Keys = (mixed[chosen] & _HIGH) | lines[row[chosen]]
-    return entries
+    row = row[chosen]
+    return (mixed[chosen] & _HIGH) | lines[row], np.bincount(row, minlength=len(lines))
 
 
 def candidates(files: Sequence[tuple[IO[bytes], NDArray[np.int64]]], *, pairs_max: int) -> Candidates:
