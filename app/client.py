@@ -421,14 +421,22 @@ class Datasets(Room):
         self._client.send("DELETE", f"/v1/datasets/{_part(dataset)}")
 
     def upload(
-        self, dataset: str, file: Path, *, model: str | None = None, on_progress: Progress | None = None
+        self,
+        dataset: str,
+        file: Path,
+        *,
+        model: str | None = None,
+        how: Mapping[str, str | None] | None = None,
+        on_progress: Progress | None = None,
     ) -> VersionRead:
         """Stream a file; the answer is a version that is being checked. The same bytes again answer the same one.
 
         Args:
             model: base model whose limits and tokenizer the check uses.
+            how: what is known of a file that is not JSON Lines: format, mapping, encoding, sheet.
         """
-        params = {"filename": _safe_name(file.name)} | ({"model": model} if model else {})
+        said = {"model": model, **(how or {})}
+        params = {"filename": _safe_name(file.name)} | {name: value for name, value in said.items() if value}
         total = file.stat().st_size
 
         def once() -> httpx2.Response:

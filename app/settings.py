@@ -59,6 +59,10 @@ class Settings(BaseSettings):
     """Largest body of an ordinary request, in bytes; uploads have their own limit."""
     upload_max_bytes: int = Field(default=512 * 1024 * 1024, ge=1_000)
     """Largest dataset file, in bytes. Azure takes 512 MB per file (quotas page, 2026-02-17)."""
+    unpacked_max_bytes: int = Field(default=1024 * 1024 * 1024, ge=1_000)
+    """What a packed dataset file (gzip, zstd, ZIP) may hold, in bytes."""
+    unpack_ratio_max: int = Field(default=200, ge=2)
+    """How many times its size a packed dataset file may hold, once that is more than 64 MiB."""
     key_cache_seconds: float = Field(default=5.0, ge=0, le=60)
     """How long a checked API key is believed without asking the database; a revoked key lives at most so long."""
     api_threads: int = Field(default=40, ge=2, le=500)
@@ -221,6 +225,8 @@ class Settings(BaseSettings):
             keep_files=self.keep_files,
             jobs_per_project_max=self.jobs_per_project_max,
             upload_bytes_max=self.upload_max_bytes,
+            unpacked_bytes_max=self.unpacked_max_bytes,
+            unpack_ratio_max=self.unpack_ratio_max,
             uploads_per_project_max=self.uploads_per_project_max,
             fetch_seconds=self.fetch_seconds,
             fetches_per_project_max=self.fetches_per_project_max,

@@ -76,6 +76,8 @@ class Policy:
     """Whether training files stay at Azure after their job has ended."""
     jobs_per_project_max: int
     upload_bytes_max: int
+    unpacked_bytes_max: int
+    unpack_ratio_max: int
     uploads_per_project_max: int
     fetch_seconds: float
     fetches_per_project_max: int

@@ -129,12 +129,16 @@ def _show(version: "VersionRead") -> None:
 
 
 @group.command()
-def upload(
+def upload(  # noqa: PLR0913  one option each
     name: str,
     file: File,
     *,
     model: Model = None,
     create_: Annotated[bool, typer.Option("--create", help="Name the dataset first if there is none.")] = False,
+    format_: Format = None,
+    mapping: Mapping = None,
+    encoding: Encoding = None,
+    sheet: SheetName = None,
     wait: Wait = True,
     json_: Json = False,
 ) -> None:
@@ -148,13 +152,28 @@ def upload(
             ensure_dataset(client, name)
         from app.cli.work import upload as send
 
-        version = send(client, name, file, model=model, wait=wait)
+        how = {"format": format_, "mapping": mapping_text(mapping), "encoding": encoding, "sheet": sheet}
+        version = send(client, name, file, model=model, how=how, wait=wait)
         found = client.datasets.findings(f"{version.dataset}@{version.number}") if version.checked_at else []
     if json_:
         words.put_json({"version": version, "findings": found})
     else:
         words.put(f"{version.dataset_name}@{version.number}")
     _tell_outcome(version, found)
+
+
+def mapping_text(mapping: str | None) -> str | None:
+    """A mapping, or what the JSON file of that name holds."""
+    if not mapping or "=" in mapping or mapping.lstrip().startswith("{"):
+        return mapping
+    try:
+        return Path(mapping).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Told(
+            f"The mapping cannot be read: {error}.",
+            hint="Write question=user,answer=assistant, or name a JSON file that says it.",
+            code=Exit.USAGE,
+        ) from error
 
 
 def _tell_outcome(version: "VersionRead", found: "list[FindingRead]") -> None:
@@ -197,7 +216,7 @@ def check(  # noqa: PLR0913  one option each
     """Check files on this machine, without a service or a key; exit code 1 when Azure would refuse one as it is."""
     from app.cli.offline import check_files, how_of
 
-    how = how_of(format_=format_, mapping=mapping, encoding=encoding, sheet=sheet)
+    how = how_of(format_=format_, mapping=mapping_text(mapping), encoding=encoding, sheet=sheet)
     if not check_files(
         files, validation=validation, model=model, method=method, grader_file=grader, how=how, as_json=json_
     ):
@@ -224,7 +243,7 @@ def convert(  # noqa: PLR0913  one option each
     """Write any file as Azure takes it, on this machine, and check it; exit code 1 when it is not ready."""
     from app.cli.offline import convert_file, how_of
 
-    how = how_of(format_=format_, mapping=mapping, encoding=encoding, sheet=sheet)
+    how = how_of(format_=format_, mapping=mapping_text(mapping), encoding=encoding, sheet=sheet)
     if not convert_file(file, output, model=model, method=method, how=how, bom=bom, as_json=json_):
         raise typer.Exit(Exit.PROBLEM)
 

@@ -135,16 +135,14 @@ def profile_of(catalogue: Catalogue, base: BaseModel) -> engine.Profile:
 
 
 def how_of(*, format_: str | None, mapping: str | None, encoding: str | None, sheet: str | None) -> reading.How:
-    """What was said of the files. `mapping` may be the name of a JSON file that holds it.
+    """What was said of the files.
 
     Raises:
         Told: it means nothing.
     """
     try:
-        file = Path(mapping) if mapping and "=" not in mapping and not mapping.lstrip().startswith("{") else None
-        written = file.read_text(encoding="utf-8") if file is not None else mapping
-        return reading.how_of(format=format_, mapping=written, encoding=encoding, sheet=sheet)
-    except (reading.BadHowError, OSError, UnicodeDecodeError) as error:
+        return reading.how_of(format=format_, mapping=mapping, encoding=encoding, sheet=sheet)
+    except reading.BadHowError as error:
         raise Told(str(error), hint=f"A column is one of {', '.join(reading.PARTS)}.", code=Exit.USAGE) from error
 
 

@@ -10,6 +10,7 @@ from app.client import ApiProblem
 from app.datasets.schemas import DatasetCreate
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from app.client import Client
@@ -26,11 +27,19 @@ def ensure_dataset(client: Client, name: str) -> DatasetRead:
         return client.datasets.create(DatasetCreate(name=name))
 
 
-def upload(client: Client, dataset: str, file: Path, *, model: str | None, wait: bool = True) -> VersionRead:
+def upload(
+    client: Client,
+    dataset: str,
+    file: Path,
+    *,
+    model: str | None,
+    how: Mapping[str, str | None] | None = None,
+    wait: bool = True,
+) -> VersionRead:
     """A new version from a file, checked."""
     size = file.stat().st_size
     with words.progress(f"uploading {file.name}", total=size, unit="bytes") as draw:
         version = client.datasets.upload(
-            dataset, file, model=model, on_progress=lambda sent, _total: draw(sent, words.megabytes(sent))
+            dataset, file, model=model, how=how, on_progress=lambda sent, _total: draw(sent, words.megabytes(sent))
         )
     return checked(client, version) if wait else version

@@ -1,6 +1,6 @@
 """HTTP for datasets and their versions."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -8,21 +8,26 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
 from app.costs.schemas import DatasetEstimate
+from app.datasets.engine.reading import How
 from app.datasets.schemas import (
     CompareRequest,
     Comparison,
     DatasetCreate,
     DatasetPatch,
     DatasetRead,
+    EncodingName,
     EstimateRequest,
     FindingList,
     FindingRead,
+    FormatName,
+    MappingText,
     Preview,
+    SheetName,
     Stats,
     Transform,
     VersionRead,
 )
-from app.datasets.service import DatasetService
+from app.datasets.service import DatasetService, Upload, how_to_read
 from app.datasets.tables import Dataset, DatasetVersion
 from app.http.access import ReadDatasets, WriteDatasets
 from app.http.bench import Bench
@@ -40,6 +45,17 @@ from app.storage.port import StorageFull
 router = APIRouter(prefix="/v1/datasets", tags=["Datasets"], route_class=StrictRoute)
 
 READ_BYTES: Final = 1 << 18
+
+
+def how_of_query(
+    *,
+    format: Annotated[FormatName | None, Query()] = None,  # noqa: A002  as it is called in requests
+    mapping: Annotated[MappingText | None, Query()] = None,
+    encoding: Annotated[EncodingName | None, Query()] = None,
+    sheet: Annotated[SheetName | None, Query()] = None,
+) -> How:
+    """What the caller says of the file that is sent."""
+    return how_to_read(format=format, mapping=mapping, encoding=encoding, sheet=sheet)
 
 
 def _read(row: Dataset) -> DatasetRead:
@@ -146,7 +162,8 @@ def archive_dataset(
     openapi_extra={
         "requestBody": {
             "required": True,
-            "description": "JSON Lines, one chat example a line. Streamed: size does not matter to the service.",
+            "description": "A file: JSON Lines with one example a line, or anything that is read and converted "
+            "(JSON, CSV, XLSX, Parquet, packed or not). Streamed: size does not matter to the service.",
             "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
         }
     },
@@ -162,6 +179,7 @@ async def put_content(
         Query(max_length=200, description="Base model whose limits and tokenizer the check uses."),
     ] = None,
     filename: Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00-\x1f\x7f/\\]*$")] = None,
+    how: Annotated[How, Depends(how_of_query)],
 ) -> Response:
     """The answer is a version in `checking`; it becomes `ready`, or `rejected` with findings that name the lines.
 
@@ -170,8 +188,14 @@ async def put_content(
     service = DatasetService(bench)
     await run_in_threadpool(service.get, caller.project_id, dataset)
     await run_in_threadpool(service.known_model, model)
+
+    def add(upload: Upload) -> tuple[DatasetVersion, bool]:
+        return service.add_version(
+            caller.project_id, dataset, upload, original_name=filename, base_model=model, how=how
+        )
+
     try:
-        version, fresh = await _receive(request, service, caller.project_id, dataset, model, filename)
+        version, fresh = await _receive(request, service, add)
     except StorageFull as error:
         raise NoRoom(
             "There is no room left for the file.", hint="Nothing of it was kept. Tell the operator."
@@ -180,18 +204,11 @@ async def put_content(
 
 
 async def _receive(
-    request: Request,
-    service: DatasetService,
-    project_id: str,
-    dataset: str,
-    model: str | None,
-    filename: str | None,
+    request: Request, service: DatasetService, add: Callable[[Upload], tuple[DatasetVersion, bool]]
 ) -> tuple[DatasetVersion, bool]:
     async with in_threads(service.receive()) as upload:
         await pour(request, upload.write)
-    return await run_in_threadpool(
-        lambda: service.add_version(project_id, dataset, upload, original_name=filename, base_model=model)
-    )
+    return await run_in_threadpool(add, upload)
 
 
 @router.get(
@@ -295,15 +312,31 @@ def get_stats(*, request: Request, bench: Bench, version: Version) -> Response:
     response_class=StreamingResponse,
     responses={200: {"content": {"application/jsonl": {"schema": {"type": "string"}}}}, **problems(409)},
 )
-def get_content(*, bench: Bench, version: Version) -> Response:
+def get_content(
+    *,
+    bench: Bench,
+    version: Version,
+    original: Annotated[
+        bool, Query(description="The bytes as they were sent, of a version converted from them.")
+    ] = False,
+) -> Response:
     """The cleaned content, byte by byte what goes to Azure."""
     service = DatasetService(bench)
     service.report(version.project_id, version.id)
+    opened = service.original if original else service.content
+    if original:
+        with opened(version.project_id, version.id):  # refused before the answer begins
+            pass
 
     def chunks() -> Iterator[bytes]:
-        with service.content(version.project_id, version.id) as (_, file):
+        with opened(version.project_id, version.id) as (_, file):
             while chunk := file.read(READ_BYTES):
                 yield chunk
+
+    if original:
+        name = version.original_name or f"{version.id}.original"
+        headers = {"Content-Disposition": as_attachment(name), "Content-Length": str(version.bytes)}
+        return StreamingResponse(chunks(), media_type="application/octet-stream", headers=headers)
 
     headers = {
         "Content-Disposition": as_attachment(f"{version.id}.jsonl"),

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import delete, func, or_, select, update
-from sqlalchemy.dialects.postgresql import distinct_on, insert
+from sqlalchemy import delete, func, literal, or_, select, update
+from sqlalchemy.dialects.postgresql import JSONB, distinct_on, insert
 from sqlalchemy.orm import Session
 
-from app.datasets.states import UploadStatus, VersionStatus
+from app.datasets.states import TransformStatus, UploadStatus, VersionStatus
 from app.datasets.tables import Dataset, DatasetUpload, DatasetVersion, RemoteFileRow, UploadPart
 from app.kit.pagination import Page, Slice, keyset, slice_of
 
@@ -48,14 +48,17 @@ def newest(session: Session, dataset_id: str, *, ready: bool) -> DatasetVersion 
     return session.scalars(statement.order_by(DatasetVersion.number.desc()).limit(1)).one_or_none()
 
 
-def find_same(session: Session, dataset_id: str, *, sha256: str, base_model: str) -> DatasetVersion | None:
-    """The newest version of this dataset with the same bytes, checked for the same model."""
+def find_same(
+    session: Session, dataset_id: str, *, sha256: str, base_model: str, how: dict[str, Any]
+) -> DatasetVersion | None:
+    """The newest version of this dataset with the same bytes, read in the same way, checked for the same model."""
     return session.scalars(
         select(DatasetVersion)
         .where(
             DatasetVersion.dataset_id == dataset_id,
             DatasetVersion.sha256 == sha256,
             DatasetVersion.base_model == base_model,
+            func.coalesce(DatasetVersion.lineage["how"], literal({}, JSONB)) == literal(how, JSONB),
         )
         .order_by(DatasetVersion.number.desc())
         .limit(1)
@@ -220,3 +223,44 @@ def file_age_seconds(session: Session, file_id: str) -> float:
         )
         or 0
     )
+
+
+# ── changes of versions ─────────────────────────────────────────────────────
+
+
+def find_transform(session: Session, dataset_id: str, transform_id: str) -> DatasetTransform | None:
+    return session.scalars(
+        select(DatasetTransform).where(
+            DatasetTransform.dataset_id == dataset_id, DatasetTransform.id == transform_id
+        )
+    ).one_or_none()
+
+
+def get_transform(session: Session, transform_id: str) -> DatasetTransform:
+    """For workers, which act for whichever project the row belongs to."""
+    return session.get_one(DatasetTransform, transform_id)
+
+
+def transform_page(session: Session, dataset_id: str, wanted: Page) -> Slice[DatasetTransform]:
+    statement = select(DatasetTransform).where(DatasetTransform.dataset_id == dataset_id)
+    return slice_of(session.scalars(keyset(statement, DatasetTransform.id, wanted)).all(), wanted)
+
+
+def cancel_transform(session: Session, transform_id: str) -> bool:
+    """End one that runs, from outside: whoever holds its lease finds the fence raised. False: it has ended."""
+    ended = session.execute(
+        update(DatasetTransform)
+        .where(DatasetTransform.id == transform_id, DatasetTransform.status == TransformStatus.RUNNING)
+        .values(
+            status=TransformStatus.CANCELLED,
+            fence=DatasetTransform.fence + 1,
+            lease_owner=None,
+            lease_until=None,
+            next_check_at=None,
+            parked_reason=None,
+            ended_at=func.clock_timestamp(),
+        )
+        .returning(DatasetTransform.id)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    return ended is not None

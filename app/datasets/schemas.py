@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from app.datasets.engine.changes import OPERATIONS_MAX, AnyOperation
 from app.kit.wire import Count, Name, RequestModel, ShortText
 
 Method = Literal["supervised", "dpo", "reinforcement"]
@@ -81,6 +82,19 @@ class DatasetRead(BaseModel):
     updated_at: datetime
 
 
+class ReadingRead(BaseModel):
+    """What a file was taken for, and why."""
+
+    detected: str = Field(description="The layout of its rows, or the kind of table.", examples=["alpaca"])
+    container: str = Field(examples=["csv"])
+    reason: str
+    packing: str | None
+    encoding: str
+    left_out: list[str] = Field(description="Columns that became nothing; the first few.")
+    unit: Literal["line", "record", "row"] = Field(description="What `records` of a finding count.")
+    converted: bool
+
+
 class VersionRead(BaseModel):
     """One immutable content of a dataset."""
 
@@ -106,6 +120,7 @@ class VersionRead(BaseModel):
                     "checked_bytes": 91000,
                     "verdict": "ready",
                     "format": "chat",
+                    "reading": None,
                     "findings": {"error": 0, "warning": 0, "note": 1},
                     "lineage": {"source": "upload"},
                     "parked_reason": None,
@@ -137,7 +152,10 @@ class VersionRead(BaseModel):
         description="What Azure would do with it as it is: take it, or refuse it. `fixable`: refuse it, but every "
         "error in it can be mended without inventing content; its status is `rejected` then, too."
     )
-    format: str | None
+    format: str | None = Field(description="What the rows of its content are.")
+    reading: ReadingRead | None = Field(
+        default=None, description="How the file was read, when its content had to be converted or was refused."
+    )
     findings: dict[str, int] = Field(description="How many findings of each severity.")
     lineage: dict[str, Any]
     parked_reason: str | None
@@ -159,6 +177,10 @@ class FindingRead(BaseModel):
     examples: list[str]
     fixable: bool
     more_ranges: int = 0
+    records: list[tuple[int, int]] = Field(
+        default_factory=list,
+        description="Where these lines came from in a file that was converted, in the unit its `reading` names.",
+    )
 
 
 class FindingList(BaseModel):
@@ -233,35 +255,231 @@ class Stats(BaseModel):
     stats: dict[str, Any]
 
 
-class DropOperation(RequestModel):
-    """Leave lines out: by number, or all lines of a finding."""
-
-    type: Literal["drop"]
-    lines: list[tuple[Annotated[Count, Field(ge=1)], Annotated[Count, Field(ge=1)]]] = Field(
-        default_factory=list, max_length=10_000, description="Ranges, first and last line, counted from 1."
-    )
-    code: str | None = Field(default=None, max_length=64, examples=["over-long-example"])
-
-
 class Transform(RequestModel):
-    """Operations that make a new version."""
+    """Operations that make a version, or several, out of one."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"operations": [{"type": "drop", "code": "over-long-example"}]}]}
+        json_schema_extra={
+            "examples": [
+                {"operations": [{"type": "drop", "code": "over-long-example"}]},
+                {
+                    "operations": [
+                        {"type": "fix"},
+                        {
+                            "type": "split",
+                            "parts": [{"name": "train", "share": 0.9}, {"name": "validation", "share": 0.1}],
+                            "seed": 7,
+                        },
+                    ]
+                },
+            ]
+        }
     )
 
-    operations: list[DropOperation] = Field(min_length=1, max_length=20)
-
-
-class GraderRequest(RequestModel):
-    """A grader that is a model, for reinforcement."""
-
-    model: Annotated[str, Field(max_length=200)] = Field(examples=["o3-mini"])
-    input_tokens_per_call: Annotated[Count, Field(ge=0, le=10_000_000)]
-    output_tokens_per_call: Annotated[Count, Field(ge=0, le=10_000_000)]
-    calls: Annotated[Count, Field(ge=1, le=1_000_000_000)] | None = Field(
-        default=None, description="Left out: examples × epochs × the answers that are sampled."
+    operations: list[AnyOperation] = Field(
+        min_length=1, max_length=OPERATIONS_MAX, description="Applied one after the other; a split is the last."
     )
+    into: Name | None = Field(
+        default=None,
+        description="The dataset that gets the outcome, named if there is none; left out: the one that is changed, or "
+        "`NAME-METHOD` when the outcome is for another method. Of a split it gets the first part, and the others go "
+        "into `NAME-PART`.",
+    )
+
+
+class TransformOutput(BaseModel):
+    """One version that a change makes."""
+
+    part: str = Field(description="Name of the part of a split; empty where nothing is split.")
+    dataset_name: str
+    version: str | None
+    version_number: int | None
+    rows: int | None
+    is_new: bool | None = Field(description="False: the dataset had a version with the same bytes, which it is.")
+
+
+class OperationDone(BaseModel):
+    """What one operation did."""
+
+    type: str
+    rows_in: int
+    rows_out: int
+    changed: int = Field(description="Rows that it touched and let go on.")
+    did: dict[str, int] = Field(description="Further counts, in words.")
+    told: dict[str, Any] = Field(description="Further facts, such as the texts that were pruned.")
+
+
+class TransformRead(BaseModel):
+    """A change of a version as callers see it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "object": "dataset.transform",
+                    "id": "trf_01kz8q7v1efn9s0a2b3c4d5e6f",
+                    "dataset": "ds_01kz8q7v1efn9s0a2b3c4d5e6f",
+                    "version": "dsv_01kz8q7v1efn9s0a2b3c4d5e6f",
+                    "version_number": 3,
+                    "status": "done",
+                    "operations": [{"type": "dedupe", "of": "near"}],
+                    "edition": 1,
+                    "operation": 0,
+                    "read_bytes": 91000,
+                    "outputs": [
+                        {
+                            "part": "",
+                            "dataset_name": "travel",
+                            "version": "dsv_01kz8q7v1efn9s0a2b3c4d5e6g",
+                            "version_number": 4,
+                            "rows": 137,
+                            "is_new": True,
+                        }
+                    ],
+                    "done": [
+                        {"type": "dedupe", "rows_in": 140, "rows_out": 137, "changed": 0, "did": {}, "told": {}}
+                    ],
+                    "error": None,
+                    "last_error": None,
+                    "parked_reason": None,
+                    "created_at": "2026-11-20T09:00:00Z",
+                    "ended_at": "2026-11-20T09:00:01Z",
+                }
+            ]
+        }
+    )
+
+    object: Literal["dataset.transform"] = "dataset.transform"
+    id: str
+    dataset: str
+    version: str = Field(description="The version that is changed.")
+    version_number: int
+    status: Literal["running", "done", "failed", "cancelled"]
+    operations: list[dict[str, Any]]
+    edition: int = Field(description="Of the engine: with the same edition the same operations make the same bytes.")
+    operation: int = Field(description="Which one runs, counted from 0.")
+    read_bytes: int = Field(description="How far it has read.")
+    outputs: list[TransformOutput]
+    done: list[OperationDone]
+    error: dict[str, Any] | None = Field(description="Why it failed: `code`, `message`, `hint`.")
+    last_error: dict[str, Any] | None
+    parked_reason: str | None
+    created_at: datetime
+    ended_at: datetime | None
+
+
+class OriginRead(BaseModel):
+    """Lines of a version that a row came from, and where those came from."""
+
+    version: str
+    dataset_name: str
+    version_number: int
+    lines: tuple[int, int] = Field(description="First and last, counted from 1.")
+    source: str = Field(description="How that version came to be: upload, transform, …", examples=["upload"])
+    operations: list[dict[str, Any]] = Field(
+        default_factory=list, description="Those that changed this row, or brought it in, when that version was made."
+    )
+    origins: list["OriginRead"] = Field(default_factory=list)
+
+
+class RowLineage(BaseModel):
+    """Where one row came from, back to what was uploaded."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "object": "dataset.row_lineage",
+                    "row": 17,
+                    "content": {"messages": []},
+                    "lineage": {
+                        "version": "dsv_01kz8q7v1efn9s0a2b3c4d5e6g",
+                        "dataset_name": "travel",
+                        "version_number": 4,
+                        "lines": [17, 17],
+                        "source": "transform",
+                        "operations": [],
+                        "origins": [
+                            {
+                                "version": "dsv_01kz8q7v1efn9s0a2b3c4d5e6f",
+                                "dataset_name": "travel",
+                                "version_number": 3,
+                                "lines": [19, 19],
+                                "source": "upload",
+                                "operations": [],
+                                "origins": [],
+                            }
+                        ],
+                    },
+                }
+            ]
+        }
+    )
+
+    object: Literal["dataset.row_lineage"] = "dataset.row_lineage"
+    row: int
+    content: Any = Field(description="The row, long texts cut.")
+    lineage: OriginRead
+
+
+class FieldChangeRead(BaseModel):
+    """One place in a row that is another now; null where nothing was, or is."""
+
+    pointer: str
+    before: Any
+    after: Any
+
+
+class ChangeRead(BaseModel):
+    """One row that is not as and where it was."""
+
+    kind: Literal["added", "removed", "changed", "moved"]
+    line: int | None = Field(description="In this version, counted from 1.")
+    was_line: int | None = Field(description="In the version before.")
+    fields: list[FieldChangeRead]
+    row: Any = Field(description="Of an added or removed one, long texts cut.")
+
+
+class Changes(BaseModel):
+    """What changed from one version to another, row by row."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "object": "dataset.changes",
+                    "since": "dsv_01kz8q7v1efn9s0a2b3c4d5e6f",
+                    "version": "dsv_01kz8q7v1efn9s0a2b3c4d5e6g",
+                    "by": "lineage",
+                    "same": 139,
+                    "added": 0,
+                    "removed": 1,
+                    "changed": 0,
+                    "moved": 0,
+                    "data": [
+                        {"kind": "removed", "line": None, "was_line": 12, "fields": [], "row": {"messages": []}}
+                    ],
+                    "skip": 0,
+                    "has_more": False,
+                }
+            ]
+        }
+    )
+
+    object: Literal["dataset.changes"] = "dataset.changes"
+    since: str
+    version: str
+    by: Literal["lineage", "content"] = Field(
+        description="How rows were matched: by where they came from, or by what they say and what they are asked."
+    )
+    same: int
+    added: int
+    removed: int
+    changed: int
+    moved: int
+    data: list[ChangeRead]
+    skip: int
+    has_more: bool
 
 
 class EstimateRequest(RequestModel):
@@ -513,10 +731,29 @@ class FetchRead(BaseModel):
     ended_at: datetime | None
 
 
+FormatName = Annotated[
+    str,
+    Field(max_length=40, description="What the file is (csv, xlsx, …) or its rows are (alpaca, …)."),
+]
+EncodingName = Annotated[str, Field(max_length=40, description="Of text that is not UTF-8, such as cp932.")]
+SheetName = Annotated[str, Field(max_length=200, description="Of a workbook; its first one otherwise.")]
+MappingText = Annotated[
+    str,
+    Field(
+        max_length=20_000,
+        description="What each column is: `question=user,answer=assistant,topic=ignored`, or the same as JSON.",
+    ),
+]
+
+
 class VersionForm(RequestModel):
     """The text fields beside a form's file."""
 
     model: ModelName | None = None
+    format: FormatName | None = None
+    mapping: MappingText | None = None
+    encoding: EncodingName | None = None
+    sheet: SheetName | None = None
 
 
 class UploadCreate(RequestModel):
@@ -545,6 +782,10 @@ class UploadComplete(RequestModel):
         default=None, description="In which order they make the file; all of them by number when absent."
     )
     sha256: Sha256 | None = Field(default=None, description="Of the whole file, in hexadecimal.")
+    format: FormatName | None = None
+    mapping: MappingText | dict[str, Any] | None = None
+    encoding: EncodingName | None = None
+    sheet: SheetName | None = None
 
 
 class PartRead(BaseModel):

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from shutil import copyfileobj
 from typing import Any, BinaryIO, Final
 
 from sqlalchemy import func
@@ -13,6 +14,8 @@ from sqlalchemy import func
 from app.costs.estimates import Counts
 from app.costs.schemas import DatasetEstimate
 from app.datasets import engine, repository
+from app.datasets.engine import reading
+from app.datasets.engine.reading import How
 from app.datasets.estimates import counts_of, estimate_of
 from app.datasets.schemas import DatasetCreate, DatasetPatch, DropOperation, EstimateRequest, VersionRead
 from app.datasets.states import VERSION_LAW, VersionStatus
@@ -25,10 +28,12 @@ from app.kit.failpoints import failpoint
 from app.kit.ids import is_id, new_id
 from app.kit.markers import CheckMarker, any_marker
 from app.kit.pagination import Page, Slice
+from app.storage.port import MissingObject
 from app.workbench import UnitOfWork, Workbench
 
 DEFAULT_BASE_MODEL: Final = "gpt-4.1-mini-2025-04-14"
 """Whose limits a version is checked against when the upload names no model."""
+COPY_BYTES: Final = 1 << 20
 PROGRESS_SECONDS: Final = 2.0
 """How often a running check writes how far it is; the lease is renewed with it."""
 
@@ -129,8 +134,12 @@ class DatasetService:
         original_name: str | None,
         base_model: str | None,
         lineage: dict[str, Any] | None = None,
+        how: How | None = None,
     ) -> tuple[DatasetVersion, bool]:
         """Make the received bytes a version and have it checked.
+
+        Args:
+            how: what the caller says of a file that is not JSON Lines.
 
         Returns:
             The version and True, or the version that has the same bytes already and False.
@@ -145,7 +154,7 @@ class DatasetService:
                     upload,
                     original_name=original_name,
                     base_model=model,
-                    lineage=lineage or {"source": "upload"},
+                    lineage=with_how(lineage or {"source": "upload"}, how),
                 )
         except KitaeError:
             self.forget(upload)
@@ -168,10 +177,13 @@ class DatasetService:
 
         Args:
             base_model: an id of the catalogue, as `known_model` answers it.
+            lineage: with what `with_how` adds, if the caller says how the bytes are read.
         """
         named.lock_marker(work.session, Dataset, dataset.id)  # two uploads of the same bytes must see each other
         digest = upload.digest.hexdigest()
-        same = repository.find_same(work.session, dataset.id, sha256=digest, base_model=base_model)
+        same = repository.find_same(
+            work.session, dataset.id, sha256=digest, base_model=base_model, how=lineage.get("how", {})
+        )
         if same is not None:
             return same, False
         version = DatasetVersion(
@@ -271,6 +283,7 @@ class DatasetService:
             checked_bytes=version.checked_bytes,
             verdict=report.get("verdict"),
             format=report.get("format"),
+            reading=report.get("reading"),
             findings=counts,
             lineage=version.lineage,
             parked_reason=version.parked_reason,
@@ -294,6 +307,27 @@ class DatasetService:
             raise Conflict("The version is still being checked.", code="still_checking", retry_after_seconds=1)
         with self._bench.storage.reader(version.content_key) as file:
             yield version, file
+
+    @contextmanager
+    def original(self, project_id: str, ref: str) -> Iterator[tuple[DatasetVersion, BinaryIO]]:
+        """The bytes as they were sent, of a version whose content was converted from them.
+
+        Raises:
+            Conflict: the version is still being checked (`still_checking`).
+            NotFound: its content is what was sent, but for a byte-order mark (`no_original`).
+        """
+        version = self.version(project_id, ref)
+        if version.report is None:
+            raise Conflict("The version is still being checked.", code="still_checking", retry_after_seconds=1)
+        try:
+            with self._bench.storage.reader(version.original_key) as file:
+                yield version, file
+        except MissingObject:
+            raise NotFound(
+                "The version was not converted; its content is what was sent.",
+                code="no_original",
+                hint="Leave `original` out.",
+            ) from None
 
     # ── the check, by a worker ──────────────────────────────────────────────
 
@@ -339,14 +373,23 @@ class DatasetService:
             storage.writer(version.content_key) as cleaned,
             storage.writer(version.fingerprints_key) as fingerprints,
         ):
-            report = engine.check(
+            report = reading.check_any(
                 raw,
                 profile,
+                reading.how_of(**version.lineage.get("how", {})),
+                as_version=True,
+                bounds=reading.Bounds(
+                    unpacked_bytes_max=self._bench.policy.unpacked_bytes_max,
+                    unpack_ratio_max=self._bench.policy.unpack_ratio_max,
+                ),
                 on_progress=progress,
                 copy_to=cleaned,
                 fingerprints=fingerprints,
                 threads=engine.THREADS,
             )
+        if report.reading is not None and report.reading["converted"]:
+            with storage.reader(version.raw_key) as raw, storage.writer(version.original_key) as original:
+                copyfileobj(raw, original, COPY_BYTES)
         with storage.reader(version.content_key) as content:
             repeated = engine.repeated_text(content, report.bytes, profile.tokenizer)
         report.stats["repeated_prompt"] = asdict(repeated)
@@ -481,6 +524,26 @@ class DatasetService:
         ):
             finding = engine.leakage(ours, theirs)
         return asdict(finding) if finding else None
+
+
+def with_how(lineage: dict[str, Any], how: How | None) -> dict[str, Any]:
+    """The lineage of a version whose bytes are read in a way that the caller said."""
+    said = how.to_json() if how is not None else {}
+    return {**lineage, "how": said} if said else lineage
+
+
+def how_to_read(
+    *,
+    format: str | None,  # noqa: A002  as it is called in requests
+    mapping: str | dict[str, Any] | None,
+    encoding: str | None,
+    sheet: str | None,
+) -> How:
+    """What a request says of a file. Raises `Invalid` (`bad_how`)."""
+    try:
+        return reading.how_of(format=format, mapping=mapping, encoding=encoding, sheet=sheet)
+    except reading.BadHowError as error:
+        raise Invalid(str(error), code="bad_how", hint=f"A column is one of {', '.join(reading.PARTS)}.") from error
 
 
 class _Counting(io.RawIOBase):

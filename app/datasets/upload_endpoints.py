@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, Final
 
+import orjson
 from fastapi import APIRouter, Body, Depends, Header, HTTPException, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
@@ -23,13 +24,22 @@ from app.datasets.schemas import (
     VersionForm,
     VersionRead,
 )
-from app.datasets.service import DatasetService, Upload
+from app.datasets.service import DatasetService, Upload, how_to_read
 from app.datasets.sources.fetches import FetchService
 from app.datasets.tables import DatasetVersion
 from app.datasets.uploads import UploadService
 from app.http.access import ReadDatasets, WriteDatasets
 from app.http.bench import Bench
-from app.http.bodies import OneFileForm, StrictRoute, in_threads, media_type, pour, read_json, validated
+from app.http.bodies import (
+    OneFileForm,
+    StrictRoute,
+    in_threads,
+    media_type,
+    parsed_strictly,
+    pour,
+    read_json,
+    validated,
+)
 from app.http.limits import UPLOAD_BODY
 from app.http.openapi import problems, schema_of
 from app.http.paging import ListOf, answer_page, page_of
@@ -45,6 +55,7 @@ SOURCES: Final = ("inline", "url", "azure_blob", "huggingface")
 """Types of sources that can be read."""
 UPLOAD: Final = "/uploads/{upload}"
 FETCH: Final = "/fetches/{fetch}"
+_MEMBERS: Final = frozenset(VersionCreate.model_fields)
 _SHA_256: Final = re.compile(r"(?:^|,)[ \t]*sha-256=:([A-Za-z0-9+/]{43}=):[ \t]*(?:,|$)")
 _SAME: Final[dict[int | str, dict[str, Any]]] = {
     200: {"model": VersionRead, "description": "The version that holds the same bytes already."}
@@ -90,8 +101,12 @@ def _version_bodies() -> dict[str, Any]:
         "required": ["file"],
         "additionalProperties": False,
         "properties": {
-            "file": {"type": "string", "format": "binary", "description": "JSON Lines, one chat example a line."},
-            "model": inline["properties"]["model"]["anyOf"][0],
+            "file": {
+                "type": "string",
+                "format": "binary",
+                "description": "JSON Lines with one example a line, or any file that is read and converted.",
+            },
+            **{name: said["anyOf"][0] for name, said in schema_of(VersionForm)["properties"].items()},
         },
     }
     return {
@@ -129,7 +144,7 @@ async def create_version(*, request: Request, bench: Bench, caller: WriteDataset
     with _room_needed():
         if kind == "application/json":
             wanted = await read_json(request, VersionCreate, look=_refuse_other_sources)
-            return await run_in_threadpool(_add_source, request, bench, caller, dataset, wanted)
+            return await run_in_threadpool(add_source, request, bench, caller, dataset, wanted)
         version, fresh = await _add_form(request, bench, service, caller, dataset)
     return await run_in_threadpool(_answer_version, request, service, version, fresh=fresh)
 
@@ -148,7 +163,20 @@ def _refuse_other_sources(body: Any) -> None:
         )
 
 
-def _add_source(request: Request, bench: Bench, caller: Caller, dataset: str, wanted: VersionCreate) -> Response:
+def source_asked_for(body: bytes) -> VersionCreate | None:
+    """What a JSON body asks for that names a source; None when it is data itself."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None  # JSON Lines, or what a check will name
+    source = value.get("source") if isinstance(value, dict) else None
+    if not isinstance(source, dict) or not isinstance(source.get("type"), str) or not value.keys() <= _MEMBERS:
+        return None
+    _refuse_other_sources(parsed_strictly(body))
+    return validated(VersionCreate, value)
+
+
+def add_source(request: Request, bench: Bench, caller: Caller, dataset: str, wanted: VersionCreate) -> Response:
     source = wanted.source
     if isinstance(source, InlineSource):
         service = DatasetService(bench)
@@ -190,11 +218,12 @@ async def _add_form(
         )
         await pour(request, form.write)
         form.finish()
-        model = validated(VersionForm, form.fields).model
+        said = validated(VersionForm, form.fields)
+        how = how_to_read(format=said.format, mapping=said.mapping, encoding=said.encoding, sheet=said.sheet)
 
     def add(received: Upload) -> tuple[DatasetVersion, bool]:
         return service.add_version(
-            caller.project_id, dataset, received, original_name=form.filename, base_model=model
+            caller.project_id, dataset, received, original_name=form.filename, base_model=said.model, how=how
         )
 
     return await run_in_threadpool(add, upload)

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final, NoReturn
 
 from app.datasets import repository
+from app.datasets.engine.reading import How
 from app.datasets.schemas import PART_BYTES_MAX, PartRead, UploadComplete, UploadCreate, UploadRead
-from app.datasets.service import DatasetService, Upload
+from app.datasets.service import DatasetService, Upload, how_to_read, with_how
 from app.datasets.states import UPLOAD_LAW, UploadStatus
 from app.datasets.tables import Dataset, DatasetUpload, DatasetVersion, UploadPart, part_key
 from app.kit import care
@@ -187,6 +188,9 @@ class UploadService:
             Invalid: the bytes are not what was announced.
         """
         dataset = self._datasets.get(project_id, ref)
+        how = how_to_read(
+            format=wanted.format, mapping=wanted.mapping, encoding=wanted.encoding, sheet=wanted.sheet
+        )
         with self._bench.read() as session:
             row = self._known(repository.find_upload(session, dataset.id, upload_id), upload_id)
             parts = repository.received_parts(session, row.id)
@@ -200,7 +204,7 @@ class UploadService:
             _check_digest(upload, [digest for digest in (wanted.sha256, row.sha256) if digest is not None])
         failpoint("uploads.complete.assembled")
         try:
-            version, fresh = self._record(dataset, row.id, upload, chosen)
+            version, fresh = self._record(dataset, row.id, upload, chosen, how)
         except KitaeError:
             self._datasets.forget(upload)
             raise
@@ -220,7 +224,7 @@ class UploadService:
             _refuse_changed()
 
     def _record(
-        self, dataset: Dataset, upload_id: str, upload: Upload, used: Sequence[UploadPart]
+        self, dataset: Dataset, upload_id: str, upload: Upload, used: Sequence[UploadPart], how: How
     ) -> tuple[DatasetVersion, bool]:
         """The version and the end of the upload, in one transaction."""
         with self._bench.begin() as work:
@@ -240,7 +244,7 @@ class UploadService:
                 upload,
                 original_name=row.original_name,
                 base_model=row.base_model,
-                lineage={"source": "upload", "upload": row.id},
+                lineage=with_how({"source": "upload", "upload": row.id}, how),
             )
             repository.change_upload(
                 work.session, row.id, {"status": UploadStatus.COMPLETED, "version_id": version.id}
