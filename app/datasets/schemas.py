@@ -482,6 +482,17 @@ class Changes(BaseModel):
     has_more: bool
 
 
+class GraderRequest(RequestModel):
+    """A grader that is a model, for reinforcement."""
+
+    model: Annotated[str, Field(max_length=200)] = Field(examples=["o3-mini"])
+    input_tokens_per_call: Annotated[Count, Field(ge=0, le=10_000_000)]
+    output_tokens_per_call: Annotated[Count, Field(ge=0, le=10_000_000)]
+    calls: Annotated[Count, Field(ge=1, le=1_000_000_000)] | None = Field(
+        default=None, description="Left out: examples × epochs × the answers that are sampled."
+    )
+
+
 class EstimateRequest(RequestModel):
     """For which training an estimate is wanted; whatever is left out stays open."""
 
