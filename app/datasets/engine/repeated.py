@@ -72,14 +72,18 @@ class _Group:
         self.shared = self.shared[:whole] + ([beginning] if beginning and beginning[1] else [])
         self.is_cut = bool(beginning and beginning[1])
 
-    def tokens(self, count: Count) -> int:
-        """Of whole messages with what each costs by itself, and of a beginning that is long enough."""
+    def settle(self, count: Count) -> tuple[int, str]:
+        """Tokens of what is shared, whole messages with what each costs by itself, and its text."""
         whole = self.shared[:-1] if self.is_cut else self.shared
         total = sum(TOKENS_PER_MESSAGE + count(role) + count(text) for role, text in whole)
+        texts = [text for _, text in whole]
         if self.is_cut:
-            begun = count(_to_a_word(self.shared[-1][1]))
-            total += begun if begun >= PARTIAL_TOKENS_MIN else 0
-        return total
+            begun = _to_a_word(self.shared[-1][1])
+            tokens = count(begun)
+            if tokens >= PARTIAL_TOKENS_MIN:
+                total += tokens
+                texts.append(begun)
+        return total, "\n".join(texts)
 
 
 def repeated_text(source: BinaryIO, size: int, tokenizer: str) -> RepeatedText:
@@ -104,14 +108,14 @@ def repeated_text(source: BinaryIO, size: int, tokenizer: str) -> RepeatedText:
             known.meet(prompt)
         elif len(groups) < GROUPS_MAX:
             groups[key] = _Group(prompt)
-    repeated = [group for group in groups.values() if group.rows > 1]
     count = counter(tokenizer).one
-    weighed = [(group.tokens(count), group) for group in repeated]
-    tokens, best = max(weighed, key=lambda pair: pair[0] * pair[1].rows, default=(0, None))
-    if best is None or tokens == 0:
-        return RepeatedText(0, 0, measured, "")
-    text = " ".join(text for _, text in best.shared)
-    return RepeatedText(tokens, best.rows, measured, printable(text[:BEGINNING_CHARACTERS]))
+    best = RepeatedText(0, 0, measured, "")
+    for group in groups.values():
+        if group.rows > 1:
+            tokens, text = group.settle(count)
+            if tokens * group.rows > best.tokens * best.rows:
+                best = RepeatedText(tokens, group.rows, measured, printable(text[:BEGINNING_CHARACTERS]))
+    return best
 
 
 def _sampled(source: BinaryIO, size: int) -> Iterator[bytes]:
