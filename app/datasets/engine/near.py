@@ -33,7 +33,7 @@ SAMPLE_MIN: Final = 10
 TEMPLATE_SHARE: Final = 0.5
 """A piece of text in at least this share of the lines belongs to a template, and is left out of comparisons."""
 _CONVERSATION_IDS: Final = ("conversation_id", "session_id", "thread_id", "dialogue_id", "dialog_id")
-_UNSAID: Final = frozenset({"system", "developer"})
+_UNSAID: Final = ("system", "developer")  # no set: a role may be a list
 """Roles that are left out: a prompt that all examples share makes none of them alike."""
 _UNSAID_KEYS: Final = frozenset({"role", "tools", "type", "id", "tool_call_id", "weight", *_CONVERSATION_IDS})
 
