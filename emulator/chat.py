@@ -14,6 +14,7 @@ from emulator import catalogue
 from emulator.deployments import check_answers, key_of, spend
 from emulator.door import Body, Call, DataCall
 from emulator.examples import ROLES, text_of
+from emulator.generator import Generator, Shares, Written, task_of
 from emulator.ledger import model_blob
 from emulator.quota import admit_chat
 from emulator.state import Deployment
@@ -53,6 +54,7 @@ class Voice:
         self._cache, self._lock = cache, threading.Lock()
         self._built = threading.Event()
         self._learner: Any = None
+        self._generator = Generator()
 
     def warm(self) -> None:
         """Begin to build the learner without making anybody wait."""
@@ -81,6 +83,22 @@ class Voice:
                 seed=seed,
             )
         return reply
+
+    def generate(self, task: Mapping[str, Any], shares: Shares, asked: "Asked", seed: int | None) -> Answered:
+        """What a base model answers to a request for training rows."""
+        from emulator.learning import Reply
+        from emulator.learning.conversations import prompt_tokens
+        from emulator.learning.tokens import decode, encode
+
+        written = self._generator.write(task, shares, seed=seed)
+        tokens = encode(written.text)
+        is_cut = written.is_cut or len(tokens) > asked.max_tokens
+        if len(tokens) > asked.max_tokens:
+            tokens = tokens[: asked.max_tokens]
+            written = Written(decode(tokens), is_cut=True)
+        reply: Any = Reply(written.text, prompt_tokens(asked.messages), len(tokens), "length" if is_cut else "stop")
+        said: Answered = reply
+        return said
 
 
 @lru_cache(maxsize=4)
@@ -239,8 +257,11 @@ _PROMPT_FILTER = [
 ]
 
 
-def _speak(voice: Voice, who: Speaker, asked: Asked, index: int) -> Answered:
+def _speak(voice: Voice, who: Speaker, asked: Asked, index: int, shares: Shares) -> Answered:
     seed = None if asked.seed is None else asked.seed + index
+    task = task_of(asked.messages) if who.model is None else None
+    if task is not None:
+        return voice.generate(task, shares, asked, seed)
     return voice.reply(who.model, asked.messages, asked, seed)
 
 
@@ -328,7 +349,7 @@ def _complete(request: Request, call: Call, body: dict[str, Any], deployment: st
     asked = _asked(body, deployment)
     who = speaker(call, deployment)
     voice: Voice = request.app.state.voice
-    replies = [_speak(voice, who, asked, index) for index in range(asked.answers)]
+    replies = [_speak(voice, who, asked, index, call.world.generator) for index in range(asked.answers)]
     spend(call, who.deployment, replies[0].prompt_tokens, sum(reply.completion_tokens for reply in replies))
     if asked.stream:
         return StreamingResponse(

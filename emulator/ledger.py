@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from emulator.clock import Clock, Segment
+from emulator.generator import Shares
 from emulator.prices import PRICES, Prices
 from emulator.rates import Windows
 from emulator.retirement import Retirements
@@ -90,6 +91,7 @@ class Ledger:
         self.prices: Prices = PRICES
         self.charges: dict[str, dict[str, Any]] = {}
         self.safety: Safety = {"data": {}, "model": {}}
+        self.generator = Shares()
         self.endpoints = _first_endpoints(self.settings.webhooks)
         self.deliveries: dict[str, Delivery] = {}
         self.copies: dict[str, CheckpointCopy] = {}
@@ -147,6 +149,8 @@ class Ledger:
                 self.prices = body
             case "safety":
                 self.safety = body
+            case "generator":
+                self.generator = Shares(**body)
 
     def save_levers(self) -> None:
         clock = self.clock
@@ -158,6 +162,7 @@ class Ledger:
         self.store.put("lever", "retirements", self.retirements.set_by_lever)
         self.store.put("lever", "prices", self.prices)
         self.store.put("lever", "safety", self.safety)
+        self.store.put("lever", "generator", asdict(self.generator))
 
     def stamp(self, virtual: float) -> int:
         """The unix second an answer shows for a virtual time."""

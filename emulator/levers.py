@@ -11,6 +11,7 @@ from emulator import billing, catalogue
 from emulator.catalogue import BASE_MODELS
 from emulator.door import AnyWorld, Body
 from emulator.faults import BadRule, Faults
+from emulator.generator import BadShare
 from emulator.ledger import Limits
 from emulator.prices import BadPrice, changed
 from emulator.retirement import BadEnding, Retirements
@@ -155,6 +156,24 @@ def put_safety(world: AnyWorld, body: Body) -> Response:
         world.safety = {**world.safety, **body}
         world.save_levers()
     return answer(world.safety)
+
+
+@router.get("/generator")
+def get_generator(world: AnyWorld) -> Response:
+    with world.moment():
+        return answer(asdict(world.generator))
+
+
+@router.put("/generator")
+def put_generator(world: AnyWorld, body: Body) -> Response:
+    """Shares of what base models generate badly when they are asked for training rows: `{"drifted": 0.5}`."""
+    with world.moment():
+        try:
+            world.generator = world.generator.changed(body)
+        except BadShare as error:
+            raise bad(str(error)) from error
+        world.save_levers()
+    return get_generator(world)
 
 
 @router.post("/reset")

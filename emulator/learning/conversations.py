@@ -13,7 +13,7 @@ PROMPT_TOKENS = 512
 EARLIER_CHARACTERS = 300
 """How much of the turns before the question still counts as part of it."""
 _PROMPT_CHARACTERS = 12_000
-_TOKENS_PER_MESSAGE = 3  # role and separators. Source: OpenAI cookbook, "How to count tokens with tiktoken"
+_TOKENS_PER_MESSAGE = 4  # 3 and the word of the role. Source: OpenAI cookbook, "How to count tokens with tiktoken"
 _TOKENS_PER_REPLY = 3  # every reply is primed with the assistant's role. Same source.
 
 
