@@ -11,7 +11,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar, cast
 from urllib.parse import quote
 
@@ -39,6 +39,7 @@ from app.azure.port import (
     RemoteFile,
     RemoteJob,
     RemoteJobEvent,
+    SentParts,
     Unauthorised,
     Unavailable,
 )
@@ -155,11 +156,19 @@ class OpenAIDataPlane:
 
     # Files
 
-    def upload_file(self, *, filename: str, content: BinaryIO, purpose: str) -> RemoteFile:
+    def upload_file(
+        self,
+        *,
+        filename: str,
+        content: BinaryIO,
+        purpose: str,
+        sent: SentParts | None = None,
+        keep: Callable[[SentParts], None] | None = None,
+    ) -> RemoteFile:
         size = content.seek(0, 2)
         content.seek(0)
-        if size >= self._parts_from_bytes:
-            return self._upload_in_parts(filename, content, purpose, size)
+        if sent is not None or size >= self._parts_from_bytes:
+            return self._upload_in_parts(filename, content, purpose, size, sent, keep or _keep_nothing)
         response = self._send(
             CallKind.CREATE,
             f"uploading {filename}",
@@ -505,31 +514,45 @@ class OpenAIDataPlane:
 
     # What each call needs
 
-    def _upload_in_parts(self, filename: str, content: BinaryIO, purpose: str, size: int) -> RemoteFile:
+    def _upload_in_parts(
+        self,
+        filename: str,
+        content: BinaryIO,
+        purpose: str,
+        size: int,
+        sent: SentParts | None,
+        keep: Callable[[SentParts], None],
+    ) -> RemoteFile:
         """Only `complete` makes a file, so only its loss leaves the outcome open; an upload that was never
         completed expires after two hours. Source: authoring spec 2024-10-21, uploads.
         """
         what = f"uploading {filename} in parts"
-        start = {"filename": filename, "purpose": purpose, "bytes": size, "mime_type": "application/json"}
-        opened = self._send(CallKind.READ, what, "POST", "/uploads", body=start)
-        upload = f"/uploads/{_id(self._read(CallKind.READ, what, opened, payloads.required_id))}"
-        part_ids = []
-        for start_byte in range(0, size, self._part_bytes):
-            window = _Window(content, start_byte, min(self._part_bytes, size - start_byte))
-            sent = self._send(
+        if sent is None:
+            start = {"filename": filename, "purpose": purpose, "bytes": size, "mime_type": "application/json"}
+            opened = self._send(CallKind.READ, what, "POST", "/uploads", body=start)
+            upload_id = self._read(CallKind.READ, what, opened, payloads.required_id)
+            sent = SentParts(upload_id=upload_id, part_bytes=self._part_bytes)
+            keep(sent)
+        upload = f"/uploads/{_id(sent.upload_id)}"
+        for start_byte in range(len(sent.part_ids) * sent.part_bytes, size, sent.part_bytes):
+            window = _Window(content, start_byte, min(sent.part_bytes, size - start_byte))
+            answered = self._send(
                 CallKind.READ,
                 what,
                 "POST",
                 f"{upload}/parts",
                 files=[("data", (filename, io.BufferedReader(window), "application/octet-stream"))],
             )
-            part_ids.append(self._read(CallKind.READ, what, sent, payloads.required_id))
+            part_id = self._read(CallKind.READ, what, answered, payloads.required_id)
+            sent = replace(sent, part_ids=(*sent.part_ids, part_id))
+            keep(sent)
+        keep(replace(sent, completing=True))
         done = self._send(
             CallKind.CREATE,
             what,
             "POST",
             f"{upload}/complete",
-            body={"part_ids": part_ids},
+            body={"part_ids": list(sent.part_ids)},
         )
         return self._read(CallKind.CREATE, what, done, payloads.uploaded_file_from)
 
@@ -737,6 +760,10 @@ def _close(*clients: httpx2.Client) -> None:
 
 def _timeout(seconds: float) -> httpx2.Timeout:
     return httpx2.Timeout(seconds, connect=min(seconds, CONNECT_TIMEOUT_SECONDS))
+
+
+def _keep_nothing(_sent: SentParts) -> None:
+    """For a caller that would begin anew after a crash."""
 
 
 def _id(remote_id: str) -> str:

@@ -12,7 +12,7 @@ It knows no SDK, no URL and no status table of ours; the adapters beside it tran
     └── OutcomeUnknown      a create whose answer was lost: it may or may not exist
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -140,6 +140,22 @@ class RemoteFile:
     """May be None right after the upload."""
     created_at: datetime | None
     raw: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentParts:
+    """How far the upload of a large file has come; who keeps it can go on in another process.
+
+    Azure tells nobody which parts it has: only this knows. It makes the file when the parts are put together, and
+    forgets an upload that is not complete after two hours. Source: authoring spec 2024-10-21, uploads.
+    """
+
+    upload_id: str
+    part_bytes: int
+    """Size of every part but the last."""
+    part_ids: tuple[str, ...] = ()
+    completing: bool = False
+    """Whether Azure may have been asked to put them together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,7 +301,24 @@ class DataPlane(Protocol):
     made: no connection came about, or a part of a large file was lost before the parts were put together.
     """
 
-    def upload_file(self, *, filename: str, content: BinaryIO, purpose: str) -> RemoteFile: ...
+    def upload_file(
+        self,
+        *,
+        filename: str,
+        content: BinaryIO,
+        purpose: str,
+        sent: SentParts | None = None,
+        keep: Callable[[SentParts], None] | None = None,
+    ) -> RemoteFile:
+        """Upload a file; a large one in parts.
+
+        Args:
+            sent: what an earlier call for the same content has kept: only the rest is sent. `Refused` then says
+                that Azure has forgotten it.
+            keep: called when an upload in parts has begun, after each part, and before they are put together.
+        """
+        ...
+
     def get_file(self, remote_id: str) -> RemoteFile: ...
     def list_files(self, *, purpose: str) -> Iterator[RemoteFile]: ...
     def delete_file(self, remote_id: str) -> None:

@@ -5,12 +5,12 @@ The owner (a job) holds a claim on its own row; every write here goes under that
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import structlog
 
-from app.azure.port import AzureTarget, NotThere, OutcomeUnknown, RemoteFile
+from app.azure.port import AzureTarget, NotThere, OutcomeUnknown, Refused, RemoteFile, SentParts, Unauthorised
 from app.connections.service import ConnectionService, Traffic
 from app.datasets import repository
 from app.datasets.tables import DatasetVersion, RemoteFileRow
@@ -86,7 +86,7 @@ class FileService:
         with self._bench.read() as session:
             row = repository.find_file(session, name)
         if row is None:
-            return self._upload(held, target, version, name, owner_id=owner_id, role=role, attempt=attempt)
+            return self._upload(held, target, version, name, None, owner_id=owner_id, role=role, attempt=attempt)
         if row.remote_id is None:
             return self._find_lost(held, target, version, row)
         if row.remote_status == _READY:
@@ -99,11 +99,13 @@ class FileService:
         target: AzureTarget,
         version: DatasetVersion,
         name: str,
+        sent: SentParts | None,
         *,
         owner_id: str,
         role: str,
         attempt: int,
     ) -> FileStep:
+        """Send the bytes; of a large file, what is not there yet."""
         size = version.content_bytes or version.bytes
         intent = {
             "id": new_id("rf"),
@@ -123,10 +125,22 @@ class FileService:
             ):
                 self._write_intent(held, intent, size)
                 failpoint("jobs.files.intent")
-                remote = azure.upload_file(filename=name, content=content, purpose="fine-tune")
+                remote = azure.upload_file(
+                    filename=name,
+                    content=content,
+                    purpose="fine-tune",
+                    sent=sent,
+                    keep=lambda parts: self._keep_parts(held, name, parts),
+                )
         except OutcomeUnknown as error:
             log.warning("file.outcome_unknown", name=name, error=error.message)
             return FileStep(wait_seconds=2.0)
+        except Refused as error:
+            if sent is None or isinstance(error, Unauthorised):
+                raise
+            log.warning("file.parts_forgotten", name=name, error=error.message)
+            self._keep_parts(held, name, None)
+            return FileStep(wait_seconds=0.0)  # if the parts were put together after all, its name is found
         failpoint("jobs.files.uploaded")
         if not _is_whole(remote, size):
             return FileStep(wait_seconds=0.0)  # found by its name and deleted by the next step
@@ -135,9 +149,24 @@ class FileService:
         failpoint("jobs.files.recorded")
         return FileStep(wait_seconds=self._bench.policy.file_poll_seconds)
 
+    def _keep_parts(self, held: Claim, name: str, parts: SentParts | None) -> None:
+        """Write down how far the upload is; the lease outlasts the slowest next part."""
+        with self._bench.begin() as work:
+            care.extend(work.session, held, lease_seconds=self._patience(parts.part_bytes if parts else 0))
+            row = repository.find_file(work.session, name)
+            if row is not None:
+                repository.change_file(work.session, row.id, {"sent_parts": asdict(parts) if parts else None})
+        if parts is not None and parts.part_ids and not parts.completing:
+            failpoint("files.part.recorded")
+
+    def _patience(self, size_bytes: int) -> float:
+        return self._bench.policy.lease_seconds + size_bytes / UPLOAD_BYTES_PER_SECOND
+
     def _write_intent(self, held: Claim, intent: dict[str, Any], size_bytes: int) -> None:
-        """From this commit on the file may be at Azure. The lease now outlasts the slowest upload."""
-        patience = self._bench.policy.lease_seconds + size_bytes / UPLOAD_BYTES_PER_SECOND
+        """From this commit on the file may be at Azure. The lease outlasts the slowest upload, or part of one."""
+        policy = self._bench.policy
+        in_parts = size_bytes >= policy.azure_parts_from_bytes
+        patience = self._patience(min(size_bytes, policy.azure_part_bytes) if in_parts else size_bytes)
         with self._bench.begin() as work:
             care.extend(work.session, held, lease_seconds=patience)
             repository.add_file_intent(work.session, intent)
@@ -149,10 +178,19 @@ class FileService:
             repository.change_file(
                 work.session,
                 row.id,
-                {"remote_id": remote.remote_id, "remote_status": remote.status, "deleted_at": None},
+                {
+                    "remote_id": remote.remote_id,
+                    "remote_status": remote.status,
+                    "sent_parts": None,
+                    "deleted_at": None,
+                },
             )
 
     def _find_lost(self, held: Claim, target: AzureTarget, version: DatasetVersion, row: RemoteFileRow) -> FileStep:
+        """An upload of which no end is known. One in parts that nobody asked Azure to put together made no file."""
+        sent = _parts_of(row)
+        if sent is not None and not sent.completing:
+            return self._send_again(held, target, version, row, sent)
         found = self._named(target, row.op_key)
         whole = [file for file in found if _is_whole(file, row.bytes)]
         if whole:
@@ -166,8 +204,18 @@ class FileService:
         patience = min(LOST_UPLOAD_SECONDS, self._bench.policy.settle_seconds)
         if age < patience:
             return FileStep(wait_seconds=max(0.2, patience - age))
+        return self._send_again(held, target, version, row, sent)
+
+    def _send_again(
+        self,
+        held: Claim,
+        target: AzureTarget,
+        version: DatasetVersion,
+        row: RemoteFileRow,
+        sent: SentParts | None,
+    ) -> FileStep:
         return self._upload(
-            held, target, version, row.op_key, owner_id=row.owner_id, role=row.role, attempt=row.attempt
+            held, target, version, row.op_key, sent, owner_id=row.owner_id, role=row.role, attempt=row.attempt
         )
 
     def _torn(self, held: Claim, target: AzureTarget, row: RemoteFileRow, remote: RemoteFile) -> FileStep:
@@ -307,6 +355,11 @@ class FileService:
         with self._bench.read() as session:
             row = repository.find_file(session, self._name(owner_id, role, attempt))
         return row.remote_id if row else None
+
+
+def _parts_of(row: RemoteFileRow) -> SentParts | None:
+    kept = row.sent_parts
+    return SentParts(**{**kept, "part_ids": tuple(kept["part_ids"])}) if kept else None
 
 
 def _is_whole(remote: RemoteFile, size_bytes: int) -> bool:

@@ -10,6 +10,7 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.concurrency import run_in_threadpool
@@ -48,9 +49,24 @@ async def in_threads(manager: AbstractContextManager[T]) -> AsyncIterator[T]:
     await run_in_threadpool(manager.__exit__, None, None, None)
 
 
-async def pour(request: Request, write: Callable[[bytes], None]) -> None:
-    """Hand the body on in pieces of about a MiB; `write` may block and may refuse."""
-    waiting = bytearray()
+async def beginning(request: Request) -> tuple[bytes, bool]:
+    """As much of the body as an ordinary request holds, or a little more; and whether that is all of it."""
+    limit: int = request.app.max_body_size
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            return bytes(body), False
+    return bytes(body), True
+
+
+async def pour(request: Request, write: Callable[[bytes], None], *, first: bytes = b"") -> None:
+    """Hand the body on in pieces of about a MiB; `write` may block and may refuse.
+
+    Args:
+        first: what `beginning` has taken already.
+    """
+    waiting = bytearray(first)
     async for chunk in request.stream():
         waiting += chunk
         if len(waiting) >= WRITE_BYTES:
@@ -134,7 +150,20 @@ def validated(model: type[M], value: Any) -> M:
         return model.model_validate(value)
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
-        raise RequestValidationError([{**item, "loc": ("body", *item["loc"])} for item in found]) from None
+        raise RequestValidationError([{**item, "loc": ("body", *_place(item, value))} for item in found]) from None
+
+
+def _place(error: ErrorDetails, value: Any) -> list[int | str]:
+    """Where an error is, without the words that tell which variant of a union was looked at."""
+    place: list[int | str] = []
+    for step in error["loc"]:
+        is_member = isinstance(value, dict) and step in value
+        if is_member or (isinstance(value, list) and isinstance(step, int) and step < len(value)):
+            value = value[step]
+        elif place and isinstance(value, dict) and (error["type"] != "missing" or step != error["loc"][-1]):
+            continue
+        place.append(step)
+    return place
 
 
 class OneFileForm:

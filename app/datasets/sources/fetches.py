@@ -23,6 +23,7 @@ from app.datasets.sources.places import (
 )
 from app.datasets.states import FETCH_LAW, FetchStatus
 from app.datasets.tables import DatasetFetch
+from app.kit import care
 from app.kit.errors import Conflict, FieldError, Invalid, NotFound
 from app.kit.ids import new_id
 from app.kit.logging import never_log
@@ -62,6 +63,7 @@ class FetchService:
             source_sealed=self._bench.vault.seal(_whole(source), row_id=fetch_id),
             original_name=filename or _name_of(source),
             base_model=base_model,
+            next_check_at=care.in_seconds(0),
         )
         with self._bench.begin() as work:
             most = self._bench.policy.fetches_per_project_max
