@@ -50,9 +50,9 @@ class Crew:
             [DRIVE, str(FINISH_SECONDS)], variables, log=self.directory / "log", limits=limits
         )
 
-    def killed_at(self, failpoint: str) -> None:
-        """A worker that kills itself there."""
-        ended = self.begin(failpoint=f"{failpoint}:kill")
+    def killed_at(self, failpoint: str, *, nth: int = 1) -> None:
+        """A worker that kills itself there, when it passes for the nth time."""
+        ended = self.begin(failpoint=f"{failpoint}:kill" + (f"@{nth}" if nth > 1 else ""))
         code = ended.wait(FINISH_SECONDS + 10)
         assert code == -signal.SIGKILL, f"{failpoint} was not passed: {code} {ended.said()[-3000:]}"
 
