@@ -1,7 +1,7 @@
 """`kitae datasets …`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -10,7 +10,7 @@ from app.cli.exits import Exit, Told
 from app.cli.options import Json, Wait, pair
 
 if TYPE_CHECKING:
-    from app.datasets.schemas import FindingRead, VersionRead
+    from app.datasets.schemas import FindingRead, OriginRead, VersionRead
 
 group = typer.Typer(no_args_is_help=True, help="Datasets and their versions; `check` works offline.")
 
@@ -33,6 +33,10 @@ Mapping = Annotated[
 ]
 Encoding = Annotated[str | None, typer.Option(help="Of text that is not UTF-8, such as cp932 or cp1252.")]
 SheetName = Annotated[str | None, typer.Option("--sheet", help="Of a workbook; its first one otherwise.")]
+Method = Annotated[
+    Literal["supervised", "dpo", "reinforcement"] | None,
+    typer.Option(help="With -o: how a model would be trained on it; left out: what the first example is for."),
+]
 Model = Annotated[str | None, typer.Option(help="Base model whose limits and tokenizer the check uses.")]
 
 
@@ -313,22 +317,206 @@ def drop(
     json_: Json = False,
 ) -> None:
     """Make a new version without some lines."""
-    from app.cli.door import connect
-    from app.cli.waiting import checked
-
     ranges = [_range(text) for text in line or []]
     if code is None and not ranges:
         raise Told("Nothing to drop.", hint="Name a finding with --code, or lines with --line.", code=Exit.USAGE)
+    operation: dict[str, Any] = {"type": "drop", "lines": ranges} | ({"code": code} if code else {})
+    _change(ref, [operation], into=None, wait=wait, as_json=json_)
+
+
+@group.command()
+def fix(
+    ref: Version,
+    *,
+    code: Annotated[list[str] | None, typer.Option(help="Only this finding; may be repeated.")] = None,
+    leave: Annotated[list[str] | None, typer.Option(help="Not this finding, e.g. exact-duplicate.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Take REF for a file on this machine, and write this one.")
+    ] = None,
+    method: Method = None,
+    model: Model = None,
+    wait: Wait = True,
+    json_: Json = False,
+) -> None:
+    """Repair, or leave out, whatever the check finds that can be fixed; a file on this machine with -o."""
+    operation = {"type": "fix", "codes": code or [], "leave": leave or []}
+    if output is None:
+        _change(ref, [operation], into=None, wait=wait, as_json=json_)
+        return
+    from app.cli.offline_changes import change_file
+
+    if not change_file(Path(ref), [operation], output=output, model=model, method=method, others=(), as_json=json_):
+        raise typer.Exit(Exit.PROBLEM)
+
+
+@group.command()
+def transform(
+    ref: Version,
+    *,
+    operations: Annotated[
+        str, typer.Option("--operations", help="A list of operations as JSON, or @FILE with one.")
+    ],
+    into: Annotated[str | None, typer.Option(help="Dataset that gets the outcome.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Take REF for a file on this machine, and write this one.")
+    ] = None,
+    method: Method = None,
+    model: Model = None,
+    other: Annotated[
+        list[str] | None, typer.Option(help="With -o: NAME=FILE for another version that an operation names.")
+    ] = None,
+    wait: Wait = True,
+    json_: Json = False,
+) -> None:
+    """Make new versions with operations: fix, drop, keep, dedupe, redact, split, sample, system, prune, convert, …"""
+    recipe = _operations(operations)
+    if output is None:
+        _change(ref, recipe, into=into, wait=wait, as_json=json_)
+        return
+    from app.cli.offline_changes import change_file
+
+    others = [pair(text, "other") for text in other or []]
+    if not change_file(Path(ref), recipe, output=output, model=model, method=method, others=others, as_json=json_):
+        raise typer.Exit(Exit.PROBLEM)
+
+
+@group.command()
+def split(
+    ref: Version,
+    *,
+    part: Annotated[
+        list[str] | None,
+        typer.Option(help="name=0.9 for a share, name=500 for rows, name= for the rest; may be repeated."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same parts.")] = 0,
+    stratify: Annotated[str | None, typer.Option(help="A field such as /label: each part gets its share.")] = None,
+    group_by: Annotated[str | None, typer.Option(help="A field such as /user: equal values stay together.")] = None,
+    time: Annotated[str | None, typer.Option(help="A field such as /created_at: the first part is oldest.")] = None,
+    into: Annotated[str | None, typer.Option(help="Dataset that gets the first part.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Take REF for a file on this machine, and write files named like this."
+        ),
+    ] = None,
+    method: Method = None,
+    wait: Wait = True,
+    json_: Json = False,
+) -> None:
+    """Divide a version, by default into nine tenths and a tenth for validation; what is alike stays together."""
+    parts = [_part_of(*pair(text, "part")) for text in part or ["train=0.9", "validation="]]
+    operation: dict[str, Any] = {"type": "split", "parts": parts, "seed": seed, "by": "time" if time else "chance"}
+    operation |= {
+        name: value for name, value in (("time", time), ("stratify", stratify), ("group", group_by)) if value
+    }
+    if output is None:
+        _change(ref, [operation], into=into, wait=wait, as_json=json_)
+        return
+    from app.cli.offline_changes import change_file
+
+    if not change_file(Path(ref), [operation], output=output, model=None, method=method, others=(), as_json=json_):
+        raise typer.Exit(Exit.PROBLEM)
+
+
+def _part_of(name: str, size: str) -> dict[str, Any]:
+    if not size:
+        return {"name": name}
+    if size.isdigit():
+        return {"name": name, "rows": int(size)}
+    try:
+        return {"name": name, "share": float(size)}
+    except ValueError as error:
+        raise typer.BadParameter(f"{size!r} is no share such as 0.9 and no number of rows") from error
+
+
+def _operations(text: str) -> list[dict[str, Any]]:
+    import json
+
+    try:
+        found = json.loads(Path(text[1:]).read_text("utf-8") if text.startswith("@") else text)
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(f"no operations: {error}") from error
+    return found if isinstance(found, list) else [found]
+
+
+def _change(ref: str, operations: list[dict[str, Any]], *, into: str | None, wait: bool, as_json: bool) -> None:
+    from app.cli import reports
+    from app.cli.door import connect
+    from app.cli.waiting import changed
+
     with connect() as client:
-        version = client.datasets.drop(ref, code=code, lines=ranges)
-        if wait:
-            version = checked(client, version)
-        found = client.datasets.findings(f"{version.dataset}@{version.number}") if version.checked_at else []
-    if json_:
-        words.put_json({"version": version, "findings": found})
+        change = client.datasets.transform(ref, operations, into=into)
+        versions = changed(client, change, check=wait)
+        change = client.datasets.transform_of(change.dataset, change.id)
+        found = [
+            client.datasets.findings(f"{version.dataset}@{version.number}") if version.checked_at else []
+            for version in versions
+        ]
+    if as_json:
+        one = {"version": versions[0], "findings": found[0]} if len(versions) == 1 else {}
+        words.put_json({"transform": change, "versions": versions, **one})
     else:
-        words.put(f"{version.dataset_name}@{version.number}")
-    _tell_outcome(version, found)
+        for done in change.done:
+            words.note(reports.operation(done.model_dump()))
+        for version in versions:
+            words.put(f"{version.dataset_name}@{version.number}")
+    for version, findings_ in zip(versions, found, strict=True):
+        _tell_outcome(version, findings_)
+
+
+@group.command()
+def changes(
+    ref: Version,
+    since: Annotated[str, typer.Argument(help="The version before: a number of the same dataset, or travel@2.")],
+    *,
+    limit: Annotated[int, typer.Option(min=0, max=200, help="Rows to show.")] = 20,
+    json_: Json = False,
+) -> None:
+    """What changed from one version to another, row by row."""
+    from app.cli.door import connect
+
+    with connect() as client:
+        found = client.datasets.changes(ref, since, limit=limit)
+    if json_:
+        words.put_json(found)
+        return
+    counts = [(name, f"{getattr(found, name):,}") for name in ("same", "added", "removed", "changed", "moved")]
+    words.facts([*counts, ("matched by", found.by)])
+    for change in found.data:
+        place = change.line or change.was_line
+        words.put(f"{change.kind} {place}" + (f" (was {change.was_line})" if change.kind == "moved" else ""))
+        for field in change.fields:
+            words.put(f"  {field.pointer}: {field.before!r} → {field.after!r}")
+    if found.has_more:
+        words.note("There is more; ask for it with --json and the API's `skip`.")
+
+
+@group.command()
+def lineage(
+    ref: Version,
+    row: Annotated[int, typer.Argument(min=1, help="Which row, counted from 1.")],
+    *,
+    json_: Json = False,
+) -> None:
+    """Where a row came from, back to what was uploaded."""
+    from app.cli.door import connect
+
+    with connect() as client:
+        found = client.datasets.lineage(ref, row)
+    if json_:
+        words.put_json(found)
+    else:
+        _tell_origin(found.lineage, 0)
+
+
+def _tell_origin(origin: "OriginRead", depth: int) -> None:
+    first, last = origin.lines
+    where = f"line {first:,}" if first == last else f"lines {first:,}-{last:,}"
+    by = ", ".join(operation["type"] for operation in origin.operations)
+    name = f"{origin.dataset_name}@{origin.version_number}"
+    words.put(f"{'  ' * depth}{name} {where} ({origin.source}{': ' + by if by else ''})")
+    for inner in origin.origins:
+        _tell_origin(inner, depth + 1)
 
 
 def _range(text: str) -> tuple[int, int]:
@@ -384,10 +572,15 @@ def estimate(  # noqa: PLR0913  each is a part of the question
         Literal["supervised", "dpo", "reinforcement"] | None,
         typer.Option(help="Of a file; left out: what its first example is for."),
     ] = None,
+    format_: Format = None,
+    mapping: Mapping = None,
+    encoding: Encoding = None,
+    sheet: SheetName = None,
     json_: Json = False,
 ) -> None:
     """What training may cost, take and be worth: every model by price, hosting, time, break-even."""
     from app.cli import estimating
+    from app.cli.offline import how_of
     from app.datasets.schemas import EstimateRequest
 
     file = Path(what)
@@ -405,9 +598,9 @@ def estimate(  # noqa: PLR0913  each is a part of the question
     }
     wanted = EstimateRequest.model_validate({name: value for name, value in asked.items() if value is not None})
     if is_offline:
-        found = estimating.of_file(
-            file, wanted, method=method, validation=Path(validation) if validation is not None else None
-        )
+        how = how_of(format_=format_, mapping=mapping_text(mapping), encoding=encoding, sheet=sheet)
+        beside = Path(validation) if validation is not None else None
+        found = estimating.of_file(file, wanted, method=method, validation=beside, how=how)
     else:
         from app.cli.door import connect
 

@@ -11,6 +11,8 @@ from app.azure.catalogue.catalogue import Catalogue
 from app.cli import offline, words
 from app.cli.exits import Exit, Told
 from app.datasets import engine
+from app.datasets.engine import reading
+from app.datasets.engine.report import printable
 from app.datasets.estimates import counts_of, estimate_of
 from app.datasets.schemas import EstimateRequest
 from app.datasets.service import DEFAULT_BASE_MODEL
@@ -28,9 +30,13 @@ DOLLAR: Final = Decimal(1)
 
 
 def of_file(
-    file: Path, wanted: EstimateRequest, *, method: Method | None, validation: Path | None
+    file: Path, wanted: EstimateRequest, *, method: Method | None, validation: Path | None, how: reading.How
 ) -> DatasetEstimate:
     """The service's own estimate, without a service.
+
+    Args:
+        file: of any kind that can be read.
+        how: what was said of the files.
 
     Raises:
         Told: the file holds no example, or the catalogue lacks a model.
@@ -44,9 +50,9 @@ def of_file(
             code=Exit.USAGE,
         )
     profile = replace(offline.profile_of(catalogue, base), method=method)
-    counts = _counts(file, profile)
+    counts = _counts(file, profile, how)
     if validation is not None:
-        other = _counts(validation, replace(profile, method=counts.method))
+        other = _counts(validation, replace(profile, method=counts.method), how)
         counts = replace(counts, validation_examples=other.examples, validation_tokens=other.tokens)
     try:
         return estimate_of(catalogue, counts, wanted, today=utc_now().date())
@@ -54,27 +60,34 @@ def of_file(
         raise Told(str(refused), hint="`kitae base-models` lists what there is.", code=Exit.USAGE) from refused
 
 
-def _counts(file: Path, profile: engine.Profile) -> Counts:
+def _counts(file: Path, profile: engine.Profile, how: reading.How) -> Counts:
     size = file.stat().st_size
     with (
         file.open("rb") as source,
-        tempfile.TemporaryFile() as cleaned,
+        tempfile.TemporaryFile() as content,
         words.progress(f"counting {file.name}", total=size, unit="bytes") as draw,
     ):
-        report = engine.check(
-            source, profile, on_progress=lambda read: draw(read, ""), copy_to=cleaned, threads=engine.THREADS
+        report = reading.check_any(
+            source,
+            profile,
+            how,
+            as_version=True,
+            on_progress=lambda read: draw(read, ""),
+            copy_to=content,
+            threads=engine.THREADS,
         )
-        cleaned.seek(0)
-        repeated = engine.repeated_text(cleaned, report.bytes, profile.tokenizer)
+        content.seek(0)
+        repeated = engine.repeated_text(content, report.bytes, profile.tokenizer)
     report.stats["repeated_prompt"] = asdict(repeated)
     method = profile.method or report.method
-    if method is None or not report.examples:
+    name = printable(file.name)
+    if method is None or not report.examples or not report.tokens.total:
         raise Told(
-            f"{file.name} holds no training example.",
-            hint=f"`kitae datasets check {file.name}` says what it is and what to do.",
+            f"{name} holds no training example that could be counted.",
+            hint=f"`kitae datasets check {name}` says what it is and what to do.",
             code=Exit.PROBLEM,
         )
-    return counts_of(report.to_json(), subject=file.name, method=method)
+    return counts_of(report.to_json(), subject=name, method=method)
 
 
 def tell(found: DatasetEstimate) -> None:
