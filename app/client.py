@@ -37,17 +37,18 @@ from app.connections.schemas import (
 )
 from app.costs.schemas import BudgetPut, BudgetRead, CostSummary, DatasetEstimate
 from app.datasets.schemas import (
+    Changes,
     CompareRequest,
     Comparison,
     DatasetCreate,
     DatasetRead,
-    DropOperation,
     EstimateRequest,
     FindingList,
     FindingRead,
     Preview,
+    RowLineage,
     Stats,
-    Transform,
+    TransformRead,
     VersionRead,
 )
 from app.deployments.schemas import (
@@ -61,6 +62,13 @@ from app.deployments.schemas import (
     DeploymentRead,
 )
 from app.events.schemas import EventRead
+from app.generation.schemas import (
+    Coverage,
+    GenerationCreate,
+    GenerationEstimate,
+    GenerationRead,
+    GenerationRowRead,
+)
 from app.jobs.schemas import (
     AnalysisRead,
     CheckpointList,
@@ -163,6 +171,7 @@ class Client:
         self.models = Models(self)
         self.deployments = Deployments(self)
         self.comparisons = Comparisons(self)
+        self.generations = Generations(self)
         self.costs = Costs(self)
         self.events = Events(self)
 
@@ -482,17 +491,34 @@ class Datasets(Room):
         """The cleaned content, whole, in memory."""
         return self._client.send("GET", self._path(ref) + "/content").content
 
-    def drop(
-        self, ref: str, *, code: str | None = None, lines: "list_[tuple[int, int]] | None" = None
-    ) -> VersionRead:
-        """A new version without these lines (ranges from 1), or without all lines of a finding."""
-        operation = DropOperation(type="drop", code=code, lines=lines or [])
-        return self._client.one(
-            VersionRead, "POST", self._path(ref) + "/transform", body=Transform(operations=[operation])
-        )
+    def transform(self, ref: str, operations: "list_[dict[str, Any]]", *, into: str | None = None) -> TransformRead:
+        """Have a version changed; the answer runs, `transform_of` tells when it has ended."""
+        body: dict[str, Any] = {"operations": operations} | ({"into": into} if into is not None else {})
+        path = self._path(ref) + "/transform"
+        return self._client.one(TransformRead, "POST", path, body=body, idempotency_key=new_key())
+
+    def transform_of(self, dataset: str, transform: str) -> TransformRead:
+        path = f"/v1/datasets/{_part(dataset)}/transforms/{_part(transform)}"
+        return self._client.one(TransformRead, "GET", path)
+
+    def cancel_transform(self, dataset: str, transform: str) -> None:
+        self._client.send("DELETE", f"/v1/datasets/{_part(dataset)}/transforms/{_part(transform)}")
+
+    def changes(self, ref: str, since: str, *, skip: int = 0, limit: int = 50) -> Changes:
+        """What changed, row by row, since another version (a number of the same dataset, or a version)."""
+        params = {"since": since, "skip": skip, "limit": limit}
+        return self._client.one(Changes, "GET", self._path(ref) + "/changes", params=params)
+
+    def lineage(self, ref: str, row: int) -> RowLineage:
+        """Where a row came from, back to what was uploaded."""
+        return self._client.one(RowLineage, "GET", self._path(ref) + "/lineage", params={"row": row})
 
     def estimate(self, ref: str, wanted: EstimateRequest) -> DatasetEstimate:
         return self._client.one(DatasetEstimate, "POST", self._path(ref) + "/estimate", body=wanted)
+
+    def coverage(self, ref: str) -> Coverage:
+        """Which ways of asking a version has and lacks."""
+        return self._client.one(Coverage, "GET", self._path(ref) + "/coverage")
 
     def compare(self, training: str, validation: str) -> Comparison:
         """What two versions share."""
@@ -633,6 +659,41 @@ class Comparisons(Room):
     def get(self, comparison: str) -> ComparisonDetail:
         """With every answer that there is."""
         return self._client.one(ComparisonDetail, "GET", f"/v1/comparisons/{_part(comparison)}")
+
+
+class Generations(Room):
+    """`/v1/generations`, and `generate` of a dataset: training rows made by a deployed model."""
+
+    def estimate(self, dataset: str, new: GenerationCreate) -> GenerationEstimate:
+        """What it would ask and may cost; nothing is made."""
+        body = new.model_copy(update={"dry_run": True})
+        return self._client.one(GenerationEstimate, "POST", f"/v1/datasets/{_part(dataset)}/generate", body=body)
+
+    def create(self, dataset: str, new: GenerationCreate) -> GenerationRead:
+        path = f"/v1/datasets/{_part(dataset)}/generate"
+        return self._client.one(GenerationRead, "POST", path, body=new, idempotency_key=new_key())
+
+    def list(self, *, limit: int | None = None) -> Iterator[GenerationRead]:
+        return self._client.pages(GenerationRead, "/v1/generations", limit=limit)
+
+    def get(self, generation: str) -> GenerationRead:
+        return self._client.one(GenerationRead, "GET", f"/v1/generations/{_part(generation)}")
+
+    def rows(
+        self, generation: str, *, kept: bool | None = None, reason: str | None = None, limit: int | None = None
+    ) -> Iterator[GenerationRowRead]:
+        """Newest first."""
+        path = f"/v1/generations/{_part(generation)}/rows"
+        wanted = None if kept is None else str(kept).lower()
+        return self._client.pages(GenerationRowRead, path, limit=limit, kept=wanted, reason=reason)
+
+    def cancel(self, generation: str) -> GenerationRead:
+        path = f"/v1/generations/{_part(generation)}/cancel"
+        return self._client.one(GenerationRead, "POST", path, idempotency_key=new_key())
+
+    def retry(self, generation: str) -> GenerationRead:
+        path = f"/v1/generations/{_part(generation)}/retry"
+        return self._client.one(GenerationRead, "POST", path, idempotency_key=new_key())
 
 
 class Costs(Room):

@@ -21,7 +21,7 @@ from app.connections import endpoints as connections_endpoints
 from app.connections.measures import MEASURES as CONNECTIONS_MEASURES
 from app.costs import endpoints as costs_endpoints
 from app.datasets import endpoints as datasets_endpoints
-from app.datasets import upload_endpoints
+from app.datasets import transform_endpoints, upload_endpoints
 from app.datasets.measures import MEASURES as DATASETS_MEASURES
 from app.deployments import endpoints as deployments_endpoints
 from app.deployments.measures import MEASURES as DEPLOYMENTS_MEASURES
@@ -59,6 +59,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     connections_endpoints.router,
     datasets_endpoints.router,
     upload_endpoints.router,
+    transform_endpoints.router,
     jobs_endpoints.router,
     models_endpoints.router,
     deployments_endpoints.router,
@@ -90,6 +91,7 @@ whose beginning and end are, and chat, which is traffic and no change."""
 COSTLY: Final = frozenset(
     {
         *("putContent", "createVersion", "putPart", "completeUpload", "transformVersion", "estimateVersion"),
+        *("listChanges", "getRowLineage"),
         *("compareDatasets", "getContent", "chat", "checkConnection", "generate", "getCoverage"),
     }
 )

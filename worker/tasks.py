@@ -7,7 +7,8 @@ from typing import Final
 from app.connections.tables import Connection
 from app.datasets.service import DatasetService
 from app.datasets.sources.steps import FetchSteps
-from app.datasets.tables import DatasetFetch, DatasetVersion
+from app.datasets.tables import DatasetFetch, DatasetTransform, DatasetVersion
+from app.datasets.transforms import TransformService
 from app.deployments.steps import ComparisonSteps, DeploymentSteps
 from app.deployments.tables import Comparison, Deployment
 from app.generation.steps import GenerationSteps
@@ -34,6 +35,7 @@ class Cared:
 
 CARED: Final[Mapping[str, Cared]] = {
     "datasets.check": Cared(DatasetVersion, lambda bench, row_id: DatasetService(bench).check(row_id)),
+    "datasets.transform": Cared(DatasetTransform, lambda bench, row_id: TransformService(bench).advance(row_id)),
     "datasets.fetch": Cared(DatasetFetch, lambda bench, row_id: FetchSteps(bench).advance(row_id)),
     "jobs.watch": Cared(Connection, lambda bench, row_id: ConnectionWatch(bench).watch(row_id)),
     "jobs.advance": Cared(Job, lambda bench, row_id: JobSteps(bench).advance(row_id)),

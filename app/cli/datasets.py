@@ -350,7 +350,7 @@ def fix(
 
 
 @group.command()
-def transform(
+def transform(  # noqa: PLR0913  one for each option
     ref: Version,
     *,
     operations: Annotated[
@@ -368,7 +368,7 @@ def transform(
     wait: Wait = True,
     json_: Json = False,
 ) -> None:
-    """Make new versions with operations: fix, drop, keep, dedupe, redact, split, sample, system, prune, convert, …"""
+    """Make new versions with operations: fix, drop, keep, dedupe, redact, split, sample, system, prune, …"""
     recipe = _operations(operations)
     if output is None:
         _change(ref, recipe, into=into, wait=wait, as_json=json_)
@@ -381,7 +381,7 @@ def transform(
 
 
 @group.command()
-def split(
+def split(  # noqa: PLR0913  one for each option
     ref: Version,
     *,
     part: Annotated[

@@ -290,7 +290,9 @@ class Demonstration:
         reports.findings(errors)
         where = words.lines_in_words(errors[0].lines, more=errors[0].more_ranges)
         words.warn(f"{name}: {where} left out in a new version, because they are longer than {self._model} takes.")
-        return waiting.checked(client, client.datasets.drop(_ref(version), code=OVER_LONG))
+        return waiting.changed(
+            client, client.datasets.transform(_ref(version), [{"type": "drop", "code": OVER_LONG}])
+        )[0]
 
     def _validation(self, client: Client, subject: Subject) -> VersionRead | None:
         """The validation data, or None where there are none that can be used."""

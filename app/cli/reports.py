@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from app.costs.schemas import CostEstimate
+    from app.costs.schemas import CostEstimate, TrainingOffer
     from app.datasets.schemas import FindingRead, VersionRead
     from app.jobs.schemas import JobPlan, JobRead, Metrics
 
@@ -37,6 +37,13 @@ def findings(found: Sequence[FindingRead], *, examples: int = 2, to: Console | N
             words.say(f"{INDENT}  {example}", style="dim", to=console)
         if item.remedy:
             words.say(f"{INDENT}→ {item.remedy}", to=console)
+
+
+def operation(done: Mapping[str, Any]) -> str:
+    """What one operation of a change did, in a line."""
+    counts = ", ".join(f"{count:,} {name}" for name, count in done["did"].items())
+    text = f"{done['type']}: {done['rows_in']:,} rows in, {done['rows_out']:,} out, {done['changed']:,} changed"
+    return f"{text} ({counts})" if counts else text
 
 
 def verdict(version: VersionRead, *, subject: str) -> None:
@@ -74,6 +81,9 @@ def plan(planned: JobPlan, *, to: Console | None = None) -> None:
             words.say(f"{INDENT}→ {item.remedy}", to=console)
     if planned.estimate is not None:
         words.say(f"  cost: {cost(planned.estimate)}", to=console)
+        words.say(
+            "  `kitae datasets estimate` compares all models, hosting and break-even.", style="dim", to=console
+        )
 
 
 def cost(estimate: CostEstimate) -> str:
@@ -86,7 +96,21 @@ def cost(estimate: CostEstimate) -> str:
     per = f"${estimate.price_usd_per_million_tokens:.2f} per million tokens"
     return (
         f"${estimate.expected_usd:.4f}{spread} expected; {estimate.tokens:,} tokens × {estimate.epochs_expected} "
-        f"epochs at {per}, {estimate.price_source}"
+        f"epochs at {per}, price of {estimate.price_valid_from}: {estimate.price_source}"
+    )
+
+
+def cost_in_a_line(offer: TrainingOffer) -> str | None:
+    """What a training may cost, with the price's day; None where no price is known."""
+    if offer.cost is None or offer.price is None:
+        return None
+    low, expected, high = (
+        f"${amount:,.2f}" if amount >= 1 else f"${amount:.4f}"
+        for amount in (offer.cost.low_usd, offer.cost.expected_usd, offer.cost.high_usd)
+    )
+    return (
+        f"about {expected} ({low} to {high}) on {offer.model}, {offer.training_type}; {offer.price.confidence} price "
+        f"of {offer.price.valid_from}"
     )
 
 

@@ -6,11 +6,13 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from app.cli import words
+from app.cli.exits import Exit, Told
 
 if TYPE_CHECKING:
     from app.client import Client
-    from app.datasets.schemas import VersionRead
+    from app.datasets.schemas import TransformRead, VersionRead
     from app.deployments.schemas import ComparisonDetail, DeploymentRead
+    from app.generation.schemas import GenerationRead
     from app.jobs.schemas import JobRead
     from app.upkeep.schemas import SweepRead
 
@@ -47,6 +49,27 @@ def checked(client: Client, version: VersionRead) -> VersionRead:
             pauses.wait()
             version = client.datasets.version(ref)
     return version
+
+
+def changed(client: Client, change: TransformRead, *, check: bool = True) -> list[VersionRead]:
+    """The versions that a change of a version made; with `check` once they are checked.
+
+    Raises:
+        Told: it failed, or was given up.
+    """
+    pauses = Pauses()
+    with words.progress(f"changing {change.version}") as draw:
+        while change.status == "running" and change.parked_reason is None:
+            running = change.operations[min(change.operation, len(change.operations) - 1)]["type"]
+            draw(None, f"{running} · {words.megabytes(change.read_bytes)} read")
+            pauses.wait()
+            change = client.datasets.transform_of(change.dataset, change.id)
+    if change.status != "done":
+        error = change.error or change.last_error or {}
+        reason = error.get("message") or change.parked_reason or f"The change is {change.status}."
+        raise Told(str(reason), hint=str(error.get("hint") or ""), code=Exit.BAD_OUTCOME)
+    made = [client.datasets.version(f"{one.dataset_name}@{one.version_number}") for one in change.outputs]
+    return [checked(client, version) for version in made] if check else made
 
 
 def trained(client: Client, job: JobRead) -> JobRead:
@@ -89,6 +112,19 @@ def deleted(client: Client, deployment: DeploymentRead) -> DeploymentRead:
             pauses.wait()
             deployment = client.deployments.get(deployment.id)
     return deployment
+
+
+def generated(client: Client, made: GenerationRead) -> GenerationRead:
+    """The generation once it has ended, or is parked; meanwhile how far it is and what it has cost."""
+    pauses = Pauses()
+    with words.progress("asking", total=made.requests) as draw:
+        while made.status == "running" and made.parked_reason is None:
+            out = sum(made.rows_filtered.values())
+            told = f"{made.requests_answered} of {made.requests} requests, {made.rows_kept} kept, {out} left out"
+            draw(made.requests_answered, f"{told}, ${made.spent_usd + made.lost_usd:.4f}")
+            pauses.wait()
+            made = client.generations.get(made.id)
+    return made
 
 
 def swept(client: Client, asked: SweepRead) -> SweepRead:

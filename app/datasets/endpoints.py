@@ -17,6 +17,7 @@ from app.datasets.schemas import (
     DatasetRead,
     EncodingName,
     EstimateRequest,
+    FetchRead,
     FindingList,
     FindingRead,
     FormatName,
@@ -24,14 +25,14 @@ from app.datasets.schemas import (
     Preview,
     SheetName,
     Stats,
-    Transform,
     VersionRead,
 )
 from app.datasets.service import DatasetService, Upload, how_to_read
 from app.datasets.tables import Dataset, DatasetVersion
+from app.datasets.upload_endpoints import add_source, source_asked_for
 from app.http.access import ReadDatasets, WriteDatasets
 from app.http.bench import Bench
-from app.http.bodies import StrictRoute, in_threads, pour
+from app.http.bodies import StrictRoute, beginning, in_threads, media_type, pour
 from app.http.etags import Precondition, etag_of
 from app.http.limits import UPLOAD_BODY
 from app.http.openapi import problems
@@ -153,9 +154,10 @@ def archive_dataset(
     operation_id="putContent",
     summary="Upload a version",
     status_code=202,
-    response_model=VersionRead,
+    response_model=VersionRead | FetchRead,
     responses={
         200: {"model": VersionRead, "description": "The version that holds the same bytes already."},
+        202: {"model": VersionRead | FetchRead, "description": "A version in `checking`; of a source, the fetch."},
         **problems(409, 413, 507),
     },
     max_body_size=UPLOAD_BODY,
@@ -183,10 +185,17 @@ async def put_content(
 ) -> Response:
     """The answer is a version in `checking`; it becomes `ready`, or `rejected` with findings that name the lines.
 
-    The same bytes again answer 200 with the version that holds them already.
+    The same bytes again answer 200 with the version that holds them already. A JSON body that names a `source`, as
+    `POST …/versions` takes it, has that brought: the answer is the fetch.
     """
     service = DatasetService(bench)
     await run_in_threadpool(service.get, caller.project_id, dataset)
+    first = b""
+    if media_type(request) == "application/json":
+        first, whole = await beginning(request)
+        asked = await run_in_threadpool(source_asked_for, first) if whole else None
+        if asked is not None:
+            return await run_in_threadpool(add_source, request, bench, caller, dataset, asked)
     await run_in_threadpool(service.known_model, model)
 
     def add(upload: Upload) -> tuple[DatasetVersion, bool]:
@@ -195,7 +204,7 @@ async def put_content(
         )
 
     try:
-        version, fresh = await _receive(request, service, add)
+        version, fresh = await _receive(request, first, service, add)
     except StorageFull as error:
         raise NoRoom(
             "There is no room left for the file.", hint="Nothing of it was kept. Tell the operator."
@@ -204,10 +213,10 @@ async def put_content(
 
 
 async def _receive(
-    request: Request, service: DatasetService, add: Callable[[Upload], tuple[DatasetVersion, bool]]
+    request: Request, first: bytes, service: DatasetService, add: Callable[[Upload], tuple[DatasetVersion, bool]]
 ) -> tuple[DatasetVersion, bool]:
     async with in_threads(service.receive()) as upload:
-        await pour(request, upload.write)
+        await pour(request, upload.write, first=first)
     return await run_in_threadpool(add, upload)
 
 
@@ -343,21 +352,6 @@ def get_content(
         "Content-Length": str(version.content_bytes),
     }
     return StreamingResponse(chunks(), media_type="application/jsonl", headers=headers)
-
-
-@router.post(
-    VERSION + "/transform",
-    operation_id="transformVersion",
-    summary="Make a new version from this one",
-    status_code=202,
-    response_model=VersionRead,
-    responses=problems(409),
-)
-def transform_version(*, request: Request, bench: Bench, version: ChangingVersion, wanted: Transform) -> Response:
-    """`drop` leaves lines out, by number or by the code of a finding. The lineage keeps what was done."""
-    service = DatasetService(bench)
-    made = service.transform(version.project_id, version.id, wanted.operations)
-    return _answer_version(request, service, made, status=202)
 
 
 @router.post(

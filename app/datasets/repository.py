@@ -8,11 +8,18 @@ from sqlalchemy.dialects.postgresql import JSONB, distinct_on, insert
 from sqlalchemy.orm import Session
 
 from app.datasets.states import TransformStatus, UploadStatus, VersionStatus
-from app.datasets.tables import Dataset, DatasetUpload, DatasetVersion, RemoteFileRow, UploadPart
+from app.datasets.tables import (
+    Dataset,
+    DatasetTransform,
+    DatasetUpload,
+    DatasetVersion,
+    RemoteFileRow,
+    UploadPart,
+)
 from app.kit.pagination import Page, Slice, keyset, slice_of
 
 
-def add(session: Session, row: Dataset | DatasetVersion | DatasetUpload | UploadPart) -> None:
+def add(session: Session, row: Dataset | DatasetVersion | DatasetUpload | UploadPart | DatasetTransform) -> None:
     session.add(row)
     session.flush()
     session.refresh(row)

@@ -6,7 +6,6 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from app.datasets.engine.changes import OPERATIONS_MAX, AnyOperation
 from app.kit.wire import Count, Name, RequestModel, ShortText
 
 Method = Literal["supervised", "dpo", "reinforcement"]
@@ -255,38 +254,6 @@ class Stats(BaseModel):
     stats: dict[str, Any]
 
 
-class Transform(RequestModel):
-    """Operations that make a version, or several, out of one."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {"operations": [{"type": "drop", "code": "over-long-example"}]},
-                {
-                    "operations": [
-                        {"type": "fix"},
-                        {
-                            "type": "split",
-                            "parts": [{"name": "train", "share": 0.9}, {"name": "validation", "share": 0.1}],
-                            "seed": 7,
-                        },
-                    ]
-                },
-            ]
-        }
-    )
-
-    operations: list[AnyOperation] = Field(
-        min_length=1, max_length=OPERATIONS_MAX, description="Applied one after the other; a split is the last."
-    )
-    into: Name | None = Field(
-        default=None,
-        description="The dataset that gets the outcome, named if there is none; left out: the one that is changed, or "
-        "`NAME-METHOD` when the outcome is for another method. Of a split it gets the first part, and the others go "
-        "into `NAME-PART`.",
-    )
-
-
 class TransformOutput(BaseModel):
     """One version that a change makes."""
 
@@ -356,7 +323,9 @@ class TransformRead(BaseModel):
     version_number: int
     status: Literal["running", "done", "failed", "cancelled"]
     operations: list[dict[str, Any]]
-    edition: int = Field(description="Of the engine: with the same edition the same operations make the same bytes.")
+    edition: int = Field(
+        description="Of the engine: with the same edition the same operations make the same bytes."
+    )
     operation: int = Field(description="Which one runs, counted from 0.")
     read_bytes: int = Field(description="How far it has read.")
     outputs: list[TransformOutput]
@@ -377,7 +346,8 @@ class OriginRead(BaseModel):
     lines: tuple[int, int] = Field(description="First and last, counted from 1.")
     source: str = Field(description="How that version came to be: upload, transform, …", examples=["upload"])
     operations: list[dict[str, Any]] = Field(
-        default_factory=list, description="Those that changed this row, or brought it in, when that version was made."
+        default_factory=list,
+        description="Those that changed this row, or brought it in, when that version was made.",
     )
     origins: list["OriginRead"] = Field(default_factory=list)
 

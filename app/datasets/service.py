@@ -1,7 +1,6 @@
 """What one can do with datasets: name them, add versions, check, change, compare."""
 
 import hashlib
-import io
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from app.datasets import engine, repository
 from app.datasets.engine import reading
 from app.datasets.engine.reading import How
 from app.datasets.estimates import counts_of, estimate_of
-from app.datasets.schemas import DatasetCreate, DatasetPatch, DropOperation, EstimateRequest, VersionRead
+from app.datasets.schemas import DatasetCreate, DatasetPatch, EstimateRequest, VersionRead
 from app.datasets.states import VERSION_LAW, VersionStatus
 from app.datasets.tables import Dataset, DatasetVersion
 from app.kit import care, named
@@ -423,74 +422,6 @@ class DatasetService:
                 tokens=report.tokens.total,
             )
 
-    # ── changes ─────────────────────────────────────────────────────────────
-
-    def transform(self, project_id: str, ref: str, operations: list[DropOperation]) -> DatasetVersion:
-        """Apply the operations to a version and make the outcome a new version of the same dataset.
-
-        Raises:
-            Invalid: an operation names nothing, or leaves nothing.
-        """
-        parent = self.version(project_id, ref)
-        report = self.report(project_id, parent.id)
-        ranges: list[tuple[int, int]] = []
-        for index, operation in enumerate(operations):
-            ranges += self._lines_of(operation, report, index)
-        with self.receive() as upload, self._bench.storage.reader(parent.content_key) as source:
-            target = _Counting(upload)
-            kept = engine.drop_lines(source, target, ranges)  # type: ignore[arg-type]  # it only writes
-        if kept == 0:
-            self._bench.storage.delete(f"datasets/{upload.version_id}/raw")
-            raise Invalid("The operations leave no line.", code="nothing_left")
-        version, _ = self.add_version(
-            project_id,
-            parent.dataset_id,
-            upload,
-            original_name=parent.original_name,
-            base_model=parent.base_model,
-            lineage={
-                "source": "transform",
-                "parent": parent.id,
-                "parent_number": parent.number,
-                "operations": [operation.model_dump() for operation in operations],
-                "lines_kept": kept,
-            },
-        )
-        return version
-
-    @staticmethod
-    def _lines_of(operation: DropOperation, report: dict[str, Any], index: int) -> list[tuple[int, int]]:
-        pointer = f"/operations/{index}"
-        ranges = [(first, last) for first, last in operation.lines]
-        if any(first > last for first, last in ranges):
-            field_error = FieldError(
-                pointer=f"{pointer}/lines", detail="a range ends before it begins", code="bad_range"
-            )
-            raise Invalid("A range of lines ends before it begins.", code="bad_range", errors=[field_error])
-        if operation.code is not None:
-            named = [finding for finding in report["findings"] if finding["code"] == operation.code]
-            if not named:
-                detail = f"this version has no finding {operation.code!r}"
-                raise Invalid(
-                    f"Nothing to drop: {detail}.",
-                    code="no_such_finding",
-                    errors=[FieldError(pointer=f"{pointer}/code", detail=detail, code="no_such_finding")],
-                )
-            if any(finding.get("more_ranges") for finding in named):
-                raise Invalid(
-                    f"The finding {operation.code!r} stands on more ranges of lines than were kept.",
-                    code="too_many_ranges",
-                    hint="Drop the listed lines first, then drop again in the new version.",
-                )
-            ranges += [(first, last) for finding in named for first, last in finding["lines"]]
-        if not ranges:
-            raise Invalid(
-                "A drop needs lines or a code.",
-                code="nothing_named",
-                errors=[FieldError(pointer=pointer, detail="name lines or a code", code="nothing_named")],
-            )
-        return ranges
-
     # ── questions about versions ────────────────────────────────────────────
 
     def estimate(self, project_id: str, ref: str, wanted: EstimateRequest) -> DatasetEstimate:
@@ -544,18 +475,3 @@ def how_to_read(
         return reading.how_of(format=format, mapping=mapping, encoding=encoding, sheet=sheet)
     except reading.BadHowError as error:
         raise Invalid(str(error), code="bad_how", hint=f"A column is one of {', '.join(reading.PARTS)}.") from error
-
-
-class _Counting(io.RawIOBase):
-    """A file to write to that goes through an upload's hash and limit."""
-
-    def __init__(self, upload: Upload) -> None:
-        super().__init__()
-        self._upload = upload
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self._upload.write(bytes(data))
-        return len(data)

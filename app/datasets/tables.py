@@ -194,8 +194,7 @@ class DatasetTransform(CareColumns, Base):
     sources: Mapped[dict[str, Any]]
     """Name of another version in the operations -> its id, decided when the change was accepted."""
     outputs: Mapped[list[Any]]
-    """One for each version that it makes: name of the part, of the dataset, and the id that its bytes lie under until
-    it is a version; afterwards the id of the version."""
+    """One for each version that it makes: name of the part, of the dataset, and the id that the version gets."""
     edition: Mapped[int]
     """Of the engine, as it was when the change was accepted."""
     operation: Mapped[int] = mapped_column(server_default="0")

@@ -9,8 +9,9 @@ from servers import make_project
 from starlette.testclient import TestClient
 
 from app.bootstrap import open_workbench
-from app.datasets.schemas import DropOperation
+from app.datasets.engine.changes import Drop
 from app.datasets.service import DatasetService
+from app.datasets.transforms import Transform, TransformService
 from app.events.log import read_page
 from app.jobs.states import JOB_LAW
 from app.jobs.tables import Job
@@ -34,9 +35,10 @@ def bench(settings: Settings, emulator_url: str) -> Iterator[Workbench]:
 def succeeded(life: Life) -> Job:
     """A training of a version that was made from another one, with checkpoints."""
     life.example(lines=14)
-    datasets = DatasetService(life.bench)
-    child = datasets.transform(life.caller.project_id, "travel@1", [DropOperation(type="drop", lines=[(1, 2)])])
-    datasets.check(child.id)
+    transforms = TransformService(life.bench)
+    change = transforms.begin(life.caller.project_id, "travel@1", Transform(operations=[Drop(lines=((1, 2),))]))
+    transforms.advance(change.id)
+    DatasetService(life.bench).check(life.version("travel@2").id)
     job_id = life.job("emulator", "travel@2", "travel-validation@1", suffix="travel")
     job = life.drive(job_id, until_status=set(JOB_LAW.terminal))
     assert job.status == "succeeded", job.error

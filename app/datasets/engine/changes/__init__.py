@@ -5,7 +5,7 @@ Pure, like the rest of the engine: no database, no network.
 
 from app.datasets.engine.changes.alike import Dedupe
 from app.datasets.engine.changes.choosing import Part, Sample, Shuffle, Split
-from app.datasets.engine.changes.comparing import Differences, differences
+from app.datasets.engine.changes.comparing import Differences, differences, shown
 from app.datasets.engine.changes.converting import Convert, Merge, Rename
 from app.datasets.engine.changes.dropping import Condition, Drop, Keep
 from app.datasets.engine.changes.fixing import Fix
@@ -59,5 +59,6 @@ __all__ = [
     "method_after",
     "others_of",
     "parts_of",
+    "shown",
     "transform",
 ]

@@ -236,9 +236,9 @@ def _longest_rise(values: Positions) -> NDArray[np.bool_]:
 def _change(ours: _Lines, theirs: _Lines, was: Positions, at: int, kind: int) -> Change:
     match kind:
         case 0:
-            return Change("added", at + 1, None, row=_shown(theirs[at]))
+            return Change("added", at + 1, None, row=shown(theirs[at]))
         case 3:
-            return Change("removed", None, at + 1, row=_shown(ours[at]))
+            return Change("removed", None, at + 1, row=shown(ours[at]))
         case 2:
             return Change("moved", at + 1, int(was[at]) + 1)
         case _:
@@ -304,6 +304,7 @@ def _value(value: Any) -> Any:
     return value
 
 
-def _shown(line: bytes) -> Any:
+def shown(line: bytes) -> Any:
+    """The row of a line, long texts cut; of a line that is no JSON object its beginning."""
     row = parse(line)
     return _part(line.decode("utf-8", "replace"), 0) if row is None else _value(row)

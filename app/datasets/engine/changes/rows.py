@@ -12,7 +12,7 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, groupby
 from operator import itemgetter
-from typing import Any, BinaryIO, Final, NamedTuple
+from typing import Any, BinaryIO, Final, NamedTuple, Protocol
 
 import orjson
 
@@ -71,10 +71,16 @@ def write(row: dict[str, Any]) -> bytes:
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
+class Writable(Protocol):
+    """What takes bytes."""
+
+    def write(self, data: bytes, /) -> object: ...
+
+
 class Target:
     """Where rows are written: their lines, and their origins."""
 
-    def __init__(self, content: BinaryIO, lineage: BinaryIO) -> None:
+    def __init__(self, content: Writable, lineage: Writable) -> None:
         self._content = content
         self._lineage = lineage
         self.rows = 0
