@@ -73,6 +73,10 @@ class Emulator:
     def state(self) -> dict[str, Any]:
         return dict(self._http.get("/state").raise_for_status().json())
 
+    def bill(self) -> dict[str, Any]:
+        """What everything has cost so far, line by line."""
+        return dict(self._http.get("/billing").raise_for_status().json())
+
     def faults(self, *rules: dict[str, Any]) -> None:
         """Rules in force from now on; none = calm."""
         self._http.put("/faults", json=list(rules)).raise_for_status()

@@ -174,7 +174,7 @@ def test_a_reply_is_cut_at_max_tokens_and_says_so(learner: Learner, travel: byte
 def test_prompt_tokens_count_every_message(learner: Learner):
     one = learner.reply(None, asked("Hello there"), max_tokens=1).prompt_tokens
     two = learner.reply(None, asked("Hello there") * 2, max_tokens=1).prompt_tokens
-    assert (one, two) == (2 + 3 + 3, 2 * (2 + 3) + 3)
+    assert (one, two) == (2 + 4 + 3, 2 * (2 + 4) + 3)
 
 
 def test_a_model_stored_and_loaded_again_gives_the_same_replies(learner: Learner, travel: bytes, base_cache: Path):
