@@ -187,17 +187,6 @@ def _row(offer: TrainingOffer) -> tuple[object, ...]:
     )
 
 
-def in_a_line(found: DatasetEstimate) -> str | None:
-    """The cheapest offer in words; None where no price is known."""
-    best = next((offer for offer in found.offers if offer.cost and offer.price), None)
-    if best is None or best.cost is None or best.price is None:
-        return None
-    return (
-        f"about {_money(best.cost)} on {best.model} {best.training_type}, {best.price.confidence} price of "
-        f"{best.price.valid_from}"
-    )
-
-
 def _money(cost: UsdRange) -> str:
     return f"${_usd(cost.expected_usd)} (${_usd(cost.low_usd)} to ${_usd(cost.high_usd)})"
 

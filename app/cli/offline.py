@@ -20,7 +20,10 @@ from app.datasets import engine
 from app.datasets.engine import reading
 from app.datasets.engine.lines import BOM
 from app.datasets.engine.report import Method, printable
-from app.datasets.schemas import FindingRead
+from app.datasets.estimates import counts_of, estimate_of
+from app.datasets.schemas import EstimateRequest, FindingRead
+from app.kit.clock import utc_now
+from app.kit.errors import Invalid
 
 Spans = list[tuple[int, int]]
 """First and last line of each range, counted from 1."""
@@ -297,7 +300,8 @@ def _tell(outcomes: Sequence[Checked], leaks: Sequence[Leak], model: str) -> Non
         words.heading(outcome.name, to=out)
         words.say(f"  {printable(report.format_reason)}", style="dim", to=out)
         if report.examples:
-            words.facts([("examples", f"{report.examples:,}"), *reports.token_facts(asdict(report.tokens))])
+            counted = [("examples", f"{report.examples:,}"), *reports.token_facts(asdict(report.tokens))]
+            words.facts([*counted, ("training costs", _cost(report, model))])
         reports.findings([as_read(finding) for finding in report.findings], examples=3, to=out)
         name = printable(outcome.file.name)
         match report.verdict:
@@ -316,6 +320,19 @@ def _tell(outcomes: Sequence[Checked], leaks: Sequence[Leak], model: str) -> Non
         text = f"{count:,} validation {verb} word for word in the training file ({where} of the validation file)."
         words.warn(text, to=out)
         words.say(f"{reports.INDENT}→ {engine.CODES['leakage'].remedy}", to=out)
+
+
+def _cost(report: engine.Report, model: str) -> str | None:
+    """Of one training of what was checked; `kitae datasets estimate` tells the rest."""
+    if report.method is None or not report.tokens.total:
+        return None
+    counts = counts_of(report.to_json(), subject="", method=report.method)
+    wanted = EstimateRequest(model=model, training_type="GlobalStandard")
+    try:
+        offers = estimate_of(Catalogue.load(None), counts, wanted, today=utc_now().date()).offers
+    except Invalid:  # the model is not trained by this method, which the check has said
+        return None
+    return reports.cost_in_a_line(offers[0]) if offers else None
 
 
 def as_read(finding: engine.Finding) -> FindingRead:

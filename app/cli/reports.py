@@ -109,8 +109,8 @@ def cost_in_a_line(offer: TrainingOffer) -> str | None:
         for amount in (offer.cost.low_usd, offer.cost.expected_usd, offer.cost.high_usd)
     )
     return (
-        f"about {expected} ({low} to {high}) on {offer.model}, {offer.training_type}; {offer.price.confidence} price "
-        f"of {offer.price.valid_from}"
+        f"about {expected} ({low} to {high}) on {offer.model}, {offer.training_type}; {offer.price.confidence} "
+        f"price of {offer.price.valid_from}"
     )
 
 

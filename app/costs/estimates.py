@@ -15,7 +15,7 @@ from datetime import date
 from decimal import ROUND_CEILING, ROUND_HALF_EVEN, ROUND_UP, Decimal
 from typing import Final, Literal
 
-from app.azure.catalogue.catalogue import BaseModel, Catalogue, Confidence, Method, Price, TrainingType
+from app.azure.catalogue.catalogue import BaseModel, Catalogue, Method, Price, TrainingType
 from app.azure.catalogue.trainings import AutoEpochs, Trainings, trainings
 from app.costs.schemas import (
     CostEstimate,
@@ -251,7 +251,7 @@ def estimate(catalogue: Catalogue, counts: Counts, asked: Question, *, today: da
         examples=counts.examples,
         tokens=counts.tokens,
         epochs=EpochsChoice(
-            low=low, expected=expected, high=high, reason=_why_epochs(counts.examples, asked.n_epochs, facts)
+            low=low, expected=expected, high=high, reason=_why_epochs(counts, asked.n_epochs, facts)
         ),
         billed_tokens=tokens,
         hyperparameters=list(_hyperparameters(counts, asked, candidates, facts)),
@@ -348,7 +348,7 @@ def _obstacles(
     if counts.method != "reinforcement" and counts.tokens * expected > limits.tokens_times_epochs:
         yield f"tokens × epochs are more than Azure's {limits.tokens_times_epochs:,} for one job"
     if counts.examples < limits.examples_min:
-        yield f"{counts.examples} examples are fewer than {limits.examples_min}"
+        yield f"{_examples(counts)}, and Azure wants {limits.examples_min}"
     for retirement in base.retirements:
         if retirement.kind == "training" and retirement.on <= today:
             yield f"its training ended on {retirement.on}"
@@ -369,45 +369,52 @@ def _quoted(price: Price | None) -> QuotedPrice | None:
 # ── hyperparameters ─────────────────────────────────────────────────────────
 
 
-def _why_epochs(examples: int, chosen: int | None, facts: Trainings) -> str:
+_NO_RULE: Final = "Azure publishes no rule for reinforcement."
+
+
+def _why_epochs(counts: Counts, chosen: int | None, facts: Trainings) -> str:
     if chosen is not None:
         return "As asked for."
+    if counts.method == "reinforcement":
+        return f"{_NO_RULE} Its bill follows the hours."
     rule = facts.auto_epochs
-    if examples * rule.target < rule.examples_seen_min:
-        why = f"{examples} examples are few, so they are read until about {rule.examples_seen_min} were seen"
-    elif examples * rule.target > rule.examples_seen_max:
-        why = f"{examples:,} examples are many, so fewer passes do"
+    seen = counts.examples * rule.target
+    if seen < rule.examples_seen_min:
+        why = f"{_examples(counts)} are few, so they are read until about {rule.examples_seen_min} were seen"
+    elif seen > rule.examples_seen_max:
+        why = f"{_examples(counts)} are many, so fewer passes do"
     else:
-        why = f"{rule.target} passes are usual for {examples:,} examples"
+        why = f"{rule.target} passes are usual for {_examples(counts)}"
     return f"Left to Azure: {why}. {rule.confidence.capitalize()} ({rule.source}). {rule.note}"
+
+
+def _examples(counts: Counts) -> str:
+    return f"{counts.examples:,} example{'s' if counts.examples != 1 else ''}"
 
 
 def _hyperparameters(
     counts: Counts, asked: Question, candidates: Sequence[BaseModel], facts: Trainings
 ) -> Iterator[HyperparameterAdvice]:
     _, epochs, _ = epochs_range(counts.examples, asked.n_epochs)
-    is_reinforcement = counts.method == "reinforcement"
+    by_rule = counts.method != "reinforcement"
     yield HyperparameterAdvice(
         name="n_epochs",
-        value="auto" if is_reinforcement and asked.n_epochs is None else str(epochs),
+        value=str(epochs) if by_rule or asked.n_epochs is not None else "auto",
         chosen=asked.n_epochs is not None,
-        reason="Azure publishes no rule for reinforcement."
-        if is_reinforcement and asked.n_epochs is None
-        else _why_epochs(counts.examples, asked.n_epochs, facts),
+        reason=_why_epochs(counts, asked.n_epochs, facts),
         confidence="verified" if asked.n_epochs is not None else facts.auto_epochs.confidence,
     )
-    share = facts.auto_batch
-    batch = auto_batch(counts.examples)
+    share, batch = facts.auto_batch, auto_batch(counts.examples)
     steps = -(-counts.examples // batch) * epochs
     yield HyperparameterAdvice(
         name="batch_size",
-        value="auto" if is_reinforcement else str(batch),
+        value=str(batch) if by_rule else "auto",
         chosen=False,
-        reason="Azure publishes no rule for reinforcement."
-        if is_reinforcement
-        else f"{share.share * 100:.1f} % of {counts.examples:,} examples, 1 to {share.max}: {steps:,} steps "
-        f"({share.source}).",
-        confidence="unverified" if is_reinforcement else share.confidence,
+        reason=f"{share.share * 100:.1f} % of {_examples(counts)}, 1 to {share.max}; {steps:,} steps. "
+        f"{share.source}."
+        if by_rule
+        else _NO_RULE,
+        confidence=share.confidence if by_rule else "unverified",
     )
     yield _learning_rate(counts.method, candidates, facts)
     known = [item for item in facts.defaults if item.method == counts.method and item.model == "*"]
@@ -614,14 +621,13 @@ def _time(tokens: WholeRange | None, asked: Question, catalogue: Catalogue, fact
     known = facts.duration
     most = catalogue.limits.job_hours * 3600
     if tokens is None:
-        hours = _hours(catalogue, None, asked) if asked.training_hours is not None else None
-        low = hours[0] if hours else facts.reinforcement.hours_low
-        expected = hours[1] if hours else facts.reinforcement.hours_expected
+        guess, given = facts.reinforcement, asked.training_hours
+        over = known.overhead_seconds
         return TrainingTime(
-            low_seconds=int(low * 3600),
-            expected_seconds=int(expected * 3600) + known.overhead_seconds["expected"],
-            high_seconds=most,
-            reason=f"{facts.reinforcement.hours_source}.",
+            low_seconds=int((given or guess.hours_low) * 3600),
+            expected_seconds=min(most, int((given or guess.hours_expected) * 3600) + over["expected"]),
+            high_seconds=most if given is None else min(most, int(given * 3600) + over["high"]),
+            reason=f"{guess.hours_source}." if given is None else f"The hours asked for. {known.note}",
         )
 
     def seconds(bound: Literal["low", "expected", "high"], count: int) -> int:
@@ -681,19 +687,19 @@ def _grader(counts: Counts, asked: Question, epochs: tuple[int, int, int], facts
 
 def _warnings(counts: Counts, offers: Sequence[TrainingOffer], candidates: Sequence[BaseModel]) -> list[str]:
     found = []
-    doubtful: dict[Confidence, int] = {}
-    for offer in offers:
-        if offer.price is not None and offer.price.confidence != "verified":
-            doubtful[offer.price.confidence] = doubtful.get(offer.price.confidence, 0) + 1
-    if doubtful:
-        kinds = " and ".join(f"{count} {confidence}" for confidence, count in sorted(doubtful.items()))
+    prices = [offer.price for offer in offers if offer.price is not None]
+    derived = sum(price.confidence == "estimate" for price in prices)
+    unverified = sum(price.confidence == "unverified" for price in prices)
+    if derived or unverified:
         found.append(
-            f"Of {len(offers)} training prices {kinds}: see each one's source, and put your own into the "
-            "catalogue file."
+            f"Of {len(prices)} known training prices {unverified} are unverified and {derived} derived from "
+            "another; each names its source. Put your own into the catalogue file."
         )
     unknown = sorted({offer.model for offer in offers if offer.price is None})
     if unknown:
         found.append(f"No training price is known for {', '.join(unknown)}.")
+    if not counts.answer_tokens:
+        found.append("The rows hold no answers, so what a call's answer costs is left out on both sides.")
     if counts.counting_notes:
         found.append(f"Estimated rather than counted: {'; '.join(counts.counting_notes)}.")
     if not candidates:
