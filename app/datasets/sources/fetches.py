@@ -100,8 +100,7 @@ class FetchService:
             return
         FETCH_LAW.check(FetchStatus(row.status), FetchStatus.CANCELLED)
         with self._bench.begin() as work:
-            stopped = repository.stop(work.session, row.id, {"status": FetchStatus.CANCELLED})
-            if stopped is None:
+            if not repository.stop(work.session, row.id, {"status": FetchStatus.CANCELLED}):
                 raise Conflict("The fetch has ended meanwhile.", code="fetch_ended", hint="Look at it again.")
             work.announce(
                 "dataset.fetch.cancelled",
@@ -109,8 +108,7 @@ class FetchService:
                 subject_id=row.id,
                 **{"from": FetchStatus.FETCHING, "to": FetchStatus.CANCELLED},
             )
-        for key in pieces_of(stopped):
-            self._bench.storage.delete(key)
+            work.nudge("datasets.fetch", row.id)  # to clear away what has arrived
 
     def place_of(self, row: DatasetFetch) -> Place:
         """The source, with its secrets opened. Raises `SourceRefused` where it may not be read any more."""

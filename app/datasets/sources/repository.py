@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from app.datasets.states import FetchStatus
 from app.datasets.tables import DatasetFetch
+from app.kit import care
 from app.kit.pagination import Page, Slice, keyset, slice_of
 
 
@@ -50,21 +51,22 @@ def status_of(session: Session, fetch_id: str) -> str | None:
     return session.scalar(select(DatasetFetch.status).where(DatasetFetch.id == fetch_id))
 
 
-def stop(session: Session, fetch_id: str, values: dict[str, Any]) -> DatasetFetch | None:
-    """End a fetch that is under way from outside: whoever holds its lease finds the fence raised. None: it has."""
-    return session.scalars(
+def stop(session: Session, fetch_id: str, values: dict[str, Any]) -> bool:
+    """End a fetch from outside: whoever holds its lease finds the fence raised. False when it has ended already."""
+    stopped = session.execute(
         update(DatasetFetch)
         .where(DatasetFetch.id == fetch_id, DatasetFetch.status == FetchStatus.FETCHING)
         .values(
             fence=DatasetFetch.fence + 1,
             lease_owner=None,
             lease_until=None,
-            next_check_at=None,
+            next_check_at=care.in_seconds(0),
             parked_reason=None,
             source_sealed=None,
             ended_at=func.clock_timestamp(),
             **values,
         )
-        .returning(DatasetFetch)
-        .execution_options(synchronize_session=False, populate_existing=True)
+        .returning(DatasetFetch.id)
+        .execution_options(synchronize_session=False)
     ).one_or_none()
+    return stopped is not None

@@ -93,6 +93,9 @@ class FetchSteps:
     def _step(self, held: Claim) -> None:
         with self._bench.read() as session:
             row, age_seconds = repository.get_unscoped(session, held.row_id)
+        if row.status != FetchStatus.FETCHING:
+            self._clear(held, row)
+            return
         try:
             left_seconds = self._policy.fetch_seconds - age_seconds
             self._refuse_late(left_seconds)
@@ -329,7 +332,7 @@ class FetchSteps:
                 care.finish(
                     work.session,
                     held,
-                    check_in_seconds=None,
+                    check_in_seconds=0,
                     status=FetchStatus.FETCHED,
                     version_id=version.id,
                     lineage=lineage,
@@ -350,7 +353,6 @@ class FetchSteps:
         failpoint("fetches.version.recorded")
         if not fresh:
             datasets.forget(upload)
-        self._clear(row)
 
     def _put_together(self, held: Claim, files: list[dict[str, Any]], upload: Upload) -> list[str]:
         """The source as one file; the digests of its own files. Several are parquet, and become one."""
@@ -412,7 +414,7 @@ class FetchSteps:
             care.finish(
                 work.session,
                 held,
-                check_in_seconds=None,
+                check_in_seconds=0,
                 status=FetchStatus.FAILED,
                 error=refused.describe(),
                 source_sealed=None,
@@ -425,13 +427,14 @@ class FetchSteps:
                 **{"from": row.status, "to": FetchStatus.FAILED},
                 error=refused.describe(),
             )
-        self._clear(row)
 
-    def _clear(self, row: DatasetFetch) -> None:
-        with self._bench.read() as session:
-            newest, _ = repository.get_unscoped(session, row.id)
-        for key in pieces_of(newest):
+    def _clear(self, held: Claim, row: DatasetFetch) -> None:
+        """After the end, whichever it was: what was brought is a version's by now, or nobody's."""
+        for key in pieces_of(row):
             self._bench.storage.delete(key)
+        files = [{**file, "pieces": []} for file in (row.plan or {}).get("files", ())]
+        with self._bench.begin() as work:
+            care.finish(work.session, held, check_in_seconds=None, plan={"files": files} if row.plan else None)
 
 
 class _Later(Exception):
