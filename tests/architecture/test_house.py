@@ -34,9 +34,10 @@ MORE_OF_A_ROOM: Final = {
     "access": {"secrets.py"},
     "audit": {"chain.py", "log.py"},
     "connections": {"gates.py"},
-    "costs": set[str](),
+    "costs": {"estimates.py"},
     "events": {"log.py"},
     "datasets": {
+        "estimates.py",
         "files.py",
         "uploads.py",
         "upload_endpoints.py",
