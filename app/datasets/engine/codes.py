@@ -33,6 +33,8 @@ class Code:
         return self.fix is not None
 
 
+_REDACT: Final = "Redact it, unless it is meant to be learnt: a model may repeat what it was trained on."
+
 _ALL = (
     # The file
     Code("empty-file", _E, "The file has no content.", "Upload the file again; it arrived empty."),
@@ -361,7 +363,7 @@ _ALL = (
     Code(
         "template-placeholder",
         _W,
-        "A placeholder such as {{name}} was never filled in; the model will learn to write it.",
+        "A placeholder such as {{name}} or [INSERT …] was never filled in; the model will learn to write it.",
         "Fill it in.",
     ),
     Code(
@@ -380,6 +382,87 @@ _ALL = (
     ),
     Code("zero-width", _N, "Invisible characters inside texts.", "Remove them.", _REPAIR),
     Code(
+        "truncated-answer",
+        _N,
+        "An answer ends in the middle of a sentence, or in a block of code that is never closed.",
+        "Finish it, or drop the line: the model will learn to stop there.",
+    ),
+    Code(
+        "answers-cut-off",
+        _W,
+        "Several different answers end at one and the same length, the greatest of all: something cut them.",
+        "Export them again without the limit, such as that of a column or of max_tokens.",
+    ),
+    Code(
+        "refusal-answer",
+        _N,
+        "An answer refuses, or says that it is an AI; often that came along from another model.",
+        "Drop the lines, unless the model is to answer like that.",
+    ),
+    Code(
+        "mojibake",
+        _W,
+        "Garbled characters: bytes that were read in another encoding than they were written in.",
+        "Export the data again as UTF-8, or correct the lines.",
+    ),
+    Code(
+        "replacement-char",
+        _W,
+        "The character U+FFFD: something that could not be read was lost.",
+        "Write what stood there; the source may still have it.",
+    ),
+    Code(
+        "content-safety",
+        _N,
+        "A phrase that texts of a kind which Azure screens for often have; it may be proper here.",
+        "Read the lines; if Azure refuses the data, begin with them.",
+    ),
+    # Private data
+    Code(
+        "secret",
+        _W,
+        "Something that looks like a key, a token or a password.",
+        "Revoke it, and redact it: a model may repeat what it was trained on.",
+    ),
+    Code("pii-card", _W, "A number with the form and check digit of a payment card.", _REDACT),
+    Code("pii-iban", _W, "A number with the form and check digits of a bank account (IBAN).", _REDACT),
+    Code("pii-my-number", _W, "A number with the check digit of a Japanese individual number.", _REDACT),
+    Code("pii-ssn", _W, "A number with the form of a US social security number.", _REDACT),
+    Code("pii-email", _N, "An e-mail address.", _REDACT),
+    Code("pii-phone", _N, "A telephone number.", _REDACT),
+    Code("pii-ip-address", _N, "A public IP address.", _REDACT),
+    # Across the rows
+    Code(
+        "inconsistent-system-prompt",
+        _N,
+        "A few rows have another system prompt than the rest, or none, or one that differs in its spelling alone.",
+        "Give all rows the prompt that the model will be used with, unless the difference is meant.",
+    ),
+    Code(
+        "same-answer",
+        _W,
+        "Most examples have the same answer; the model will learn to give it.",
+        "Drop most of them, or check how the answers were made.",
+    ),
+    Code(
+        "label-imbalance",
+        _N,
+        "The answers are labels, and one of them outnumbers the rest by far.",
+        "Add examples of the others or drop some of it, unless that is how often they really occur.",
+    ),
+    Code(
+        "tiny-class",
+        _N,
+        "The answers are labels, and some of them have hardly any examples.",
+        "Add examples of them, or join them with others.",
+    ),
+    Code(
+        "label-spelling",
+        _W,
+        "A label is written in two ways; the model cannot know which one is meant.",
+        "Write it in one way.",
+    ),
+    Code(
         "exact-duplicate", _N, "The same example again.", "Drop the repetitions, unless the weight is meant.", _DROP
     ),
     Code(
@@ -389,11 +472,23 @@ _ALL = (
         "Keep the better answer, unless variety is meant.",
     ),
     Code(
+        "near-duplicate",
+        _N,
+        "The same as another example in almost the same words, system prompts left out.",
+        "Keep one of them, unless the weight is meant.",
+    ),
+    Code(
         "leakage",
         _W,
         "Validation examples stand in the training file, so the validation loss looks better than it is.",
         "Drop them from one of the two files.",
         _DROP,
+    ),
+    Code(
+        "near-leakage",
+        _W,
+        "Validation examples stand in the training file in almost the same words; they measure little.",
+        "Drop them from one of the two files, or split by group.",
     ),
 )
 

@@ -1,0 +1,250 @@
+"""Compares the rows of a file with one another: system prompts that differ by accident, answers that are labels,
+answers that are all the same, or that something cut at one length.
+
+Must not read texts for what they mean; see `content` for that. It keeps a bounded number of counts, whatever the
+size of the file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any, Final
+
+import numpy as np
+
+from app.datasets.engine.findings import Findings
+from app.datasets.engine.glance import PROMPT_CODES, Glance
+
+EXAMPLES_MIN: Final = 20
+"""Rows below which nothing is said about shares of them."""
+DISTINCT_MAX: Final = 2_000
+"""Different system prompts, and different answers, that are told apart; further ones are only counted together."""
+LINES_KEPT: Final = 100
+"""Of each of them: more are never an exception."""
+TEXT_CHARACTERS: Final = 80
+"""Kept of a text to tell of it."""
+
+SPELT_CHARACTERS: Final = 400
+"""Of a text in which case, blanks and punctuation are overlooked when it is compared."""
+
+LABEL_CHARACTERS: Final = 60
+LABELS_MAX: Final = 200
+ROWS_PER_LABEL: Final = 5
+"""Answers are labels when all are short, few are different, and each is given this often on average."""
+TINY_CLASS: Final = 10
+"""Examples of a label below which it is called tiny: Azure asks as many of a whole file. Ours."""
+DOMINANT_SHARE: Final = 0.8
+"""Of one label, from which a model that always gives it looks good."""
+DOMINANT_TIMES: Final = 10
+"""As many as the label in the middle."""
+SAME_SHARE: Final = 0.5
+"""Of the same answer, from which a file teaches little else."""
+DEVIATING_SHARE: Final = 0.1
+"""Of rows whose system prompt differs, up to which that looks like an accident."""
+CUT_CHARACTERS_MIN: Final = 100
+CUT_COUNT_MIN: Final = 5
+"""Different answers of the same, greatest length, from which something cut them."""
+
+_SPELLING: Final = re.compile(r"[\W_]+")
+_ENDED: Final = re.compile(r"[.!?。！？…:;)\]}>\"'”’」』*`|]\s*\Z")
+
+
+@dataclass(slots=True)
+class _Seen:
+    """One text that rows share."""
+
+    shown: str
+    spelling: int
+    """Equal for texts that differ only in case, white space and punctuation."""
+    rows: int = 0
+    lines: list[int] = field(default_factory=list)
+    """The first ones."""
+
+
+class _Texts:
+    """Counts texts, and which lines have them."""
+
+    def __init__(self) -> None:
+        self.seen: dict[int, _Seen] = {}
+        self.rows = 0
+
+    def add(self, texts: Sequence[str], lines: Sequence[int]) -> None:
+        """Texts and the lines that they stand on."""
+        self.rows += len(texts)
+        hashes = list(map(hash, texts))
+        first = dict(zip(reversed(hashes), reversed(texts), strict=True))
+        scarce = set()
+        for key, count in Counter(hashes).items():
+            seen = self.seen.get(key)
+            if seen is None:
+                if len(self.seen) >= DISTINCT_MAX:
+                    continue
+                text = first[key]
+                seen = self.seen[key] = _Seen(text[:TEXT_CHARACTERS], _spelling(text))
+            if len(seen.lines) < LINES_KEPT:
+                scarce.add(key)
+            seen.rows += count
+        if scarce:
+            for key, line in zip(hashes, lines, strict=True):
+                if key in scarce and len(kept := self.seen[key].lines) < LINES_KEPT:
+                    kept.append(line)
+
+    def by_frequency(self) -> list[_Seen]:
+        return sorted(self.seen.values(), key=lambda seen: (-seen.rows, seen.shown))
+
+
+class Conversations:
+    """What the rows of one file have in common."""
+
+    def __init__(self) -> None:
+        self._prompts = _Texts()
+        self._without = _Seen("", 0)
+        self._answers = _Texts()
+        self._has_long = False
+        self._longest = 0
+        self._cut: dict[int, tuple[int, bool]] = {}
+        """Of the longest answers: the line, and whether it just stops."""
+        self._found: list[tuple[int, str, str]] = []
+
+    def take(self, line: int, row: dict[str, Any]) -> None:
+        """One row, of any method."""
+        asked = row.get("messages", row.get("input"))
+        messages = asked.get("messages") if type(asked) is dict else asked
+        if type(messages) is not list or not messages:
+            return
+        prompt = _content(messages[0], {"system", "developer"})
+        if prompt is None:
+            self._take_without([line])
+        else:
+            self._prompts.add([prompt], [line])
+        answer = _content(messages[-1], {"assistant"})
+        if answer is not None:
+            self._take_answers([answer], [line])
+
+    def take_plain(self, first_line: int, seen: Glance) -> None:
+        """Plain rows, which all end in an answer; `first_line` is the number of the glance's place 0."""
+        if not seen.places:
+            return
+        texts, starts = seen.texts, seen.starts
+        lines = np.array(seen.places) + first_line
+        prompted = np.isin(np.frombuffer(seen.codes, dtype=np.uint8)[starts[:-1]], PROMPT_CODES)
+        if prompted.any():
+            self._prompts.add([texts[at] for at in starts[:-1][prompted].tolist()], lines[prompted].tolist())
+        if not prompted.all():
+            self._take_without(lines[~prompted].tolist())
+        self._take_answers([texts[at] for at in (starts[1:] - 1).tolist()], lines.tolist())
+
+    def _take_without(self, lines: list[int]) -> None:
+        self._without.rows += len(lines)
+        self._without.lines += lines[: LINES_KEPT - len(self._without.lines)]
+
+    def _take_answers(self, answers: list[str], lines: list[int]) -> None:
+        sizes = list(map(len, answers))
+        longest = max(sizes)
+        self._has_long = self._has_long or longest > LABEL_CHARACTERS
+        self._answers.add(answers, lines)
+        if longest >= max(self._longest, CUT_CHARACTERS_MIN):
+            self._take_longest(longest, sizes, answers, lines)
+
+    def _take_longest(
+        self, longest: int, sizes: Sequence[int], answers: Sequence[str], lines: Sequence[int]
+    ) -> None:
+        if longest > self._longest:
+            self._longest, self._cut = longest, {}
+        for size, answer, line in zip(sizes, answers, lines, strict=True):
+            if size == longest and len(self._cut) < DISTINCT_MAX:
+                self._cut.setdefault(hash(answer), (line, _ENDED.search(answer) is None))
+
+    def report(self, findings: Findings) -> None:
+        """Adds what was found; call once, at the end."""
+        self._report_prompts()
+        self._report_answers(findings)
+        cut = [line for line, is_open in self._cut.values() if is_open]
+        if len(cut) >= CUT_COUNT_MIN and len(cut) >= DOMINANT_SHARE * len(self._cut):
+            self._add("answers-cut-off", cut, f"{self._longest:,} characters, as {len(cut) - 1} others, and no end")
+        for line, code, detail in sorted(self._found):
+            findings.add(code, line, detail)
+
+    def _add(self, code: str, lines: Iterable[int], detail: str) -> None:
+        self._found += [(line, code, detail) for line in lines]
+
+    def _report_prompts(self) -> None:
+        prompts, without = self._prompts.by_frequency(), self._without
+        total = self._prompts.rows + without.rows
+        if total < EXAMPLES_MIN or not prompts:
+            return
+        for few, words in (
+            (without, "no system prompt, where the others have one"),
+            (_together(prompts), "a system prompt, where the others have none"),
+        ):
+            if 0 < few.rows <= min(DEVIATING_SHARE * total, LINES_KEPT) and without.rows:
+                self._add("inconsistent-system-prompt", few.lines, words)
+        first_of: dict[int, _Seen] = {}
+        for prompt in prompts:
+            usual = first_of.setdefault(prompt.spelling, prompt)
+            if usual is not prompt:
+                words = f"differs from the more frequent one in case, blanks or punctuation alone: {prompt.shown!r}"
+                self._add("inconsistent-system-prompt", prompt.lines, words)
+        deviating = self._prompts.rows - prompts[0].rows
+        if 0 < deviating <= DEVIATING_SHARE * self._prompts.rows and deviating <= LINES_KEPT:
+            for prompt in prompts[1:]:
+                if first_of[prompt.spelling] is prompt:
+                    words = f"differs from that of {prompts[0].rows:,} others: {prompt.shown!r}"
+                    self._add("inconsistent-system-prompt", prompt.lines, words)
+
+    def _report_answers(self, findings: Findings) -> None:
+        answers = self._answers.by_frequency()
+        total = self._answers.rows
+        if total < EXAMPLES_MIN:
+            return
+        if not self._has_long and 2 <= len(answers) <= min(LABELS_MAX, total / ROWS_PER_LABEL):
+            self._report_labels(findings, answers, total)
+        elif answers[0].rows >= SAME_SHARE * total:
+            findings.add_file(
+                "same-answer",
+                f"{answers[0].rows:,} of {total:,} examples have the same answer: {answers[0].shown!r}.",
+            )
+
+    def _report_labels(self, findings: Findings, labels: list[_Seen], total: int) -> None:
+        first_of: dict[int, _Seen] = {}
+        for label in labels:
+            usual = first_of.setdefault(label.spelling, label)
+            if usual is not label:
+                self._add(
+                    "label-spelling",
+                    label.lines,
+                    f"{label.shown!r}, where {usual.rows:,} rows have {usual.shown!r}",
+                )
+            elif label.rows < TINY_CLASS:
+                self._add("tiny-class", label.lines, f"{label.rows} of {label.shown!r}")
+        most = labels[0]
+        if most.rows > DOMINANT_SHARE * total or most.rows > DOMINANT_TIMES * median(seen.rows for seen in labels):
+            told = [f"{label.shown!r}: {label.rows:,}" for label in (*labels[:2], labels[-1])]
+            findings.add_file(
+                "label-imbalance",
+                f"{most.rows / total:.0%} of {total:,} answers are {most.shown!r}, one of {len(labels)} labels.",
+                *dict.fromkeys(told),
+            )
+
+
+def _spelling(text: str) -> int:
+    return hash((_SPELLING.sub("", text[:SPELT_CHARACTERS].casefold()), text[SPELT_CHARACTERS:]))
+
+
+def _together(prompts: Iterable[_Seen]) -> _Seen:
+    together = _Seen("", 0)
+    for prompt in prompts:
+        together.rows += prompt.rows
+        together.lines += prompt.lines
+    return together
+
+
+def _content(message: Any, roles: set[str]) -> str | None:
+    if type(message) is not dict or message.get("role") not in roles:
+        return None
+    content = message.get("content")
+    return content if type(content) is str and content else None
