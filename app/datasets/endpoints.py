@@ -32,7 +32,7 @@ from app.datasets.tables import Dataset, DatasetVersion
 from app.datasets.upload_endpoints import add_source, source_asked_for
 from app.http.access import ReadDatasets, WriteDatasets
 from app.http.bench import Bench
-from app.http.bodies import StrictRoute, beginning, in_threads, media_type, pour
+from app.http.bodies import Beginning, StrictRoute, beginning, in_threads, media_type, pour
 from app.http.etags import Precondition, etag_of
 from app.http.limits import UPLOAD_BODY
 from app.http.openapi import problems
@@ -190,10 +190,10 @@ async def put_content(
     """
     service = DatasetService(bench)
     await run_in_threadpool(service.get, caller.project_id, dataset)
-    first = b""
+    begun = Beginning()
     if media_type(request) == "application/json":
-        first, whole = await beginning(request)
-        asked = await run_in_threadpool(source_asked_for, first) if whole else None
+        begun = await beginning(request)
+        asked = await run_in_threadpool(source_asked_for, begun.data) if begun.is_all else None
         if asked is not None:
             return await run_in_threadpool(add_source, request, bench, caller, dataset, asked)
     await run_in_threadpool(service.known_model, model)
@@ -204,7 +204,7 @@ async def put_content(
         )
 
     try:
-        version, fresh = await _receive(request, first, service, add)
+        version, fresh = await _receive(request, begun, service, add)
     except StorageFull as error:
         raise NoRoom(
             "There is no room left for the file.", hint="Nothing of it was kept. Tell the operator."
@@ -213,10 +213,13 @@ async def put_content(
 
 
 async def _receive(
-    request: Request, first: bytes, service: DatasetService, add: Callable[[Upload], tuple[DatasetVersion, bool]]
+    request: Request,
+    begun: Beginning,
+    service: DatasetService,
+    add: Callable[[Upload], tuple[DatasetVersion, bool]],
 ) -> tuple[DatasetVersion, bool]:
     async with in_threads(service.receive()) as upload:
-        await pour(request, upload.write, first=first)
+        await pour(request, upload.write, begun=begun)
     return await run_in_threadpool(add, upload)
 
 

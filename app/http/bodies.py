@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractContextManager, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from anyio import CancelScope
@@ -49,29 +50,38 @@ async def in_threads(manager: AbstractContextManager[T]) -> AsyncIterator[T]:
     await run_in_threadpool(manager.__exit__, None, None, None)
 
 
-async def beginning(request: Request) -> tuple[bytes, bool]:
-    """As much of the body as an ordinary request holds, or a little more; and whether that is all of it."""
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What has been read of a body, and whether that is all of it."""
+
+    data: bytes = b""
+    is_all: bool = False
+
+
+async def beginning(request: Request) -> Beginning:
+    """As much of the body as an ordinary request holds, or a little more."""
     limit: int = request.app.max_body_size
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > limit:
-            return bytes(body), False
-    return bytes(body), True
+            return Beginning(bytes(body))
+    return Beginning(bytes(body), is_all=True)
 
 
-async def pour(request: Request, write: Callable[[bytes], None], *, first: bytes = b"") -> None:
+async def pour(request: Request, write: Callable[[bytes], None], *, begun: Beginning = Beginning()) -> None:
     """Hand the body on in pieces of about a MiB; `write` may block and may refuse.
 
     Args:
-        first: what `beginning` has taken already.
+        begun: what `beginning` has taken already.
     """
-    waiting = bytearray(first)
-    async for chunk in request.stream():
-        waiting += chunk
-        if len(waiting) >= WRITE_BYTES:
-            await run_in_threadpool(write, bytes(waiting))
-            waiting.clear()
+    waiting = bytearray(begun.data)
+    if not begun.is_all:
+        async for chunk in request.stream():
+            waiting += chunk
+            if len(waiting) >= WRITE_BYTES:
+                await run_in_threadpool(write, bytes(waiting))
+                waiting.clear()
     await run_in_threadpool(write, bytes(waiting))
 
 
