@@ -142,7 +142,7 @@ def kind_of(row: dict[str, Any]) -> str:
         return "prompt-completion"
     if "conversations" in keys:
         return "sharegpt"
-    if "history" in keys or "chat_history" in keys:
+    if ("history" in keys or "chat_history" in keys) and not {"instruction", "output"} <= keys:
         return "prompt-flow"
     if "instruction" in keys:
         return "self-instruct" if "instances" in keys else "alpaca" if "output" in keys else "unknown"

@@ -127,10 +127,11 @@ FOUND_BY_HAND: Final[list[tuple[str, str, int, dict[str, str]]]] = [
 
 _LAYOUT = "by hand, defects were looked for within a layout; that its rows have no messages is one to Azure"
 _ONE_DEFECT = "one object over several lines is one defect with a name and a repair, not as many torn lines"
+_CONVERTED = "once it is converted, its rows are examples and can be counted"
 _TINY = "of another kind altogether, which is said instead of how few there are"
 
 ARGUED: Final[list[tuple[str, str, str | None, str]]] = [
-    ("alpaca.seed_tasks.jsonl", "wrong-kind", "1-175", _LAYOUT),
+    ("alpaca.seed_tasks.jsonl", "needs-conversion", WHOLE, _LAYOUT),
     (
         "azeval.synthetic_conversations.tool-parts.jsonl",
         "tools-shape",
@@ -146,14 +147,17 @@ ARGUED: Final[list[tuple[str, str, str | None, str]]] = [
     ("fc.mt_bench_question.crlf.jsonl", "no-messages", "1-80", _LAYOUT),
     ("ja.mt_bench_full.v1.bad-quote.jsonl", "no-messages", "1-49, 51-80", _LAYOUT),
     ("msft.rft_countdown.train_raw.jsonl", "no-messages", "1-245", _LAYOUT),
-    ("msft.sarcasm.qa.jsonl", "wrong-kind", "1-500", _LAYOUT),
+    ("msft.sarcasm.qa.jsonl", "needs-conversion", WHOLE, _LAYOUT),
+    ("msft.sarcasm.qa.jsonl", "conflicting-answer", "74", "read as conversations, one question has two answers"),
     ("mslearn.test.history-agent.jsonl", "wrong-kind", "1-2", f"{_LAYOUT}; {_TINY}"),
-    ("nlbse.niche_dataset.prompt-completion.jsonl", "wrong-kind", "1-50", _LAYOUT),
+    ("nlbse.niche_dataset.prompt-completion.jsonl", "needs-conversion", WHOLE, _LAYOUT),
     ("ruby.batch-requests.jsonl", "wrong-kind", "1-2", f"{_LAYOUT}; {_TINY}"),
-    ("ruby.missing_quote.jsonl", "wrong-kind", "1", f"{_LAYOUT}; {_TINY}"),
-    ("ruby.sentiment.prompt-completion.jsonl", "wrong-kind", "1-2", f"{_LAYOUT}; {_TINY}"),
-    ("zhtw.ming.prepared.prompt-completion.jsonl", "wrong-kind", "1-107", _LAYOUT),
-    ("zhtw.ming.raw.prompt-completion.jsonl", "wrong-kind", "1-107", _LAYOUT),
+    ("ruby.missing_quote.jsonl", "needs-conversion", WHOLE, _LAYOUT),
+    ("ruby.missing_quote.jsonl", "fewer-than-10-examples", WHOLE, _CONVERTED),
+    ("ruby.sentiment.prompt-completion.jsonl", "needs-conversion", WHOLE, _LAYOUT),
+    ("ruby.sentiment.prompt-completion.jsonl", "fewer-than-10-examples", WHOLE, _CONVERTED),
+    ("zhtw.ming.prepared.prompt-completion.jsonl", "needs-conversion", WHOLE, _LAYOUT),
+    ("zhtw.ming.raw.prompt-completion.jsonl", "needs-conversion", WHOLE, _LAYOUT),
 ]
 """Where the check says something else: file, code, our lines (None = not said), and why."""
 
@@ -164,11 +168,18 @@ NOT_LINES: Final = [
     ("lf.glaive_toolcall_en_demo.json", "sharegpt", "json-array"),
     ("lf.identity.template-vars.json", "alpaca", "json-array"),
     ("lf.mllm_demo.json", "chat", "json-array"),
-    ("mslearn.travel_evaluation_data.csv", "csv", "wrong-kind"),
+    ("mslearn.travel_evaluation_data.csv", "csv", "needs-conversion"),
 ]
 """Files that are no JSON Lines: what each is, and a code that must stand in its findings."""
 
-FIXABLE: Final = {"lf.openai_training_data.blank-lines.jsonl"}
+FIXABLE: Final = {
+    "alpaca.seed_tasks.jsonl",
+    "lf.openai_training_data.blank-lines.jsonl",
+    "msft.sarcasm.qa.jsonl",
+    "nlbse.niche_dataset.prompt-completion.jsonl",
+    "zhtw.ming.prepared.prompt-completion.jsonl",
+    "zhtw.ming.raw.prompt-completion.jsonl",
+}
 """Azure would refuse them, and every error in them can be mended."""
 
 

@@ -241,7 +241,9 @@ class _File:
         whole = len(head) < HEAD_BYTES
         if type(row) is dict and not (whole and kind_of(row) == "unknown" and not _more_lines(content)):
             return self._lines(content)
-        inside = self._array_inside(content, head)
+        mapping = self._how.mapping
+        fits = mapping is not None and type(row) is dict and not missing_columns(mapping, [row])
+        inside = None if fits else self._array_inside(content, head)
         if inside is not None:
             return inside
         if row is not None:

@@ -2,8 +2,8 @@
 
 Must not know what kind of file a row came from.
 
-Source: LLaMA-Factory data/README.md, 2025 (Alpaca, ShareGPT, pairs); TRL dataset formats, 2025 (prompt, chosen,
-rejected).
+Source: OpenAI legacy fine-tuning guide, 2023 (white space around completions); LLaMA-Factory data/README.md, 2025
+(Alpaca, ShareGPT, pairs); TRL dataset formats, 2025 (prompt, chosen, rejected).
 """
 
 from __future__ import annotations
@@ -223,6 +223,8 @@ def _prompt_completion(row: Row) -> Said | None:
         return Said(prompt + completion, system=_system(row), tools=tuple(tools_of(row.get("tools"))))
     asked = prompt if prompt is not None else _user(row["prompt"])
     answer = text_of(row["completion"])
+    if isinstance(answer, str):
+        answer = answer.strip()  # the older models wanted a space before it and a stop sequence behind it
     return Said(asked, answer, "completion", system=_system(row), used=frozenset({"prompt", "completion"}))
 
 
@@ -367,7 +369,7 @@ _READERS: Final[dict[str, Callable[[Row], Said | None]]] = {
     "batch-request": _batch_request,
 }
 _SAID: Final = {
-    "prompt-completion": "the prompt is asked, the completion is the answer",
+    "prompt-completion": "the prompt is asked, the completion without outer white space is the answer",
     "question-answer": "the question is asked, the answer is the answer",
     "alpaca": "instruction and input are asked, output is the answer",
     "self-instruct": "instruction and input are asked, the output of the one instance is the answer",

@@ -65,8 +65,7 @@ def _opened(source: BinaryIO, wanted: str | None, bounds: Bounds) -> Sheet:
         sheet = book.get_sheet_by_name(name)
         if sheet.total_height * max(sheet.total_width, 1) > bounds.workbook_cells_max:
             raise _too_many(bounds)
-        first_row = (sheet.start or (0, 0))[0]
-        rows = enumerate(sheet.iter_rows(), first_row + 1)
+        rows = enumerate(sheet.iter_rows(), 1)
         head = list(islice(rows, _HEADER_ROWS_LOOKED_AT))
         at = next((at for at, (_, cells) in enumerate(head) if any(cell != "" for cell in cells)), None)
         if at is None:
@@ -90,7 +89,9 @@ def _columns(cells: list[Any]) -> tuple[str, ...]:
 def _rows(rows: Iterator[tuple[int, list[Any]]], columns: tuple[str, ...]) -> Iterator[Row]:
     for number, cells in rows:
         if any(cell != "" for cell in cells):
-            yield Row(number, dict(zip(columns, map(_value, cells), strict=False)), len(columns))
+            pairs = zip(columns, map(_value, cells), strict=False)
+            named = {name: value for name, value in pairs if value != "" or not name.isdigit()}
+            yield Row(number, named, len(columns))
 
 
 def _value(cell: Any) -> Any:
@@ -142,18 +143,15 @@ def _measure(content: Any, bounds: Bounds) -> None:
 
 
 class _Corners:
-    """The rectangle that holds every cell seen."""
+    """The rectangle from the first cell of the sheet to the farthest that was seen."""
 
     def __init__(self) -> None:
-        self._first_row = self._first_column = 1 << 30
         self._last_row = self._last_column = 0
         self._seen = 0
 
     @property
     def cells(self) -> int:
-        rows = self._last_row - self._first_row + 1
-        columns = self._last_column - self._first_column + 1
-        return max(self._seen, rows * columns if self._last_row else 0)
+        return max(self._seen, self._last_row * self._last_column)
 
     def take(self, name: str, attributes: dict[str, str]) -> None:
         if name.rpartition(" ")[2] != "c":
@@ -165,9 +163,7 @@ class _Corners:
         column = 0
         for letter in match[1]:
             column = column * 26 + ord(letter) - 64
-        row = int(match[2])
-        self._first_row, self._last_row = min(self._first_row, row), max(self._last_row, row)
-        self._first_column = min(self._first_column, column)
+        self._last_row = max(self._last_row, int(match[2]))
         self._last_column = max(self._last_column, column)
 
 
