@@ -12,6 +12,7 @@ from app.cli import (
     demo,
     deployments,
     events,
+    generation,
     jobs,
     models,
     money,
@@ -49,6 +50,7 @@ datasets.add_to(app)
 jobs.add_to(app)
 models.add_to(app)
 deployments.add_to(app)
+generation.add_to(app)
 connections.add_to(app)
 strays.add_to(app)
 projects.add_to(app)

@@ -5,8 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from app.datasets.service import DatasetService
+from app.generation.craft.coverage import ROWS_MAX
 from app.generation.schemas import Coverage, GenerationCreate, GenerationEstimate, GenerationRead, GenerationRowRead
-from app.generation.service import COVERAGE_ROWS_MAX, GenerationService
+from app.generation.service import GenerationService
 from app.generation.states import GenerationStatus
 from app.http.access import ReadDatasets, WriteDatasets, WriteDeployments
 from app.http.bench import Bench
@@ -142,5 +143,5 @@ def get_coverage(*, request: Request, bench: Bench, caller: ReadDatasets, datase
     """Fact by fact: full and short names, scripts, order, politeness, typos, keywords. From the texts alone."""
     version = DatasetService(bench).version(caller.project_id, f"{dataset}@{number}")
     report = GenerationService(bench).coverage(caller.project_id, version)
-    shown = Coverage(rows_read=min(version.examples or 0, COVERAGE_ROWS_MAX), **report.to_json())
+    shown = Coverage(rows_read=min(version.examples or 0, ROWS_MAX), **report.to_json())
     return answer(request, shown)

@@ -171,7 +171,7 @@ def kept_by_subject(session: Session, generation_id: str) -> dict[int, int]:
         .where(GenerationRow.generation_id == generation_id, GenerationRow.kept, GenerationRow.unit != OF_MATERIAL)
         .group_by(GenerationRow.subject)
     )
-    return dict(rows.tuples().all())
+    return {subject: int(count) for subject, count in rows}
 
 
 def last_round(session: Session, generation_id: str) -> tuple[int, int]:

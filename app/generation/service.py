@@ -16,7 +16,7 @@ from app.datasets.service import DatasetService
 from app.datasets.tables import DatasetVersion
 from app.deployments.service import DeploymentService
 from app.generation import repository
-from app.generation.craft.coverage import CoverageReport, cover
+from app.generation.craft.coverage import ROWS_MAX, CoverageReport, cover
 from app.generation.craft.kinds import Kept, Kind, Unit
 from app.generation.craft.paraphrases import Paraphrases
 from app.generation.craft.verdicts import REASONS
@@ -56,8 +56,6 @@ MESSAGE_TOKENS: Final = 8
 TOKENS_OF_AN_ITEM: Final = 8
 """Of quotes, commas and names of members around each item of an answer."""
 SHORT_SHOWN: Final = 100
-COVERAGE_ROWS_MAX: Final = 20_000
-"""Rows that coverage looks at; a report about more would not be read either."""
 CATEGORY: Final = "generation"
 _PARTS: Final = Decimal("0.000001")
 
@@ -425,7 +423,7 @@ class GenerationService:
         """Which ways of asking a version has and lacks. Raises `Conflict` (`still_checking`)."""
         with self._datasets.content(project_id, version.id) as (_, file):
             pairs = ((number, question_and_answer(line)) for number, line in enumerate(file, 1))
-            return cover(((number, *pair) for number, pair in pairs if pair), rows_max=COVERAGE_ROWS_MAX)
+            return cover(((number, *pair) for number, pair in pairs if pair), rows_max=ROWS_MAX)
 
 
 def tokenizer_of(base: BaseModel) -> str:

@@ -4,8 +4,9 @@ What is recorded is never asked for again. A chat has no idempotency key, so a r
 again and may be paid twice; it is counted at the most it can have cost.
 """
 
+from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from decimal import ROUND_UP, Decimal
 from typing import Any, Final
@@ -101,7 +102,7 @@ class GenerationSteps:
     # ── asking ──────────────────────────────────────────────────────────────
 
     def _ask_some(self, held: Claim, row: Generation, kind: Kind, units: Sequence[GenerationUnit]) -> bool:
-        """Ask in parallel and record what comes; afterwards raise the first thing that should be tried again.
+        """Ask, so many at a time, and record what comes; afterwards raise the first thing to be tried again.
 
         Returns: False when the money that was set aside does not bear another request.
         """
@@ -109,26 +110,27 @@ class GenerationSteps:
         with self._bench.read() as session:
             kept = kept_of(repository.kept_texts(session, row.id))
             tally = repository.tallies(session, [row.id])[row.id]
-        asked = self._affordable(row, kind, units, kept, row.reserved_usd - tally.answers_usd - tally.lost_usd)
-        if not asked:
-            return False
+        left = row.reserved_usd - tally.answers_usd - tally.lost_usd
         target = self._connections.target_of(row.connection_id)
+        waiting, under_way = deque(units), dict[Future[ChatAnswer], _Asked]()
         again: AzureError | None = None
         with ThreadPoolExecutor(max_workers=row.concurrency, thread_name_prefix="generation") as pool:
-            under_way: dict[Future[ChatAnswer], _Asked] = {
-                pool.submit(self._ask, held, row, target, item): item for item in asked
-            }
-            try:
-                for future in as_completed(under_way):
-                    if future.cancelled():
-                        continue
-                    error = self._take(held, row, kind, under_way[future], future, kept)
+            while under_way or waiting:
+                while waiting and len(under_way) < row.concurrency:
+                    item = self._prepare(row, kind, waiting[0], kept)
+                    if row.has_price and item.most_usd > left:
+                        break
+                    waiting.popleft()
+                    left -= item.most_usd
+                    under_way[pool.submit(self._ask, held, row, target, item)] = item
+                if not under_way:
+                    return False
+                done, _ = wait(under_way, return_when=FIRST_COMPLETED)
+                for future in done:
+                    error = self._take(held, row, kind, under_way.pop(future), future, kept)
                     if error is not None:
                         again = again or error
-                        pool.shutdown(wait=False, cancel_futures=True)
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+                        waiting.clear()
         if again is not None:
             raise again
         return True
@@ -142,22 +144,13 @@ class GenerationSteps:
         except Conflict as error:
             raise Refused(error.detail, code=error.code, hint=error.hint) from error
 
-    def _affordable(
-        self, row: Generation, kind: Kind, units: Sequence[GenerationUnit], kept: Sequence[Kept], left: Decimal
-    ) -> list[_Asked]:
-        """As many of the units as the rest of the reservation bears, each at its highest cost."""
+    def _prepare(self, row: Generation, kind: Kind, unit: GenerationUnit, kept: Sequence[Kept]) -> _Asked:
+        """What is sent for a unit, and the most it can cost."""
         base = self._bench.catalogue.find(row.base_model)
         count = counter(tokenizer_of(base) if base else "o200k_base")
-        found = []
-        for unit in units:
-            messages = kind.messages(Unit(unit.subject, unit.style, unit.count), kept)
-            tokens = sum(count.one(message["content"]) for message in messages) + MESSAGE_TOKENS
-            most = self._price(row, tokens, row.max_tokens)
-            left -= most
-            if row.has_price and left < 0:
-                break
-            found.append(_Asked(unit, messages, most))
-        return found
+        messages = kind.messages(Unit(unit.subject, unit.style, unit.count), kept)
+        tokens = sum(count.one(message["content"]) for message in messages) + MESSAGE_TOKENS
+        return _Asked(unit, messages, self._price(row, tokens, row.max_tokens))
 
     def _price(self, row: Generation, prompt_tokens: int, completion_tokens: int) -> Decimal:
         cost = self._costs.inference_cost(

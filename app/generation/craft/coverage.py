@@ -9,6 +9,8 @@ from app.generation.craft.facts import Name, guess_names, mentions, without_part
 from app.generation.craft.scripts import grams, key_of, language_of
 from app.generation.craft.ways import JAPANESE_ONLY, OF_NAMES, WAYS, is_slip, ways_of
 
+ROWS_MAX: Final = 20_000
+"""Rows that are looked at; a report about more would not be read either."""
 FACTS_SHOWN: Final = 200
 RANGES_SHOWN: Final = 100
 SAME_ANSWER: Final = 0.2
