@@ -17,9 +17,11 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from app.datasets.engine import syntax, texts, tokens
+from app.datasets.engine import near, syntax, texts, tokens
 from app.datasets.engine.chat import ChatRules
 from app.datasets.engine.codes import CODES
+from app.datasets.engine.content import oddities
+from app.datasets.engine.conversations import Conversations
 from app.datasets.engine.findings import Findings, Heard, Held
 from app.datasets.engine.fingerprints import (
     Fingerprints,
@@ -31,10 +33,11 @@ from app.datasets.engine.fingerprints import (
 )
 from app.datasets.engine.glance import Glance, KnownPrompts, look
 from app.datasets.engine.kinds import KINDS, kind_of, recognise_file
-from app.datasets.engine.lines import HEAD_BYTES, CleanContent, Lines, Source, TooLong, line_batches
+from app.datasets.engine.lines import HEAD_BYTES, CleanContent, Lines, Source, TooLong, line_batches, plain_lines
 from app.datasets.engine.preference import PreferenceRules
 from app.datasets.engine.reinforcement import ReinforcementRules
 from app.datasets.engine.report import Finding, Method, Profile, Report, Severity, TokenStats, Verdict
+from app.datasets.engine.sketches import Sketches
 from app.datasets.engine.torn import TornObject
 
 RULES: Final = {"chat": ChatRules, "preference": PreferenceRules, "reinforcement": ReinforcementRules}
@@ -74,6 +77,8 @@ def check(  # noqa: PLR0913  one pass, many who want something of it
     at_a_glance: bool = True,
     threads: int = 1,
     where: Callable[[int, int], str] | None = None,
+    sketches: BinaryIO | None = None,
+    reread: Callable[[], Source] | None = None,
 ) -> Report:
     """Reads `source` once and says whether it can be trained on.
 
@@ -92,14 +97,32 @@ def check(  # noqa: PLR0913  one pass, many who want something of it
         heard: told of every line of every finding, also beyond those that a finding keeps.
         threads: how many take part; beyond the first they count tokens, which needs no interpreter lock.
         where: names a range of lines in the words of a finding, when they were written from something else.
+        sketches: receives about 100 bytes per example, by which near duplicates are found in other files.
+        reread: gives the content again; near duplicates are told only by their texts. A file that can be read
+            from any place needs none; of other sources without it, no near duplicates are told.
     """
+    again = reread or _seeking(source)
     content = CleanContent(source, on_progress, copy_to)
     work = _Check(content, profile, fingerprints, lines, heard, at_a_glance=at_a_glance, where=where)
+    work.compare(again, sketches)
     if threads == 1:
         return work.run()
     with ThreadPoolExecutor(threads - 1, thread_name_prefix="kitae-tokens") as pool:
         work.count_in(pool, batches=2 * (threads - 1))
         return work.run()
+
+
+def _seeking(source: Source) -> Callable[[], Source] | None:
+    seek = getattr(source, "seek", None)
+    if seek is None or not source.seekable():  # type: ignore[union-attr]  # what can seek is a file
+        return None
+    start = source.tell()  # type: ignore[union-attr]
+
+    def again() -> Source:
+        seek(start)
+        return source
+
+    return again
 
 
 @dataclass(slots=True)
@@ -148,9 +171,19 @@ class _Check:
         self._prints: list[Prints] = []
         self._counter = tokens.counter(profile.tokenizer)
         self._known_prompts = KnownPrompts()
+        self._conversations = Conversations()
         self._pool: ThreadPoolExecutor | None = None
         self._waiting: deque[_Batch] = deque()
         self._batches_ahead = 0
+        self._sketches = Sketches()
+        self._sketches_out: BinaryIO | None = None
+        self._said: list[tuple[int, bytes]] = []
+        """Line and text of the examined rows of a batch."""
+        self._again: Callable[[], Source] | None = None
+
+    def compare(self, again: Callable[[], Source] | None, sketches: BinaryIO | None) -> None:
+        """Where the texts of near duplicates are read, and where their sketches go."""
+        self._again, self._sketches_out = again, sketches
 
     def count_in(self, pool: ThreadPoolExecutor, *, batches: int) -> None:
         """Have tokens counted there. So many batches wait or are being counted; of more, one is counted here."""
@@ -175,7 +208,8 @@ class _Check:
         if not content.bytes:
             findings.add_file("empty-file", "The file is empty.")
             return self._report("unknown", "There is nothing in it.")
-        self._fingerprints.report(findings)
+        self._report_near(self._fingerprints.report(findings))
+        self._conversations.report(findings)
         if self._not_compared:
             findings.add_file(
                 "duplicates-not-compared",
@@ -228,6 +262,9 @@ class _Check:
         if seen.places:
             numbers = np.array(seen.places, dtype=np.uint64) + np.uint64(first)
             prints = prints_of_plain(numbers, seen.orders, seen.joined, seen.ends).merged(prints)
+            if len(self._fingerprints) < self._limits.examples_compared_max:
+                self._sketches.add_joined(numbers, seen.joined, *seen.said)
+        self._sketch_examined()
         left = self._known_prompts.left_to_count(seen)
         self._waiting.append(_Batch(first, seen, *self._count(left), held, prints))
         self._finish(batches_left=self._batches_ahead)
@@ -291,6 +328,7 @@ class _Check:
         seen = batch.seen
         counts = self._known_prompts.completed(seen, batch.counts())
         self._the_rules().take_plain(batch.first, seen, counts)
+        self._conversations.take_plain(batch.first, seen)
         self._kinds["chat"] += len(seen.places)
         self._key_sets["messages",] += len(seen.places)
 
@@ -323,6 +361,7 @@ class _Check:
             self._findings.add("crlf", number)
         if type(row) is dict:
             self._row(number, line, row)
+            self._said.append((number, near.text_of(row).encode("utf-8", "surrogatepass")))
         else:
             self._findings.add("row-not-object", number, f"{line[:60].decode('utf-8', 'replace')}")
 
@@ -391,6 +430,32 @@ class _Check:
             else:
                 self._findings.add("row-not-object", number, f"{line[:60].decode('utf-8', 'replace')}")
 
+    # -- near duplicates -----------------------------------------------------------------------------------
+
+    def _sketch_examined(self) -> None:
+        if self._said and len(self._fingerprints) < self._limits.examples_compared_max:
+            self._sketches.add(*zip(*self._said, strict=True))
+        self._said.clear()
+
+    def _report_near(self, repeated: NDArray[np.int64]) -> None:
+        """Adds `near-duplicate`; of lines that are `repeated`, everything is told already."""
+        if self._sketches_out is not None:
+            self._sketches.copy_to(self._sketches_out)
+        again = self._again
+        if again is None:
+            return
+        found = near.near_duplicates(
+            self._sketches,
+            lambda: plain_lines(again(), self._limits.line_bytes_max),
+            lines=self._lines,
+            without=repeated,
+        )
+        for line, mate in found.mates.items():
+            self._findings.add("near-duplicate", line, f"{mate.similarity:.0%} as line {mate.line:,}")
+        if not found.is_all:
+            told = f"{CODES['near-duplicate'].meaning} Not all that look alike were compared."
+            self._findings.add_file("near-duplicate", told)
+
     # -- rows ----------------------------------------------------------------------------------------------
 
     def _row(self, number: int, line: bytes, row: dict[str, Any]) -> None:
@@ -415,6 +480,8 @@ class _Check:
         if texts.suspicions("".join(plain or (text for _, text in texts.strings(row)))):
             for code, detail, pointer in texts.oddities(row):
                 self._findings.add(code, number, detail, pointer=pointer)
+        for code, detail, pointer in oddities(row):
+            self._findings.add(code, number, detail, pointer=pointer)
         self._count_row(number, row, kind)
         if kind == "unknown" or (kind in {"chat", "reinforcement"} and not conversed):
             self._findings.add("no-messages", number, _keys(row), pointer="")
@@ -422,6 +489,7 @@ class _Check:
         self._prints.append(_prints(number, row, messages) if conversed else prints_of_row(number, written))
         if kind == self._wanted:
             self._the_rules().examine(number, row)
+            self._conversations.take(number, row)
 
     def _the_rules(self) -> ChatRules:
         if self._rules is None:

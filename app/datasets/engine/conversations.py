@@ -15,6 +15,7 @@ from statistics import median
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.datasets.engine.findings import Findings
 from app.datasets.engine.glance import PROMPT_CODES, Glance
@@ -25,6 +26,8 @@ DISTINCT_MAX: Final = 2_000
 """Different system prompts, and different answers, that are told apart; further ones are only counted together."""
 LINES_KEPT: Final = 100
 """Of each of them: more are never an exception."""
+ANSWERS_COMPARED: Final = 5_000
+"""The first ones, where answers are no labels."""
 TEXT_CHARACTERS: Final = 80
 """Kept of a text to tell of it."""
 
@@ -57,8 +60,8 @@ _ENDED: Final = re.compile(r"[.!?。！？…:;)\]}>\"'”’」』*`|]\s*\Z")
 class _Seen:
     """One text that rows share."""
 
-    shown: str
-    spelling: int
+    shown: str = ""
+    spelling: int = 0
     """Equal for texts that differ only in case, white space and punctuation."""
     rows: int = 0
     lines: list[int] = field(default_factory=list)
@@ -72,26 +75,26 @@ class _Texts:
         self.seen: dict[int, _Seen] = {}
         self.rows = 0
 
-    def add(self, texts: Sequence[str], lines: Sequence[int]) -> None:
+    def add(self, texts: Sequence[str], lines: NDArray[np.int64]) -> None:
         """Texts and the lines that they stand on."""
         self.rows += len(texts)
         hashes = list(map(hash, texts))
-        first = dict(zip(reversed(hashes), reversed(texts), strict=True))
         scarce = set()
         for key, count in Counter(hashes).items():
             seen = self.seen.get(key)
             if seen is None:
                 if len(self.seen) >= DISTINCT_MAX:
                     continue
-                text = first[key]
-                seen = self.seen[key] = _Seen(text[:TEXT_CHARACTERS], _spelling(text))
+                seen = self.seen[key] = _Seen()
             if len(seen.lines) < LINES_KEPT:
                 scarce.add(key)
             seen.rows += count
         if scarce:
-            for key, line in zip(hashes, lines, strict=True):
-                if key in scarce and len(kept := self.seen[key].lines) < LINES_KEPT:
-                    kept.append(line)
+            for key, text, line in zip(hashes, texts, lines.tolist(), strict=True):
+                if key in scarce and len((seen := self.seen[key]).lines) < LINES_KEPT:
+                    if not seen.lines:
+                        seen.shown, seen.spelling = text[:TEXT_CHARACTERS], _spelling(text)
+                    seen.lines.append(line)
 
     def by_frequency(self) -> list[_Seen]:
         return sorted(self.seen.values(), key=lambda seen: (-seen.rows, seen.shown))
@@ -102,7 +105,7 @@ class Conversations:
 
     def __init__(self) -> None:
         self._prompts = _Texts()
-        self._without = _Seen("", 0)
+        self._without = _Seen()
         self._answers = _Texts()
         self._has_long = False
         self._longest = 0
@@ -116,14 +119,15 @@ class Conversations:
         messages = asked.get("messages") if type(asked) is dict else asked
         if type(messages) is not list or not messages:
             return
+        lines = np.array([line])
         prompt = _content(messages[0], {"system", "developer"})
         if prompt is None:
-            self._take_without([line])
+            self._take_without(lines)
         else:
-            self._prompts.add([prompt], [line])
+            self._prompts.add([prompt], lines)
         answer = _content(messages[-1], {"assistant"})
         if answer is not None:
-            self._take_answers([answer], [line])
+            self._take_answers([answer], lines)
 
     def take_plain(self, first_line: int, seen: Glance) -> None:
         """Plain rows, which all end in an answer; `first_line` is the number of the glance's place 0."""
@@ -133,31 +137,32 @@ class Conversations:
         lines = np.array(seen.places) + first_line
         prompted = np.isin(np.frombuffer(seen.codes, dtype=np.uint8)[starts[:-1]], PROMPT_CODES)
         if prompted.any():
-            self._prompts.add([texts[at] for at in starts[:-1][prompted].tolist()], lines[prompted].tolist())
+            self._prompts.add([texts[at] for at in starts[:-1][prompted].tolist()], lines[prompted])
         if not prompted.all():
-            self._take_without(lines[~prompted].tolist())
-        self._take_answers([texts[at] for at in (starts[1:] - 1).tolist()], lines.tolist())
+            self._take_without(lines[~prompted])
+        self._take_answers([texts[at] for at in (starts[1:] - 1).tolist()], lines)
 
-    def _take_without(self, lines: list[int]) -> None:
+    def _take_without(self, lines: NDArray[np.int64]) -> None:
         self._without.rows += len(lines)
-        self._without.lines += lines[: LINES_KEPT - len(self._without.lines)]
+        self._without.lines += lines[: LINES_KEPT - len(self._without.lines)].tolist()
 
-    def _take_answers(self, answers: list[str], lines: list[int]) -> None:
-        sizes = list(map(len, answers))
-        longest = max(sizes)
+    def _take_answers(self, answers: Sequence[str], lines: NDArray[np.int64]) -> None:
+        longest = max(map(len, answers))
         self._has_long = self._has_long or longest > LABEL_CHARACTERS
-        self._answers.add(answers, lines)
         if longest >= max(self._longest, CUT_CHARACTERS_MIN):
-            self._take_longest(longest, sizes, answers, lines)
+            self._take_longest(longest, answers, lines)
+        if self._has_long:  # no labels: whether one answer prevails is seen from the first of them
+            room = max(0, ANSWERS_COMPARED - self._answers.rows)
+            answers, lines = answers[:room], lines[:room]
+        if answers:
+            self._answers.add(answers, lines)
 
-    def _take_longest(
-        self, longest: int, sizes: Sequence[int], answers: Sequence[str], lines: Sequence[int]
-    ) -> None:
+    def _take_longest(self, longest: int, answers: Sequence[str], lines: NDArray[np.int64]) -> None:
         if longest > self._longest:
             self._longest, self._cut = longest, {}
-        for size, answer, line in zip(sizes, answers, lines, strict=True):
-            if size == longest and len(self._cut) < DISTINCT_MAX:
-                self._cut.setdefault(hash(answer), (line, _ENDED.search(answer) is None))
+        for answer, line in zip(answers, lines.tolist(), strict=True):
+            if len(answer) == longest and len(self._cut) < DISTINCT_MAX:
+                self._cut.setdefault(hash(answer), (line, _ENDED.search(answer[-20:]) is None))
 
     def report(self, findings: Findings) -> None:
         """Adds what was found; call once, at the end."""
@@ -206,7 +211,7 @@ class Conversations:
         elif answers[0].rows >= SAME_SHARE * total:
             findings.add_file(
                 "same-answer",
-                f"{answers[0].rows:,} of {total:,} examples have the same answer: {answers[0].shown!r}.",
+                f"{answers[0].rows:,} of {total:,} answers are the same: {answers[0].shown!r}.",
             )
 
     def _report_labels(self, findings: Findings, labels: list[_Seen], total: int) -> None:
@@ -236,7 +241,7 @@ def _spelling(text: str) -> int:
 
 
 def _together(prompts: Iterable[_Seen]) -> _Seen:
-    together = _Seen("", 0)
+    together = _Seen()
     for prompt in prompts:
         together.rows += prompt.rows
         together.lines += prompt.lines
@@ -244,7 +249,8 @@ def _together(prompts: Iterable[_Seen]) -> _Seen:
 
 
 def _content(message: Any, roles: set[str]) -> str | None:
-    if type(message) is not dict or message.get("role") not in roles:
+    role = message.get("role") if type(message) is dict else None
+    if type(role) is not str or role not in roles:
         return None
     content = message.get("content")
     return content if type(content) is str and content else None

@@ -160,10 +160,14 @@ class Fingerprints:
         self._lines.frombytes(prints.lines[:taken].tobytes())
         return len(prints.lines) - taken
 
-    def report(self, findings: Findings) -> None:
-        """Adds `exact-duplicate` and `conflicting-answer`; call once, at the end."""
+    def report(self, findings: Findings) -> NDArray[np.int64]:
+        """Adds `exact-duplicate` and `conflicting-answer`; call once, at the end.
+
+        Returns:
+            The lines that hold an example again.
+        """
         if len(self._lines) < 2:
-            return
+            return np.zeros(0, dtype=np.int64)
         lines = np.frombuffer(self._lines, dtype=np.uint64)
         first_same = first_of_equal(bytes(self._examples))
         repeats = np.flatnonzero(first_same != np.arange(len(lines)))
@@ -173,6 +177,7 @@ class Fingerprints:
         conflicts = np.flatnonzero(first_same != first_same[first_asked])
         for at in conflicts.tolist():
             findings.add("conflicting-answer", int(lines[at]), f"asked in line {int(lines[first_asked[at]]):,}")
+        return lines[repeats].astype(np.int64)
 
 
 def shared_examples(training_fingerprints: BinaryIO, validation_fingerprints: BinaryIO) -> list[tuple[int, int]]:

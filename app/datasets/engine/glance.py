@@ -11,24 +11,25 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain, compress, pairwise
+from itertools import chain, pairwise
 from typing import Annotated, Final, Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from app.datasets.engine.content import odd_messages
 from app.datasets.engine.lines import Lines
-from app.datasets.engine.texts import holds_invisible, odd_places
+from app.datasets.engine.texts import holds_invisible, is_odd, odd_places
 from app.datasets.engine.tokens import GUARDED_CHARACTERS
 
 ROLES: Final = ("system", "user", "assistant", "developer")
 """Roles of plain messages. What a tool answers refers to a call and is examined."""
 _CODES: Final = {role: code for code, role in enumerate(ROLES)}
 _ASSISTANT: Final = _CODES["assistant"]
-_PROMPTS: Final = {_CODES["system"], _CODES["developer"]}
+PROMPT_CODES: Final = (_CODES["system"], _CODES["developer"])
 PROMPT_CHARACTERS_MAX: Final = 2_000_000
 """Of different system prompts that are remembered; if there are more, the further ones are counted every time."""
 BETWEEN: Final = b"\x1e"
@@ -91,26 +92,35 @@ class Glance:
     @cached_property
     def prompts(self) -> list[int]:
         """The messages that are system prompts."""
-        return [at for at, code in enumerate(self.codes) if code in _PROMPTS]
+        return [at for at, code in enumerate(self.codes) if code in PROMPT_CODES]
+
+    @property
+    def said(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Where in `joined` each line begins and ends; a system prompt that it begins with is left out."""
+        message_starts = np.concatenate(([0], self.ends + 1))
+        of_prompts = np.isin(np.frombuffer(self.codes, dtype=np.uint8), PROMPT_CODES)
+        first = self.starts[:-1]
+        return message_starts[first + of_prompts[first]], self.ends[self.starts[1:] - 1]
 
     def without(self, places: AbstractSet[int]) -> Glance:
         """The same, but for these lines, which have to be examined."""
         if not places:
             return self
-        kept = [at not in places for at in self.places]
-        of_messages = np.repeat(kept, np.diff(self.starts)).tolist() if kept else []
-        return Glance(
-            list(compress(self.places, kept)),
-            list(compress(self.orders, kept)),
-            bytes(compress(self.codes, of_messages)),
-            list(compress(self.texts, of_messages)),
-            list(compress(self.utf8, of_messages)),
-            sorted({*self.others, *places}),
-        )
+        gone = [at for at, place in enumerate(self.places) if place in places]
+        kept = Glance([], [], b"", [], [], sorted({*self.others, *places}))
+        codes = []
+        for first, end in pairwise([-1, *gone, len(self.places)]):
+            start, stop = self.starts[[first + 1, end]].tolist()
+            kept.places.extend(self.places[first + 1 : end])
+            kept.orders.extend(self.orders[first + 1 : end])
+            codes.append(self.codes[start:stop])
+            kept.texts.extend(self.texts[start:stop])
+            kept.utf8.extend(self.utf8[start:stop])
+        return replace(kept, codes=b"".join(codes))
 
     def places_of(self, messages: Iterable[int]) -> set[int]:
         """The lines that these messages are in."""
-        at = np.searchsorted(self.starts, list(messages), side="right") - 1
+        at = np.searchsorted(self.starts, np.fromiter(messages, dtype=np.intp), side="right") - 1
         return {self.places[index] for index in at.tolist()}
 
 
@@ -144,7 +154,9 @@ def look(lines: Lines, is_sound: IsSound) -> Glance:
     sound = {order: is_sound(order) for order in set(seen.orders)}
     if not all(sound.values()):
         seen = seen.without({at for at, order in zip(seen.places, seen.orders, strict=True) if not sound[order]})
-    return seen.without(_odd(seen) | _with_other_colons(lines, seen))
+    seen = seen.without(_odd(seen) | _with_other_colons(lines, seen))
+    answers = [at for at in (seen.starts[1:] - 1).tolist() if seen.codes[at] == _ASSISTANT]
+    return seen.without(seen.places_of(odd_messages(seen.texts, answers)))
 
 
 def _all_plain(lines: Lines) -> list[_Example] | None:
@@ -192,9 +204,9 @@ def _columns(places: list[int], others: list[int], examples: list[_Example]) -> 
 
 def _odd(seen: Glance) -> set[int]:
     """Lines in whose texts a rule may find something that cannot be seen."""
-    odd = odd_places(seen.joined, seen.ends[:-1])
-    odd_messages = np.searchsorted(seen.ends, odd).tolist()
-    return seen.places_of([*odd_messages, *[at for at, text in enumerate(seen.texts) if holds_invisible(text)]])
+    suspicious = set(np.searchsorted(seen.ends, odd_places(seen.joined, seen.ends[:-1])).tolist())
+    suspicious.update([at for at, text in enumerate(seen.texts) if not text.isascii() and holds_invisible(text)])
+    return seen.places_of([at for at in suspicious if is_odd(seen.texts[at])])
 
 
 def _with_other_colons(lines: Lines, seen: Glance) -> set[int]:
@@ -203,7 +215,9 @@ def _with_other_colons(lines: Lines, seen: Glance) -> set[int]:
     A line cannot have fewer, unless one is written as an escape; so if there is no escape, and all lines together
     have no colon more, none has.
     """
-    raw = lines.raw if len(seen.places) == len(lines) else b"".join([lines[at] for at in seen.places])  # type: ignore[misc]  # plain lines are bytes
+    raw = lines.raw
+    if len(seen.places) < len(lines):
+        raw = b"".join([lines[at] for at in seen.places])  # type: ignore[misc]  # plain lines are bytes
     hidden = _ESCAPE.search(raw) is not None and _HIDDEN_COLON in raw
     if not hidden and _colons(raw) == len(seen.places) + 2 * len(seen.texts) + _colons(seen.joined):
         return set()

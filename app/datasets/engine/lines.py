@@ -197,6 +197,13 @@ def _cut(raw: bytes, line_bytes_max: int) -> Iterator[Lines]:
         start = stop
 
 
+def plain_lines(source: Source, line_bytes_max: int) -> Iterator[bytes]:
+    """One line after the other, without a byte-order mark; in place of one that is too long, an empty one."""
+    for batch in line_batches(CleanContent(source, None, None).chunks(), line_bytes_max):
+        for line in batch:
+            yield b"" if isinstance(line, TooLong) else line
+
+
 def drop_lines(source: Source, target: BinaryIO, lines: Collection[LineRange]) -> int:
     """Writes all lines but these, each byte as it was.
 

@@ -276,8 +276,8 @@ class _Group:
 
     may_hold: Search
     sorts: tuple[_Sort, ...]
-    in_a_line: bool = False
-    """Each stands in one line, and so does what the test finds: only such lines are searched."""
+    in_a_line: re.Pattern[str] | None = None
+    """What the test finds, if only the lines in which it stands need to be searched."""
 
 
 def _secret(kind: str, words: str, pattern: str, is_sound: Callable[[re.Match[str]], bool] = _is_varied) -> _Sort:
@@ -290,6 +290,7 @@ def _phone(
     return _Sort("pii-phone", "PHONE", "a telephone number", re.compile(pattern), is_sound, may_match=may_match)
 
 
+_NINE_DIGITS: Final = rf"[0-9](?:[() .{_DASH}（）]{{0,2}}[0-9]){{8}}"
 _GROUPS: Final = (
     _Group(
         searching(
@@ -415,7 +416,7 @@ _GROUPS: Final = (
         ),
     ),
     _Group(
-        searching(rf"[0-9](?:[() .{_DASH}（）]{{0,2}}[0-9]){{8}}"),
+        searching(_NINE_DIGITS),
         (
             _Sort(
                 "pii-card",
@@ -488,7 +489,7 @@ _GROUPS: Final = (
                 ),
             ),
         ),
-        in_a_line=True,
+        in_a_line=re.compile(_NINE_DIGITS),
     ),
     _Group(
         searching(r"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]"),
@@ -538,20 +539,22 @@ def find(text: str) -> Sequence[Hit]:
     hits: list[Hit] = []
     for group in _GROUPS:
         if group.may_hold(text):
-            for first, stop in _lines_of(group, text) if group.in_a_line else ((0, len(text)),):
+            for first, stop in _lines_of(group.in_a_line, text) if group.in_a_line else ((0, len(text)),):
                 for sort in group.sorts:
                     if sort.may_match(text[first:stop]):
                         hits += [hit for hit in _of_sort(sort, text, first, stop) if not _overlaps(hit, hits)]
     return sorted(hits, key=attrgetter("start"))
 
 
-def _lines_of(group: _Group, text: str) -> Iterator[tuple[int, int]]:
-    """Where the lines begin and end that may hold something."""
-    first = 0
-    for line in text.split("\n"):
-        if group.may_hold(line):
-            yield first, first + len(line)
-        first += len(line) + 1
+def _lines_of(pattern: re.Pattern[str], text: str) -> Iterator[tuple[int, int]]:
+    """Where the lines begin and end that it stands in."""
+    stop = -1
+    while match := pattern.search(text, stop + 1):
+        first = text.rfind("\n", 0, match.start()) + 1
+        stop = text.find("\n", match.end())
+        if stop < 0:
+            stop = len(text)
+        yield first, stop
 
 
 def _of_sort(sort: _Sort, text: str, first: int, stop: int) -> Iterator[Hit]:

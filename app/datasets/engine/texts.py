@@ -57,7 +57,7 @@ def suspicions(text: str) -> tuple[Callable[[str], bool], ...]:
 _BRACE: Final = ord("{")
 _DELETE: Final = 0x7F
 _SPACE: Final = 0x20
-_BREAKS: Final = np.frombuffer(b"\t\n\r", dtype=np.uint8)
+_BREAKS: Final = np.frombuffer(b"\n\t\r", dtype=np.uint8)
 
 
 def odd_places(utf8: bytes, between: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -69,7 +69,10 @@ def odd_places(utf8: bytes, between: NDArray[np.intp]) -> NDArray[np.intp]:
     codes = np.frombuffer(utf8, dtype=np.uint8)
     found = []
     low = codes < _SPACE
-    if np.count_nonzero(low) != len(between) + sum([np.count_nonzero(codes == code) for code in _BREAKS]):
+    controls = np.count_nonzero(low) - len(between)
+    for code in _BREAKS:
+        controls -= np.count_nonzero(codes == code) if controls else 0
+    if controls:
         places = np.setdiff1d(np.flatnonzero(low), between, assume_unique=True)
         found.append(places[~np.isin(codes[places], _BREAKS)])
     if b"\x7f" in utf8:
@@ -99,8 +102,17 @@ def oddities(row: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
             yield code, f"U+{0 if code == 'nul-character' else ord(control.group()):04X}", pointer
         if invisible := _ZERO_WIDTH.search(text):
             yield "zero-width", f"U+{ord(invisible.group()):04X}", pointer
-        if placeholder := next((m.group(2) for m in _PLACEHOLDER.finditer(text) if not m.group(1)), None):
+        if placeholder := _placeholder(text):
             yield "template-placeholder", placeholder[:80], pointer
+
+
+def is_odd(text: str) -> bool:
+    """Whether `oddities` would name it."""
+    return bool(_CONTROL.search(text) or _ZERO_WIDTH.search(text) or _placeholder(text))
+
+
+def _placeholder(text: str) -> str | None:
+    return next((m.group(2) for m in _PLACEHOLDER.finditer(text) if not m.group(1)), None)
 
 
 def strings(value: Any, pointer: str = "") -> Iterator[tuple[str, str]]:
