@@ -28,11 +28,9 @@ LINES_KEPT: Final = 100
 """Of each of them: more are never an exception."""
 ANSWERS_COMPARED: Final = 5_000
 """The first ones, where answers are no labels."""
-TEXT_CHARACTERS: Final = 80
-"""Kept of a text to tell of it."""
-
-SPELT_CHARACTERS: Final = 400
-"""Of a text in which case, blanks and punctuation are overlooked when it is compared."""
+TEXT_CHARACTERS: Final = 400
+"""Kept of a text; in these, case, blanks and punctuation are overlooked when two are compared."""
+SHOWN_CHARACTERS: Final = 80
 
 LABEL_CHARACTERS: Final = 60
 LABELS_MAX: Final = 200
@@ -60,12 +58,29 @@ _ENDED: Final = re.compile(r"[.!?。！？…:;)\]}>\"'”’」』*`|]\s*\Z")
 class _Seen:
     """One text that rows share."""
 
-    shown: str = ""
-    spelling: int = 0
-    """Equal for texts that differ only in case, white space and punctuation."""
+    text: str = ""
+    """Its beginning."""
+    rest: int = 0
+    """Hash of what follows that."""
     rows: int = 0
     lines: list[int] = field(default_factory=list)
     """The first ones."""
+
+    def met_in(self, line: int, text: str) -> None:
+        """Keeps the text, and the line if it is one of the first."""
+        if not self.lines:
+            self.text, self.rest = text[:TEXT_CHARACTERS], hash(text[TEXT_CHARACTERS:])
+        if len(self.lines) < LINES_KEPT:
+            self.lines.append(line)
+
+    @property
+    def shown(self) -> str:
+        return self.text[:SHOWN_CHARACTERS]
+
+    @property
+    def spelling(self) -> tuple[str, int]:
+        """Equal for texts that differ only in case, white space and punctuation."""
+        return _SPELLING.sub("", self.text.casefold()), self.rest
 
 
 class _Texts:
@@ -91,10 +106,8 @@ class _Texts:
             seen.rows += count
         if scarce:
             for key, text, line in zip(hashes, texts, lines.tolist(), strict=True):
-                if key in scarce and len((seen := self.seen[key]).lines) < LINES_KEPT:
-                    if not seen.lines:
-                        seen.shown, seen.spelling = text[:TEXT_CHARACTERS], _spelling(text)
-                    seen.lines.append(line)
+                if key in scarce:
+                    self.seen[key].met_in(line, text)
 
     def by_frequency(self) -> list[_Seen]:
         return sorted(self.seen.values(), key=lambda seen: (-seen.rows, seen.shown))
@@ -188,7 +201,7 @@ class Conversations:
         ):
             if 0 < few.rows <= min(DEVIATING_SHARE * total, LINES_KEPT) and without.rows:
                 self._add("inconsistent-system-prompt", few.lines, words)
-        first_of: dict[int, _Seen] = {}
+        first_of: dict[tuple[str, int], _Seen] = {}
         for prompt in prompts:
             usual = first_of.setdefault(prompt.spelling, prompt)
             if usual is not prompt:
@@ -215,7 +228,7 @@ class Conversations:
             )
 
     def _report_labels(self, findings: Findings, labels: list[_Seen], total: int) -> None:
-        first_of: dict[int, _Seen] = {}
+        first_of: dict[tuple[str, int], _Seen] = {}
         for label in labels:
             usual = first_of.setdefault(label.spelling, label)
             if usual is not label:
@@ -234,10 +247,6 @@ class Conversations:
                 f"{most.rows / total:.0%} of {total:,} answers are {most.shown!r}, one of {len(labels)} labels.",
                 *dict.fromkeys(told),
             )
-
-
-def _spelling(text: str) -> int:
-    return hash((_SPELLING.sub("", text[:SPELT_CHARACTERS].casefold()), text[SPELT_CHARACTERS:]))
 
 
 def _together(prompts: Iterable[_Seen]) -> _Seen:
