@@ -22,6 +22,9 @@ from app.deployments.comparisons import ComparisonService
 from app.deployments.schemas import ComparisonCreate, DeploymentCreate
 from app.deployments.service import DeploymentService
 from app.deployments.steps import ComparisonSteps, DeploymentSteps
+from app.generation.schemas import GenerationCreate
+from app.generation.service import GenerationService
+from app.generation.steps import GenerationSteps
 from app.kit.ids import new_id
 from app.kit.pagination import Page
 from app.main import create_app
@@ -55,7 +58,7 @@ class House:
     operator: str
     """Secret of the operator's key."""
     ids: dict[str, str]
-    """`project key connection dataset version validation upload job model deployment comparison trigger event
+    """`project key connection dataset version validation upload job model deployment comparison generation trigger event
     remote_event`."""
 
     def ask(self, secret: str | None, timeout: float = 30) -> httpx2.Client:
@@ -120,6 +123,7 @@ def _furnish(life: Life) -> dict[str, str]:
         "model": next(model.id for model in models if model.kind == "final"),
         "deployment": deployment,
         "comparison": _comparison(life, deployment),
+        "generation": _generation(life, deployment),
         "stray": _stray(life, connection, life.version(training).id),
         "trigger": trigger.id,
     }
@@ -148,6 +152,21 @@ def _comparison(life: Life, deployment: str) -> str:
         return comparisons.get(life.caller.project_id, made.id).status == "succeeded" or None
 
     until(answered)
+    return made.id
+
+
+def _generation(life: Life, deployment: str) -> str:
+    generations, steps = GenerationService(life.bench), GenerationSteps(life.bench)
+    pair = {"question": "Where is Kyoto?", "answer": "In the Kansai region of Japan."}
+    source = {"type": "paraphrases", "pairs": [pair], "phrasings": 1, "styles": ["formal"]}
+    wanted = GenerationCreate.model_validate({"deployment": deployment, "source": source})
+    made = generations.create(life.caller, DATASET, wanted)
+
+    def ended() -> bool | None:
+        steps.advance(made.id)
+        return generations.get(life.caller.project_id, made.id).status != "running" or None
+
+    until(ended)
     return made.id
 
 

@@ -103,6 +103,7 @@ def real_path(house: House) -> dict[str, Any]:
         "base_model": "gpt-4.1-mini",
         "deployment": DEPLOYMENT,
         "comparison": house.ids["comparison"],
+        "generation": house.ids["generation"],
         "trigger": house.ids["trigger"],
         "stray": house.ids["stray"],
     }

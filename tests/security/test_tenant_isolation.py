@@ -119,6 +119,13 @@ NEEDS: Final = {
     "listComparisons": "deployments:read",
     "getComparison": "deployments:read",
     "retryComparison": "deployments:write",
+    "generate": "datasets:write",
+    "listGenerations": "datasets:read",
+    "getGeneration": "datasets:read",
+    "listGenerationRows": "datasets:read",
+    "cancelGeneration": "datasets:write",
+    "retryGeneration": "datasets:write",
+    "getCoverage": "datasets:read",
     "listStrays": "connections:read",
     "getStray": "connections:read",
     "adoptStray": "connections:write",
@@ -132,6 +139,9 @@ NEEDS: Final = {
     "rotateTriggerSecret": "connections:write",
     "archiveTrigger": "connections:write",
 }
+
+ALSO: Final = {"generate": "deployments:write"}
+"""What an operation needs besides, because it reaches into two rooms."""
 
 BODIES: Final[dict[str, dict[str, Any]]] = {
     "createProject": {"name": "another"},
@@ -154,6 +164,10 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
     "updateDeployment": {"capacity": 77},
     "chat": {"messages": [{"role": "user", "content": "Where is Kyoto?"}], "max_tokens": 4},
     "createComparison": {"candidates": [{"deployment": "mine"}], "prompts": ["Where is Kyoto?"]},
+    "generate": {
+        "deployment": "mine",
+        "source": {"type": "paraphrases", "pairs": [{"question": "Where is Kyoto?", "answer": "In Kansai."}]},
+    },
     "adoptStray": {},
     "createTrigger": {"name": "another", "connection": "mine"},
     "rotateTriggerSecret": {},
@@ -172,6 +186,7 @@ PATHS: Final[dict[str, tuple[str, ...]]] = {
     "model": ("model", "=MODEL-NAME"),
     "deployment": ("deployment", f"={DEPLOYMENT}"),
     "comparison": ("comparison",),
+    "generation": ("generation",),
     "trigger": ("trigger", f"={TRIGGER}"),
 }
 """Path parameter → the owner's ids and, with `=`, names that are tried in it."""
@@ -188,6 +203,9 @@ REFS: Final[dict[tuple[str, str], tuple[str, ...]]] = {
     ("createDeployment", "model"): ("model", "=MODEL-NAME", "=MODEL-REMOTE"),
     ("createTrigger", "connection"): ("connection", f"={CONNECTION}"),
     ("createComparison", "candidates"): ("deployment", f"={DEPLOYMENT}"),
+    ("generate", "deployment"): ("deployment", f"={DEPLOYMENT}"),
+    ("generate", "connection"): ("connection", f"={CONNECTION}"),
+    ("listGenerations", "dataset"): ("dataset", f"={DATASET}"),
     ("listJobs", "connection"): ("connection", f"={CONNECTION}"),
     ("listStrays", "connection"): ("connection", f"={CONNECTION}"),
     ("listDeployments", "model"): ("model", "=MODEL-NAME"),
@@ -199,6 +217,7 @@ REFS: Final[dict[tuple[str, str], tuple[str, ...]]] = {
 NAMES_NOTHING: Final = {
     ("createJob", "model"),  # a base model
     ("estimateVersion", "model"),  # a base model
+    ("generate", "model"),  # a base model
     ("putContent", "model"),  # a base model
     ("createVersion", "model"),  # a base model
     ("beginUpload", "model"),  # a base model
@@ -402,6 +421,7 @@ def test_lists_show_nothing_of_others_whatever_they_are_asked_for(
         "listModels": "model",
         "listDeployments": "deployment",
         "listComparisons": "comparison",
+        "listGenerations": "generation",
         "listTriggers": "trigger",
         "listEvents": "event",
         "listAuditEvents": "audit_event",
@@ -505,9 +525,9 @@ def test_every_route_needs_exactly_its_scope(house: House, routes: list[Operatio
             scope = name.removeprefix("only ").removeprefix("all but ")
             may = needed == "any key" or (name == f"only {needed}")
             if name.startswith("only ") and needed in SCOPES:
-                may = covers({scope}, needed)
+                may = covers({scope}, needed) and covers({scope}, ALSO.get(operation.id, needed))
             if name.startswith("all but "):
-                if needed in SCOPES and scope != needed:
+                if needed in SCOPES and scope not in {needed, ALSO.get(operation.id)}:
                     continue  # has the scope, and more
                 may = needed == "any key"
             answer = client.request(operation.method, url, json={})
@@ -567,7 +587,7 @@ def test_every_role_on_every_route_meets_its_own_and_others_things_as_the_table_
                         url = operation.url(own if harmless or not mine else nobodys)
                         answer = client.request(operation.method, url, content=b"[" if not harmless else b"[]")
                         where = (role, operation.id, "own" if mine else "foreign", answer.status_code, answer.text)
-                        may = allowed(scopes, needed)
+                        may = allowed(scopes, needed) and allowed(scopes, ALSO.get(operation.id, needed))
                         assert (answer.status_code == 403) == (not may), where
                         assert answer.status_code not in {401, 429}, where
                         assert answer.status_code < 500, where
