@@ -3,6 +3,7 @@
 It knows nothing of the service's inside: only the schemas that cross the wire.
 """
 
+import hashlib
 import time
 import urllib.parse
 import uuid
@@ -43,12 +44,18 @@ from app.datasets.schemas import (
     DatasetCreate,
     DatasetRead,
     EstimateRequest,
+    FetchedSource,
+    FetchRead,
     FindingList,
     FindingRead,
+    HuggingFaceSource,
     Preview,
     RowLineage,
     Stats,
     TransformRead,
+    UploadCreate,
+    UploadRead,
+    VersionCreate,
     VersionRead,
 )
 from app.deployments.schemas import (
@@ -91,6 +98,7 @@ ATTEMPTS: Final = 4
 PATIENCE_SECONDS: Final = 30.0
 """A longer Retry-After is the caller's to wait for, not ours."""
 JSON: Final = "application/json"
+OCTETS: Final = "application/octet-stream"
 EVENT_STREAM: Final = "text/event-stream"
 
 M = TypeVar("M", bound=BaseModel)
@@ -461,6 +469,74 @@ class Datasets(Room):
         answer = self._client._until_answered(once, repeatable=True)  # noqa: SLF001  one module
         return self._client.parse(VersionRead, answer)
 
+    def upload_in_parts(
+        self,
+        dataset: str,
+        file: Path,
+        *,
+        model: str | None = None,
+        on_progress: Progress | None = None,
+        on_read: Progress | None = None,
+    ) -> VersionRead:
+        """Upload a file so that it may break off: the same call again, from any process, sends what is missing.
+
+        The service keeps the parts for a day. Every part goes with its SHA-256, and so does the whole.
+
+        Args:
+            on_read: told how far the file has been read for its SHA-256, which is what it is known by.
+        """
+        total = file.stat().st_size
+        new = UploadCreate(
+            bytes=total, sha256=_sha256_of(file, on_read), filename=_safe_name(file.name), model=model, resume=True
+        )
+        path = f"/v1/datasets/{_part(dataset)}/uploads"
+        begun = self._client.one(UploadRead, "POST", path, body=new, idempotency_key=new_key())
+        there = {part.number: part for part in begun.parts}
+        sent = 0
+        with file.open("rb") as content:
+            number = 0
+            while part := content.read(begun.part_bytes):
+                number += 1
+                digest = hashlib.sha256(part).hexdigest()
+                known = there.get(number)
+                if known is None or known.sha256 != digest:
+                    self._put_part(f"{path}/{begun.id}/parts/{number}", part, digest)
+                sent += len(part)
+                if on_progress is not None:
+                    on_progress(sent, total)
+        return self._client.one(
+            VersionRead, "POST", f"{path}/{begun.id}/complete", body={}, idempotency_key=new_key()
+        )
+
+    def _put_part(self, path: str, part: bytes, digest: str) -> None:
+        def once() -> httpx2.Response:
+            return self._client._http.request(  # noqa: SLF001  one module
+                "PUT", path, params={"sha256": digest}, content=part, headers={"Content-Type": OCTETS}
+            )
+
+        self._client._until_answered(once, repeatable=True)  # noqa: SLF001  one module
+
+    def fetch(
+        self, dataset: str, source: FetchedSource, *, filename: str | None = None, model: str | None = None
+    ) -> FetchRead:
+        """Have a worker bring a source; the answer's `version` is there once it is `fetched`."""
+        wanted = VersionCreate(source=source, filename=filename, model=model).model_dump(
+            mode="json", exclude_none=True
+        )
+        if isinstance(source, HuggingFaceSource) and source.token is not None:
+            wanted["source"]["token"] = source.token.get_secret_value()
+        return self._client.one(FetchRead, "POST", f"/v1/datasets/{_part(dataset)}/versions", body=wanted)
+
+    def get_fetch(self, dataset: str, fetch: str) -> FetchRead:
+        return self._client.one(FetchRead, "GET", f"/v1/datasets/{_part(dataset)}/fetches/{_part(fetch)}")
+
+    def fetches(self, dataset: str, *, limit: int | None = None) -> Iterator[FetchRead]:
+        """Newest first."""
+        return self._client.pages(FetchRead, f"/v1/datasets/{_part(dataset)}/fetches", limit=limit)
+
+    def cancel_fetch(self, dataset: str, fetch: str) -> None:
+        self._client.send("DELETE", f"/v1/datasets/{_part(dataset)}/fetches/{_part(fetch)}")
+
     def versions(self, dataset: str, *, limit: int | None = None) -> Iterator[VersionRead]:
         """Newest first."""
         return self._client.pages(VersionRead, f"/v1/datasets/{_part(dataset)}/versions", limit=limit)
@@ -784,6 +860,17 @@ def _version_path(dataset: str, number: str) -> str:
 def _safe_name(name: str) -> str:
     """A file's name without what the service refuses in it."""
     return "".join(character for character in name if character.isprintable())[:200]
+
+
+def _sha256_of(file: Path, on_read: Progress | None) -> str:
+    digest, total, read = hashlib.sha256(), file.stat().st_size, 0
+    with file.open("rb") as content:
+        while chunk := content.read(UPLOAD_CHUNK_BYTES):
+            digest.update(chunk)
+            read += len(chunk)
+            if on_read is not None:
+                on_read(read, total)
+    return digest.hexdigest()
 
 
 def _chunks(file: BinaryIO, total: int, on_progress: Progress | None) -> Iterator[bytes]:

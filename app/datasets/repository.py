@@ -95,6 +95,25 @@ def find_upload(session: Session, dataset_id: str, upload_id: str, *, lock: bool
     return session.scalars(statement.with_for_update() if lock else statement).one_or_none()
 
 
+def find_resumable(
+    session: Session, dataset_id: str, *, size: int, sha256: str, base_model: str
+) -> DatasetUpload | None:
+    """The newest upload of these bytes to this dataset that still waits for parts."""
+    return session.scalars(
+        select(DatasetUpload)
+        .where(
+            DatasetUpload.dataset_id == dataset_id,
+            DatasetUpload.status == UploadStatus.RECEIVING,
+            DatasetUpload.expires_at > func.clock_timestamp(),
+            DatasetUpload.bytes == size,
+            DatasetUpload.sha256 == sha256,
+            DatasetUpload.base_model == base_model,
+        )
+        .order_by(DatasetUpload.id.desc())
+        .limit(1)
+    ).one_or_none()
+
+
 def open_uploads(session: Session, project_id: str) -> int:
     """How many uploads the project has under way. Others that want to know wait for the end of the transaction."""
     session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"uploads of {project_id}", 0))))

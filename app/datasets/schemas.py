@@ -750,8 +750,18 @@ class UploadCreate(RequestModel):
     sha256: Sha256 | None = Field(
         default=None, description="Of the whole file, in hexadecimal; checked at the end."
     )
+    resume: bool = Field(
+        default=False,
+        description="Go on with an upload of the same bytes to this dataset if one is under way; needs `sha256`.",
+    )
     filename: FileName | None = None
     model: ModelName | None = None
+
+    @model_validator(mode="after")
+    def _known_by_digest(self) -> "UploadCreate":
+        if self.resume and self.sha256 is None:
+            raise ValueError("`resume` needs `sha256`, by which the earlier upload is found")
+        return self
 
 
 class UploadComplete(RequestModel):

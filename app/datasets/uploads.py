@@ -91,6 +91,13 @@ class UploadService:
         dataset = self._datasets.get(project_id, ref)
         model = self._datasets.known_model(wanted.model)
         self.sweep()
+        if wanted.resume:
+            with self._bench.read() as session:
+                earlier = repository.find_resumable(
+                    session, dataset.id, size=wanted.bytes, sha256=wanted.sha256 or "", base_model=model
+                )
+                if earlier is not None:
+                    return _read(earlier, repository.received_parts(session, earlier.id))
         row = DatasetUpload(
             id=new_id("upl"),
             project_id=project_id,
