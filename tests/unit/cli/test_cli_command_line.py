@@ -48,6 +48,29 @@ def test_a_rejected_file_names_its_lines_and_exits_with_1(tmp_path: Path) -> Non
     assert "Traceback" not in done.stderr
 
 
+def test_an_estimate_of_a_file_shows_every_model_by_cost_offline(tmp_path: Path) -> None:
+    done = kitae(
+        "datasets", "estimate", str(TRAVEL / "train.jsonl"), "--calls-per-month", "1000", directory=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    first, last = done.stdout.index("gpt-4.1-nano"), done.stdout.index("gpt-4o-2024-08-06")
+    assert first < last, "the cheapest stands first"
+    assert "unverified" in done.stdout
+    assert "1,224.00" in done.stdout, "hosting is shown"
+    assert "rows begin with the same" in done.stdout
+
+
+def test_an_estimate_of_a_table_is_json_on_request(tmp_path: Path) -> None:
+    table = tmp_path / "questions.csv"
+    table.write_text("question,answer\n" + "".join(f"What is {n} + {n}?,{n + n}\n" for n in range(12)))
+    asked = ("datasets", "estimate", str(table), "--model", "gpt-4.1", "--epochs", "2", "--json")
+    done = kitae(*asked, directory=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["subject"], found["examples"], found["epochs"]["expected"]) == ("questions.csv", 12, 2)
+    assert {offer["model"] for offer in found["offers"]} == {"gpt-4.1-2025-04-14"}
+
+
 def test_json_on_stdout_is_one_value_and_nothing_else(tmp_path: Path) -> None:
     done = kitae(
         "datasets",
