@@ -15,7 +15,6 @@ from app.datasets.engine import reading
 from app.datasets.engine.report import printable
 from app.datasets.estimates import counts_of, estimate_of
 from app.datasets.schemas import EstimateRequest
-from app.datasets.service import DEFAULT_BASE_MODEL
 from app.kit.clock import utc_now
 from app.kit.errors import Invalid
 
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
     from app.costs.schemas import DatasetEstimate, TrainingOffer, UsdRange
     from app.datasets.engine.report import Method
 
+DEFAULT_MODEL: Final = "gpt-4.1-mini"
+"""Whose tokenizer counts a file when no model is named; most of the models share it."""
 DOLLAR: Final = Decimal(1)
 
 
@@ -42,7 +43,7 @@ def of_file(
         Told: the file holds no example, or the catalogue lacks a model.
     """
     catalogue = Catalogue.load(None)
-    base = catalogue.find(wanted.model or DEFAULT_BASE_MODEL)
+    base = catalogue.find(wanted.model or DEFAULT_MODEL)
     if base is None:
         raise Told(
             f"{wanted.model!r} is not a base model in the catalogue.",

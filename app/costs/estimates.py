@@ -43,6 +43,8 @@ TRAINING_TYPES: Final[tuple[TrainingType, ...]] = (
     "DataZoneStandard",
     "developerTier",
 )
+MONTHS_MAX: Final = 120
+"""What takes longer to be paid back is not paid back: no model lives so long."""
 HOSTED: Final = ("Standard", "GlobalStandard", "DataZoneStandard", "DeveloperTier")
 
 
@@ -582,7 +584,7 @@ def _compared(
         gain = saved_most * asked.calls_per_month - hosting
         shown.base_month_usd = base_usd * asked.calls_per_month
         shown.tuned_month_usd = tuned_usd * asked.calls_per_month + hosting
-        if gain > 0 and training is not None:
+        if training is not None and gain > 0 and gain * MONTHS_MAX >= training:
             shown.training_paid_back_months = (training / gain).quantize(Decimal("0.1"), ROUND_UP)
     shown.verdict = _verdict(shown, asked, may_cache=may_cache)
     return shown
