@@ -225,6 +225,9 @@ BLOCKS: Final[Mapping[str, Callable[[], str]]] = {
     "states of a dataset version": lambda: states(
         dataset_states.VERSION_LAW, dataset_states.VersionStatus.CHECKING, dataset_states
     ),
+    "states of a change": lambda: states(
+        dataset_states.TRANSFORM_LAW, dataset_states.TransformStatus.RUNNING, dataset_states
+    ),
     "states of an upload": lambda: states(
         dataset_states.UPLOAD_LAW, dataset_states.UploadStatus.RECEIVING, dataset_states
     ),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ from app.datasets.engine.changes.steps import CLOSED, Step
 from app.datasets.engine.fingerprints import first_of_equal
 from app.datasets.engine.sketches import Sketches
 
+AT_ONCE: Final = 1_000
+"""Texts sketched in one go."""
 Groups = NDArray[np.int64]
 """For each row, the position of the first row of its group."""
 
@@ -93,10 +95,19 @@ def _backwards(rows: Kept) -> Iterator[bytes]:
 def _after_another(reread: near.Reread, similarity: float) -> NDArray[np.int64]:
     """Positions of lines that are much like an earlier one, or like one that is."""
     sketches, count = Sketches(), 0
+    numbers: list[int] = []
+    texts: list[bytes] = []
     for count, line in enumerate(reread(), 1):
         value = parse(line)
-        if value is not None:
-            sketches.add([count], [near.text_of(value).encode("utf-8", "surrogatepass")])
+        if value is None:
+            continue
+        numbers.append(count)
+        texts.append(near.text_of(value).encode("utf-8", "surrogatepass"))
+        if len(numbers) == AT_ONCE:
+            sketches.add(numbers, texts)
+            numbers, texts = [], []
+    if numbers:
+        sketches.add(numbers, texts)
     found = near.near_duplicates(sketches, reread, lines=count, threshold=similarity)
     return np.array(list(found.mates), dtype=np.int64) - 1
 
