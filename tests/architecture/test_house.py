@@ -75,6 +75,9 @@ LONGER_FUNCTIONS: Final[dict[str, str]] = {}
 LAZY_IMPORTS: Final = {
     "app/azure/credentials.py": "azure.identity takes a second to import and most connections use a key",
     "app/datasets/sources/shards.py": "duckdb takes 69 MB that only a source of several parquet files needs",
+    "app/datasets/engine/reading/packed.py": "only who unpacks zstd loads it",
+    "app/datasets/engine/reading/parquet.py": "duckdb takes 69 MB that only a Parquet file needs",
+    "app/datasets/engine/reading/workbooks.py": "only who reads a workbook loads calamine",
     "app/datasets/engine/tokens.py": "gigatoken has no wheel for every platform; tiktoken does the same, slower",
     "emulator/__main__.py": "only the process that serves needs a web framework, its children do not",
     "emulator/chat.py": "numpy and the learner load with the first question",
