@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from io import IOBase
 from itertools import islice
-from typing import Any, BinaryIO, Final
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any, BinaryIO, Final
 
 import numpy as np
 import orjson
@@ -33,11 +36,21 @@ from app.datasets.engine.fingerprints import (
 )
 from app.datasets.engine.glance import Glance, KnownPrompts, look
 from app.datasets.engine.kinds import KINDS, kind_of, recognise_file
-from app.datasets.engine.lines import HEAD_BYTES, CleanContent, Lines, Source, TooLong, line_batches, plain_lines
+from app.datasets.engine.lines import (
+    CHUNK_BYTES,
+    HEAD_BYTES,
+    CleanContent,
+    Lines,
+    Source,
+    TooLong,
+    chunks_of,
+    line_batches,
+    plain_lines,
+)
 from app.datasets.engine.preference import PreferenceRules
 from app.datasets.engine.reinforcement import ReinforcementRules
 from app.datasets.engine.report import Finding, Method, Profile, Report, Severity, TokenStats, Verdict
-from app.datasets.engine.sketches import Sketches
+from app.datasets.engine.sketches import MEMORY_BYTES, Sketches
 from app.datasets.engine.torn import TornObject
 
 RULES: Final = {"chat": ChatRules, "preference": PreferenceRules, "reinforcement": ReinforcementRules}
@@ -98,10 +111,12 @@ def check(  # noqa: PLR0913  one pass, many who want something of it
         threads: how many take part; beyond the first they count tokens, which needs no interpreter lock.
         where: names a range of lines in the words of a finding, when they were written from something else.
         sketches: receives about 100 bytes per example, by which near duplicates are found in other files.
-        reread: gives the content again; near duplicates are told only by their texts. A file that can be read
-            from any place needs none; of other sources without it, no near duplicates are told.
+        reread: gives the content again, for near duplicates are told by their texts. A file that can be read
+            from any place needs none; of other sources without it a temporary copy is made.
     """
-    again = reread or _seeking(source)
+    again = reread
+    if again is None:
+        source, again = _readable_again(source)
     content = CleanContent(source, on_progress, copy_to)
     work = _Check(content, profile, fingerprints, lines, heard, at_a_glance=at_a_glance, where=where)
     work.compare(again, sketches)
@@ -112,17 +127,28 @@ def check(  # noqa: PLR0913  one pass, many who want something of it
         return work.run()
 
 
-def _seeking(source: Source) -> Callable[[], Source] | None:
-    seek = getattr(source, "seek", None)
-    if seek is None or not source.seekable():  # type: ignore[union-attr]  # what can seek is a file
-        return None
-    start = source.tell()  # type: ignore[union-attr]
+def _readable_again(source: Source) -> tuple[Source, Callable[[], Source]]:
+    """The source, and how to have it again: from its place, or from a copy that is written while it is read."""
+    if isinstance(source, IOBase) and source.seekable():
+        start = source.tell()
 
-    def again() -> Source:
-        seek(start)
-        return source
+        def again() -> Source:
+            source.seek(start)
+            return source
 
-    return again
+        return source, again
+    copy: IO[bytes] = SpooledTemporaryFile(MEMORY_BYTES)  # noqa: SIM115  lives as long as the check
+
+    def copied() -> Iterator[bytes]:
+        for chunk in chunks_of(source):
+            copy.write(chunk)
+            yield chunk
+
+    def reread() -> Source:
+        copy.seek(0)
+        return iter(partial(copy.read, CHUNK_BYTES), b"")
+
+    return copied(), reread
 
 
 @dataclass(slots=True)
@@ -181,7 +207,7 @@ class _Check:
         """Line and text of the examined rows of a batch."""
         self._again: Callable[[], Source] | None = None
 
-    def compare(self, again: Callable[[], Source] | None, sketches: BinaryIO | None) -> None:
+    def compare(self, again: Callable[[], Source], sketches: BinaryIO | None) -> None:
         """Where the texts of near duplicates are read, and where their sketches go."""
         self._again, self._sketches_out = again, sketches
 
@@ -360,8 +386,10 @@ class _Check:
         if line.endswith(b"\r"):
             self._findings.add("crlf", number)
         if type(row) is dict:
+            compared = len(self._prints)
             self._row(number, line, row)
-            self._said.append((number, near.text_of(row).encode("utf-8", "surrogatepass")))
+            if len(self._prints) > compared and (said := near.text_of(row)):
+                self._said.append((number, said.encode("utf-8", "surrogatepass")))
         else:
             self._findings.add("row-not-object", number, f"{line[:60].decode('utf-8', 'replace')}")
 

@@ -39,7 +39,7 @@ _UNSAID_KEYS: Final = frozenset({"role", "tools", "type", "id", "tool_call_id", 
 
 Reread = Callable[[], Iterable[bytes]]
 """Gives the same lines again, from the first, each time it is called."""
-Pieces = NDArray[np.uint64]
+Pieces = NDArray[np.uint32]
 Lines = NDArray[np.int64]
 EMBEDDED_CHARACTERS: Final = 200
 """A data URL longer than this, such as an image, is told by its hash."""
@@ -158,21 +158,23 @@ def normalised(text: str) -> str:
 
 
 def pieces(text: str) -> Pieces:
-    """The pieces of four characters of a normalised text, each once, in ascending order; 64 bits each."""
-    characters = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4").astype(np.uint64)
-    hashes = np.zeros(max(1, len(characters) - 3), dtype=np.uint64)
+    """The pieces of four characters of a normalised text, hashed, each once, in ascending order."""
+    characters = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+    hashes = np.zeros(max(1, len(characters) - 3), dtype=np.uint32)
     for at in range(min(4, len(characters))):
         hashes ^= characters[at : at + len(hashes)]
-        hashes *= np.uint64(0x9E3779B97F4A7C15)
-        hashes ^= hashes >> np.uint64(31)
-    return np.unique(hashes)
+        hashes *= np.uint32(0x9E3779B1)
+        hashes ^= hashes >> np.uint32(15)
+    hashes.sort()
+    once: Pieces = hashes[np.concatenate(([True], hashes[1:] != hashes[:-1]))]
+    return once
 
 
 def similarity(one: Pieces, other: Pieces) -> float:
     """Share of pieces that both have, of all that either has; 1.0 when neither has any."""
-    shared = len(np.intersect1d(one, other, assume_unique=True))
-    in_all = len(one) + len(other) - shared
-    return shared / in_all if in_all else 1.0
+    both = np.sort(np.concatenate((one, other)))
+    shared = int(np.count_nonzero(both[1:] == both[:-1]))
+    return shared / (len(both) - shared) if len(both) else 1.0
 
 
 def _texts(row: Any) -> Iterator[str]:
@@ -196,7 +198,7 @@ class _Texts:
         self._file: IO[bytes] = SpooledTemporaryFile(MEMORY_BYTES)  # noqa: SIM115  lives as long as this
         self._places: dict[int, tuple[int, int]] = {}
         self.pieces = lru_cache(256)(self._pieces)
-        self._template = np.zeros(0, dtype=np.uint64)
+        self._template = np.zeros(0, dtype=np.uint32)
 
     def take(self, reread: Reread, wanted: set[int], base: int) -> None:
         """Put the wanted lines aside; their number there is larger by `base`."""
@@ -224,7 +226,10 @@ class _Texts:
         start, size = self._places.get(number, (0, 0))
         self._file.seek(start)
         told = pieces(self._file.read(size).decode("utf-8", "surrogatepass"))
-        return np.setdiff1d(told, self._template, assume_unique=True) if len(self._template) else told
+        if not len(self._template):
+            return told
+        kept: Pieces = told[self._template[np.searchsorted(self._template, told) % len(self._template)] != told]
+        return kept
 
 
 def _alike(

@@ -25,7 +25,7 @@ FEW: Final = 0.2
 COMMON_SHARE: Final = 0.01
 COMMON_MIN: Final = 50
 """A piece that more lines have, and more than this share of all, finds only those that have no rarer piece."""
-SHARED_MIN: Final = 0.3
+SHARED_MIN: Final = 0.4
 """Of the pieces of the shorter sketch that a candidate pair has in common."""
 REPEATED_HELD: Final = 1 << 20
 """Pieces in memory that more than one line has; of a file that has more, the last lines find nobody."""
