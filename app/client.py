@@ -475,6 +475,7 @@ class Datasets(Room):
         file: Path,
         *,
         model: str | None = None,
+        how: Mapping[str, str | None] | None = None,
         on_progress: Progress | None = None,
         on_read: Progress | None = None,
     ) -> VersionRead:
@@ -483,6 +484,8 @@ class Datasets(Room):
         The service keeps the parts for a day. Every part goes with its SHA-256, and so does the whole.
 
         Args:
+            model: base model whose limits and tokenizer the check uses.
+            how: what is known of a file that is not JSON Lines: format, mapping, encoding, sheet.
             on_read: told how far the file has been read for its SHA-256, which is what it is known by.
         """
         total = file.stat().st_size
@@ -504,8 +507,9 @@ class Datasets(Room):
                 sent += len(part)
                 if on_progress is not None:
                     on_progress(sent, total)
+        said = {name: value for name, value in (how or {}).items() if value}
         return self._client.one(
-            VersionRead, "POST", f"{path}/{begun.id}/complete", body={}, idempotency_key=new_key()
+            VersionRead, "POST", f"{path}/{begun.id}/complete", body=said, idempotency_key=new_key()
         )
 
     def _put_part(self, path: str, part: bytes, digest: str) -> None:
@@ -517,12 +521,22 @@ class Datasets(Room):
         self._client._until_answered(once, repeatable=True)  # noqa: SLF001  one module
 
     def fetch(
-        self, dataset: str, source: FetchedSource, *, filename: str | None = None, model: str | None = None
+        self,
+        dataset: str,
+        source: FetchedSource,
+        *,
+        filename: str | None = None,
+        model: str | None = None,
+        how: Mapping[str, str | None] | None = None,
     ) -> FetchRead:
-        """Have a worker bring a source; the answer's `version` is there once it is `fetched`."""
-        wanted = VersionCreate(source=source, filename=filename, model=model).model_dump(
-            mode="json", exclude_none=True
-        )
+        """Have a worker bring a source; the answer's `version` is there once it is `fetched`.
+
+        Args:
+            how: what is known of a file that is not JSON Lines: format, mapping, encoding, sheet.
+        """
+        asked = VersionCreate(source=source, filename=filename, model=model)
+        wanted = {**asked.model_dump(mode="json", exclude_none=True), **(how or {})}
+        wanted = {name: value for name, value in wanted.items() if value}
         if isinstance(source, HuggingFaceSource) and source.token is not None:
             wanted["source"]["token"] = source.token.get_secret_value()
         return self._client.one(FetchRead, "POST", f"/v1/datasets/{_part(dataset)}/versions", body=wanted)

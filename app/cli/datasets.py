@@ -180,6 +180,76 @@ def mapping_text(mapping: str | None) -> str | None:
         ) from error
 
 
+@group.command()
+def fetch(  # noqa: PLR0913  one option each
+    name: str,
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="https://…, a blob's URL with its SAS, az://ACCOUNT/CONTAINER/BLOB or hf://OWNER/DATASET; '-' "
+            "reads it from stdin, so that a signature stays out of the shell's history."
+        ),
+    ],
+    *,
+    connection: Annotated[
+        str | None, typer.Option(help="Of az://: a connection with `entra`, whose identity reads the blob.")
+    ] = None,
+    config: Annotated[str, typer.Option(help="Of hf://: the dataset's config.")] = "default",
+    split: Annotated[str, typer.Option(help="Of hf://: the split.")] = "train",
+    revision: Annotated[str | None, typer.Option(help="Of hf://: a branch, tag or commit.")] = None,
+    token: Annotated[
+        str | None, typer.Option(envvar="HF_TOKEN", help="Of hf://: for private and gated datasets.")
+    ] = None,
+    sha256: Annotated[str | None, typer.Option(help="What the file's SHA-256 must be.")] = None,
+    model: Model = None,
+    create_: Annotated[bool, typer.Option("--create", help="Name the dataset first if there is none.")] = False,
+    format_: Format = None,
+    mapping: Mapping = None,
+    encoding: Encoding = None,
+    sheet: SheetName = None,
+    wait: Wait = True,
+    json_: Json = False,
+) -> None:
+    """Have the service bring a version from elsewhere and check it; exit code 4 when it fails or is rejected."""
+    import sys
+
+    from app.cli.door import connect
+    from app.cli.sources import source_of
+    from app.cli.waiting import checked
+    from app.cli.work import ensure_dataset
+    from app.cli.work import fetch as bring
+
+    wanted = source_of(
+        sys.stdin.readline().strip() if source == "-" else source,
+        connection=connection,
+        config=config,
+        split=split,
+        revision=revision,
+        token=token,
+        sha256=sha256,
+    )
+    how = {"format": format_, "mapping": mapping_text(mapping), "encoding": encoding, "sheet": sheet}
+    with connect() as client:
+        if create_:
+            ensure_dataset(client, name)
+        fetched = bring(client, name, wanted, model=model, how=how, wait=wait)
+        version = None
+        if fetched.version is not None:
+            version = checked(client, client.datasets.version(f"{fetched.dataset}@{fetched.version_number}"))
+        ref = f"{version.dataset}@{version.number}" if version else ""
+        found = client.datasets.findings(ref) if version and version.checked_at else []
+    if json_:
+        words.put_json({"fetch": fetched, "version": version, "findings": found})
+    elif version is not None:
+        words.put(f"{version.dataset_name}@{version.number}")
+    else:
+        words.put(fetched.id)
+    if fetched.error is not None:
+        raise Told(fetched.error["message"], hint=fetched.error["hint"], code=Exit.BAD_OUTCOME)
+    if version is not None:
+        _tell_outcome(version, found)
+
+
 def _tell_outcome(version: "VersionRead", found: "list[FindingRead]") -> None:
     from app.cli import reports
 

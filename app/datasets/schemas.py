@@ -631,6 +631,20 @@ FetchedSource = UrlSource | AzureBlobSource | HuggingFaceSource
 """What a worker brings."""
 Source = Annotated[InlineSource | FetchedSource, Field(discriminator="type")]
 
+FormatName = Annotated[
+    str,
+    Field(max_length=40, description="What the file is (csv, xlsx, …) or its rows are (alpaca, …)."),
+]
+EncodingName = Annotated[str, Field(max_length=40, description="Of text that is not UTF-8, such as cp932.")]
+SheetName = Annotated[str, Field(max_length=200, description="Of a workbook; its first one otherwise.")]
+MappingText = Annotated[
+    str,
+    Field(
+        max_length=20_000,
+        description="What each column is: `question=user,answer=assistant,topic=ignored`, or the same as JSON.",
+    ),
+]
+
 
 class VersionCreate(RequestModel):
     """A version made of what a source holds."""
@@ -660,6 +674,10 @@ class VersionCreate(RequestModel):
     source: Source
     filename: FileName | None = None
     model: ModelName | None = None
+    format: FormatName | None = None
+    mapping: MappingText | dict[str, Any] | None = None
+    encoding: EncodingName | None = None
+    sheet: SheetName | None = None
 
 
 class FetchRead(BaseModel):
@@ -710,21 +728,6 @@ class FetchRead(BaseModel):
     parked_reason: str | None
     created_at: datetime
     ended_at: datetime | None
-
-
-FormatName = Annotated[
-    str,
-    Field(max_length=40, description="What the file is (csv, xlsx, …) or its rows are (alpaca, …)."),
-]
-EncodingName = Annotated[str, Field(max_length=40, description="Of text that is not UTF-8, such as cp932.")]
-SheetName = Annotated[str, Field(max_length=200, description="Of a workbook; its first one otherwise.")]
-MappingText = Annotated[
-    str,
-    Field(
-        max_length=20_000,
-        description="What each column is: `question=user,answer=assistant,topic=ignored`, or the same as JSON.",
-    ),
-]
 
 
 class VersionForm(RequestModel):

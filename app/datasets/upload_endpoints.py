@@ -177,13 +177,19 @@ def source_asked_for(body: bytes) -> VersionCreate | None:
 
 
 def add_source(request: Request, bench: Bench, caller: Caller, dataset: str, wanted: VersionCreate) -> Response:
+    """The version of rows in the request, or the fetch of a source elsewhere."""
     source = wanted.source
     if isinstance(source, InlineSource):
         service = DatasetService(bench)
         version, fresh = _add_rows(service, caller, dataset, wanted, source)
         return _answer_version(request, service, version, fresh=fresh)
     begun = FetchService(bench).begin(
-        caller.project_id, dataset, source, filename=wanted.filename, model=wanted.model
+        caller.project_id,
+        dataset,
+        source,
+        filename=wanted.filename,
+        model=wanted.model,
+        how=how_to_read(format=wanted.format, mapping=wanted.mapping, encoding=wanted.encoding, sheet=wanted.sheet),
     )
     return _answer_fetch(request, begun)
 

@@ -8,8 +8,9 @@ from pydantic import TypeAdapter
 
 from app.azure.port import AuthKind
 from app.connections.service import ConnectionService
+from app.datasets.engine.reading import How
 from app.datasets.schemas import AzureBlobSource, FetchedSource, FetchRead, HuggingFaceSource, UrlSource
-from app.datasets.service import DatasetService
+from app.datasets.service import DatasetService, with_how
 from app.datasets.sources import repository
 from app.datasets.sources.hub import HubPlace
 from app.datasets.sources.places import (
@@ -41,9 +42,19 @@ class FetchService:
         self._datasets = DatasetService(bench)
 
     def begin(
-        self, project_id: str, ref: str, source: FetchedSource, *, filename: str | None, model: str | None
+        self,
+        project_id: str,
+        ref: str,
+        source: FetchedSource,
+        *,
+        filename: str | None,
+        model: str | None,
+        how: How | None = None,
     ) -> FetchRead:
         """Have a source brought. What can be refused without asking it is refused at once.
+
+        Args:
+            how: what the caller says of a file that is not JSON Lines.
 
         Raises:
             Invalid: a URL that this service may not call, or a source it may not read.
@@ -60,6 +71,7 @@ class FetchService:
             dataset_id=dataset.id,
             status=FetchStatus.FETCHING,
             source=shown(source),
+            lineage=with_how({}, how),
             source_sealed=self._bench.vault.seal(_whole(source), row_id=fetch_id),
             original_name=filename or _name_of(source),
             base_model=base_model,

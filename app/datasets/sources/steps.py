@@ -122,7 +122,7 @@ class FetchSteps:
 
     def _go_on(self, held: Claim, row: DatasetFetch, place: Place, *, until: float) -> None:
         if row.plan is None:
-            self._ask(held, place)
+            self._ask(held, row, place)
             return
         files = row.plan["files"]
         unfinished = next((index for index, file in enumerate(files) if not file["whole"]), None)
@@ -131,7 +131,7 @@ class FetchSteps:
         else:
             self._bring(held, _Course(files, unfinished, until), place)
 
-    def _ask(self, held: Claim, place: Place) -> None:
+    def _ask(self, held: Claim, row: DatasetFetch, place: Place) -> None:
         plan = place.plan()
         files = [
             {
@@ -153,7 +153,7 @@ class FetchSteps:
                 held,
                 check_in_seconds=0,
                 plan={"files": files},
-                lineage=dict(plan.lineage),
+                lineage={**row.lineage, **plan.lineage},
                 total_bytes=total,
             )
 
