@@ -2,11 +2,18 @@
 
     python benchmarks/bench_datasets.py [--mb 200] [--file FILE.jsonl] [--tokenizer o200k_base] [--rounds 3]
 
-Without --file the file is built from real text, each piece of it used once: sources, stubs, documentation and notes
-of the Python library and of the packages that are installed, and the shipped examples. Every way runs in a process
-of its own, over a file that the system has just written or read; of several rounds the quickest is shown.
-The cookbook is the loop that fine-tuning guides show: read every line with json, look at the keys, count with
-tiktoken. It runs over the first tenth of the file, because it needs a minute for the whole.
+Without --file the file is built from real text, each piece of it used once: sources, documentation, notes of
+the Python library and of the packages that are installed. It is put together as people's chat files are: a question
+and an answer, or up to four of each; questions short, answers longer, of very different lengths; in four examples of
+five one of the system prompts of the shipped examples before them. Text of programs is harder for the rules than
+talk is (placeholders, addresses and numbers have to be looked at), and no easier for a tokenizer.
+
+Every way runs in a process of its own, over a file that the system has just written or read; of several rounds the
+quickest is shown. The limit, "tokens alone", counts texts that wait in memory, parsed: it reads and parses nothing.
+The check is all of it: SHA-256, rules, private data, exact tokens, exact and near duplicates.
+The cookbook does what OpenAI's notebook "Data preparation and analysis for chat model fine-tuning" does: json for
+every line, a look at keys, roles and contents, tiktoken for every value and for the answers once more, quantiles.
+It runs over the first tenth of the file, because it needs minutes for the whole.
 """
 
 from __future__ import annotations
@@ -15,9 +22,11 @@ import argparse
 import json
 import os
 import random
+import statistics
 import sysconfig
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -31,12 +40,20 @@ from typing import Any, Final
 import orjson
 
 from app.datasets.engine import Limits, Profile, check, tokens
+from app.datasets.engine.lines import CHUNK_BYTES
 from app.datasets.engine.report import Tokenizer
 
 MEGABYTE: Final = 1_000_000
-PIECE_CHARACTERS: Final = 1_500
-"""Of real text in one message."""
+QUESTION_CHARACTERS: Final = 300
+ANSWER_CHARACTERS: Final = 1_200
+"""Of real text in one message, at the median; a twentieth have four times as many, and a twentieth a quarter."""
+SPREAD: Final = 0.85
+TURNS: Final = (1, 1, 1, 1, 2, 2, 3, 4)
+"""Questions in an example; each as likely as the next."""
+PROMPTED: Final = 0.8
+"""Share of the examples that begin with a system prompt."""
 TEXTS_IN_A_CALL: Final = 2_048
+FILES_OPEN: Final = 50
 SUFFIXES: Final = {".py", ".pyi", ".md", ".rst", ".txt"}
 EXAMPLES: Final = Path(__file__).resolve().parents[1] / "examples"
 
@@ -58,6 +75,7 @@ def main() -> None:
             "check, 1 thread": partial(_check, threads=1),
             "tokens alone, 2 threads": partial(_tokens, threads=2),
             "check, 2 threads": partial(_check, threads=2),
+            "… without near duplicates": partial(_check, threads=1, near=False),
             "cookbook": _cookbook,
         }
         rounds = [
@@ -93,6 +111,8 @@ def _print(got: dict[str, dict[str, Any]]) -> None:
     one, two = got["check, 1 thread"], got["check, 2 threads"]
     print(f"{one['examples']:,} examples, {one['text_tokens']:,} tokens of text; {one['verdict']}")
     print(f"limits: 0.80 of tokens alone on as many threads; 10 × cookbook; 200 MB; 2 threads {_TWICE:.1f} × 1")
+    near = 1 - one["wall"] / got["… without near duplicates"]["wall"]
+    print(f"near duplicates of {one['examples']:,} examples take {near:.0%} of the check (limit 10%)")
     print(f"2 threads are {two['wall'] / one['wall']:.2f} × 1 (tokens alone: {_speed_up(got):.2f} ×)")
     print(
         f"by CPU time: {ratios['1 thread'][1]:.2f} of tokens alone, {one['cpu'] / cookbook['cpu']:.1f} × cookbook"
@@ -161,13 +181,17 @@ def _tokens(path: Path, tokenizer: Tokenizer, *, threads: int) -> tuple[Callable
     return work, path.stat().st_size
 
 
-def _check(path: Path, tokenizer: Tokenizer, *, threads: int) -> tuple[Callable[[], dict[str, Any]], int]:
+def _check(
+    path: Path, tokenizer: Tokenizer, *, threads: int, near: bool = True
+) -> tuple[Callable[[], dict[str, Any]], int]:
     profile = Profile(tokenizer, Limits(tokens_per_example=65_536, file_bytes_max=2**33))
     _warm(tokenizer)
 
     def work() -> dict[str, Any]:
         with path.open("rb") as source:
-            report = check(source, profile, threads=threads)
+            # What comes in pieces cannot be read again, and so not searched for near duplicates.
+            pieces = iter(partial(source.read, CHUNK_BYTES), b"")
+            report = check(source if near else pieces, profile, threads=threads)
         return {
             "examples": report.examples,
             "text_tokens": sum(report.tokens.by_role.values()),
@@ -185,7 +209,11 @@ def _warm(tokenizer: Tokenizer) -> tokens.CountMany:
 
 
 def _cookbook(path: Path, tokenizer: Tokenizer) -> tuple[Callable[[], dict[str, Any]], int]:
-    count = tokens.with_tiktoken("cl100k_base" if tokenizer == "cl100k_base" else "o200k_base").one
+    encoding = tokens.reference("cl100k_base" if tokenizer == "cl100k_base" else "o200k_base")
+
+    def count(text: str) -> int:
+        return len(encoding.encode(text, disallowed_special=()))
+
     size = 0
     rows = 0
     with path.open("rb") as source:
@@ -194,65 +222,130 @@ def _cookbook(path: Path, tokenizer: Tokenizer) -> tuple[Callable[[], dict[str, 
             rows += 1
             if size > path.stat().st_size / 10:
                 break
-    return partial(_loop, path, rows, count), size
+    return partial(_notebook, path, rows, count), size
 
 
-def _loop(path: Path, rows: int, count: Callable[[str], int]) -> dict[str, Any]:
-    errors: dict[str, int] = {}
-    total = 0
+def _notebook(path: Path, rows: int, count: Callable[[str], int]) -> dict[str, Any]:
     with path.open(encoding="utf-8") as source:
         examples = [json.loads(line) for line in islice(source, rows)]
+    errors: Counter[str] = Counter()
     for example in examples:
-        messages = example.get("messages")
-        if not messages:
-            errors["missing_messages"] = errors.get("missing_messages", 0) + 1
-            continue
-        total += 3
-        for message in messages:
-            if "role" not in message or "content" not in message:
-                errors["missing_key"] = errors.get("missing_key", 0) + 1
-            if message.get("role") not in {"system", "user", "assistant", "tool"}:
-                errors["unrecognized_role"] = errors.get("unrecognized_role", 0) + 1
-            total += 3 + sum(count(value) for value in message.values() if isinstance(value, str))
-        if not any(message.get("role") == "assistant" for message in messages):
-            errors["no_assistant"] = errors.get("no_assistant", 0) + 1
-    return {"examples": len(examples), "tokens": total}
+        errors.update(_format_errors(example))
+    without = Counter(
+        role for role in ("system", "user") for one in examples if all(m["role"] != role for m in one["messages"])
+    )
+    sizes = [len(example["messages"]) for example in examples]
+    totals = [_tokens_of(example["messages"], count) for example in examples]
+    answers = [_answer_tokens(example["messages"], count) for example in examples]
+    return {
+        "examples": len(examples),
+        "tokens": sum(totals),
+        "errors": dict(errors) | {f"without {role}": n for role, n in without.items()},
+        "distributions": [
+            [min(values), max(values), statistics.mean(values), statistics.median(values), *_tenths(values)]
+            for values in (sizes, totals, answers)
+        ],
+    }
+
+
+def _format_errors(example: Any) -> Iterator[str]:
+    if not isinstance(example, dict):
+        yield "data_type"
+        return
+    messages = example.get("messages")
+    if not messages:
+        yield "missing_messages_list"
+        return
+    for message in messages:
+        if "role" not in message or "content" not in message:
+            yield "message_missing_key"
+        if any(key not in {"role", "content", "name", "function_call", "weight"} for key in message):
+            yield "message_unrecognized_key"
+        if message.get("role") not in {"system", "user", "assistant", "function"}:
+            yield "unrecognized_role"
+        content = message.get("content")
+        if (not content and not message.get("function_call")) or not isinstance(content, str):
+            yield "missing_content"
+    if not any(message.get("role") == "assistant" for message in messages):
+        yield "example_missing_assistant_message"
+
+
+def _tokens_of(messages: list[dict[str, Any]], count: Callable[[str], int]) -> int:
+    return 3 + sum(3 + sum(count(value) for value in message.values()) for message in messages)
+
+
+def _answer_tokens(messages: list[dict[str, Any]], count: Callable[[str], int]) -> int:
+    return sum(count(message["content"]) for message in messages if message["role"] == "assistant")
+
+
+def _tenths(values: list[int]) -> tuple[float, float]:
+    tenths = statistics.quantiles(values, n=10)
+    return tenths[0], tenths[-1]
 
 
 def build(path: Path, megabytes: int) -> Path:
     """Writes a chat file of about that size, or of all the text there is; the same for the same texts."""
-    pieces = _pieces()
+    chance = random.Random(11)
+    prompts = [_system_prompt(file) for file in sorted(EXAMPLES.glob("*/train.jsonl"))]
+    pieces = _Pieces(chance)
     written = 0
     with path.open("w", encoding="utf-8") as target:
-        for asked, answer in zip(pieces, pieces, strict=False):
-            messages = [
-                {"role": "system", "content": "You continue code and text."},
-                {"role": "user", "content": asked},
-                {"role": "assistant", "content": answer},
-            ]
+        while written < megabytes * MEGABYTE:
+            prompt = chance.choice(prompts) if chance.random() < PROMPTED else None
+            messages = [] if prompt is None else [{"role": "system", "content": prompt}]
+            for _ in range(chance.choice(TURNS)):
+                for role, size in (("user", QUESTION_CHARACTERS), ("assistant", ANSWER_CHARACTERS)):
+                    piece = pieces.next(round(size * chance.lognormvariate(0, SPREAD)))
+                    if piece is None:
+                        return path
+                    messages.append({"role": role, "content": piece})
             line = json.dumps({"messages": messages}, ensure_ascii=False) + "\n"
             target.write(line)
             written += len(line.encode())
-            if written >= megabytes * MEGABYTE:
-                break
     return path
 
 
-def _pieces() -> Iterator[str]:
-    """Pieces of real text, no two the same."""
-    seen: set[int] = set()
-    for path in _text_files():
-        text = path.read_text(encoding="utf-8", errors="ignore").replace("\0", "")
-        for start in range(0, len(text), PIECE_CHARACTERS):
-            piece = text[start : start + PIECE_CHARACTERS].strip()
-            if len(piece) > PIECE_CHARACTERS / 2 and hash(piece) not in seen:
-                seen.add(hash(piece))
-                yield piece
+def _system_prompt(examples: Path) -> str:
+    with examples.open(encoding="utf-8") as source:
+        prompt: str = json.loads(source.readline())["messages"][0]["content"]
+    return prompt
+
+
+class _Pieces:
+    """Pieces of real text, no two the same, each from another file than the one before it."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self._files = iter(_text_files())
+        self._open: list[str] = []
+        """What is left of a few files."""
+        self._chance = chance
+        self._seen: set[int] = set()
+
+    def next(self, characters: int) -> str | None:
+        """About so many characters, whole lines; None when there is no more text."""
+        while self._fill():
+            at = self._chance.randrange(len(self._open))
+            text = self._open[at]
+            end = text.find("\n", characters) + 1 or len(text)
+            self._open[at] = text[end:]
+            if not self._open[at]:
+                del self._open[at]
+            piece = text[:end].strip()
+            if piece and hash(piece) not in self._seen:
+                self._seen.add(hash(piece))
+                return piece
+        return None
+
+    def _fill(self) -> bool:
+        while len(self._open) < FILES_OPEN and (path := next(self._files, None)) is not None:
+            if text := path.read_text(encoding="utf-8", errors="ignore").replace("\0", "").strip():
+                self._open.append(text)
+        return bool(self._open)
 
 
 def _text_files() -> list[Path]:
     """Mixed, so that every part of the file is like every other."""
-    folders = {Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")} | {EXAMPLES}
+    folders = {Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")}
     files = sorted({path for folder in folders for path in folder.rglob("*") if path.suffix in SUFFIXES})
     random.Random(7).shuffle(files)
     return [path for path in files if path.is_file()]

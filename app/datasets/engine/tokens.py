@@ -177,15 +177,18 @@ class _Gigatoken:
         return np.diff(ends)
 
 
-def with_tiktoken(encoding: Encoding) -> Counter:
-    """Counts with tiktoken: the reference, and the fallback where gigatoken has no wheel."""
+def reference(encoding: Encoding) -> tiktoken.Encoding:
+    """The tokenizer as its publisher wrote it, without special tokens."""
     merges = {}
     for line in ranks(encoding).splitlines():
         token, rank = line.split()
         merges[base64.b64decode(token)] = int(rank)
-    encode = tiktoken.Encoding(
-        encoding, pat_str=_PATTERNS[encoding], mergeable_ranks=merges, special_tokens={}
-    ).encode_ordinary
+    return tiktoken.Encoding(encoding, pat_str=_PATTERNS[encoding], mergeable_ranks=merges, special_tokens={})
+
+
+def with_tiktoken(encoding: Encoding) -> Counter:
+    """Counts with tiktoken: the reference, and the fallback where gigatoken has no wheel."""
+    encode = reference(encoding).encode_ordinary
 
     def count(text: str) -> int:
         if len(text) > GUARDED_CHARACTERS:
