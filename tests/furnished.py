@@ -16,7 +16,10 @@ from sqlalchemy import select
 from app.access.secrets import new_secret
 from app.access.service import AccessService
 from app.bootstrap import open_workbench
-from app.datasets.schemas import UploadCreate
+from app.datasets.engine.changes import Shuffle
+from app.datasets.schemas import UploadCreate, UrlSource
+from app.datasets.sources.fetches import FetchService
+from app.datasets.transforms import Transform, TransformService
 from app.datasets.uploads import UploadService
 from app.deployments.comparisons import ComparisonService
 from app.deployments.schemas import ComparisonCreate, DeploymentCreate
@@ -58,7 +61,7 @@ class House:
     operator: str
     """Secret of the operator's key."""
     ids: dict[str, str]
-    """`project key connection dataset version validation upload job model deployment comparison generation trigger event
+    """`project key connection dataset version validation upload transform job model deployment comparison generation trigger event
     remote_event`."""
 
     def ask(self, secret: str | None, timeout: float = 30) -> httpx2.Client:
@@ -118,7 +121,11 @@ def _furnish(life: Life) -> dict[str, str]:
         "dataset": life.version(training).dataset_id,
         "version": life.version(training).id,
         "validation": life.version(validation).id,
+        "fetch": _fetch(life),
         "upload": UploadService(life.bench).begin(life.caller.project_id, DATASET, UploadCreate(bytes=5)).id,
+        "transform": TransformService(life.bench)
+        .begin(life.caller.project_id, training, Transform(operations=[Shuffle()]))
+        .id,
         "job": job,
         "model": next(model.id for model in models if model.kind == "final"),
         "deployment": deployment,
@@ -127,6 +134,15 @@ def _furnish(life: Life) -> dict[str, str]:
         "stray": _stray(life, connection, life.version(training).id),
         "trigger": trigger.id,
     }
+
+
+def _fetch(life: Life) -> str:
+    """One that never comes, given up."""
+    fetches, project = FetchService(life.bench), life.caller.project_id
+    source = UrlSource(type="url", url=f"{life.emulator_url}/none.jsonl")
+    begun = fetches.begin(project, DATASET, source, filename=None, model=None)
+    fetches.cancel(project, DATASET, begun.id)
+    return begun.id
 
 
 def _deployment(life: Life) -> str:

@@ -98,6 +98,7 @@ def real_path(house: House) -> dict[str, Any]:
         "dataset": DATASET,
         "number": "1",
         "upload": house.ids["upload"],
+        "fetch": house.ids["fetch"],
         "job": house.ids["job"],
         "model": house.ids["model"],
         "base_model": "gpt-4.1-mini",

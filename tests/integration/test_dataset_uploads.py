@@ -539,9 +539,9 @@ def test_rows_in_the_request_become_lines(client, bench):
     assert (again.status_code, again.json()["id"]) == (200, made["id"])
 
 
-@pytest.mark.parametrize("kind", ["url", "azure_blob", "huggingface", "carrier-pigeon"])
-def test_a_source_that_cannot_be_read_says_which_can(client, kind):
-    refused = client.post("/v1/datasets/travel/versions", json={"source": {"type": kind, "url": "https://x"}})
+def test_a_source_that_cannot_be_read_says_which_can(client):
+    pigeon = {"source": {"type": "carrier-pigeon", "url": "https://x"}}
+    refused = client.post("/v1/datasets/travel/versions", json=pigeon)
     assert (refused.status_code, refused.json()["code"]) == (422, "source_not_supported")
     assert "inline" in refused.json()["detail"]
     assert refused.json()["errors"][0]["pointer"] == "/source/type"

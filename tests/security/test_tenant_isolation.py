@@ -84,6 +84,9 @@ NEEDS: Final = {
     "getStats": "datasets:read",
     "getContent": "datasets:read",
     "transformVersion": "datasets:write",
+    "listFetches": "datasets:read",
+    "getFetch": "datasets:read",
+    "cancelFetch": "datasets:write",
     "listTransforms": "datasets:read",
     "getTransform": "datasets:read",
     "cancelTransform": "datasets:write",
@@ -174,6 +177,9 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
 }
 """A sound body for every operation that takes JSON."""
 
+QUERIES: Final[dict[str, dict[str, str]]] = {"listChanges": {"since": "1"}, "getRowLineage": {"row": "1"}}
+"""What operations have to be asked with."""
+
 PATHS: Final[dict[str, tuple[str, ...]]] = {
     "project": ("project", "=owner"),
     "key_id": ("key",),
@@ -182,6 +188,8 @@ PATHS: Final[dict[str, tuple[str, ...]]] = {
     "dataset": ("dataset", f"={DATASET}", "version"),
     "number": ("=1",),
     "upload": ("upload",),
+    "fetch": ("fetch",),
+    "transform": ("transform",),
     "job": ("job",),
     "model": ("model", "=MODEL-NAME"),
     "deployment": ("deployment", f"={DEPLOYMENT}"),
@@ -199,6 +207,7 @@ REFS: Final[dict[tuple[str, str], tuple[str, ...]]] = {
     ("createJob", "training"): ("version", "dataset", f"={DATASET}", f"={DATASET}@1"),
     ("createJob", "validation"): ("validation", "dataset", f"={DATASET}@1"),
     ("estimateVersion", "validation"): ("validation", f"={DATASET}@1"),
+    ("listChanges", "since"): ("version", f"={DATASET}@1"),
     ("createDeployment", "connection"): ("connection", f"={CONNECTION}"),
     ("createDeployment", "model"): ("model", "=MODEL-NAME", "=MODEL-REMOTE"),
     ("createTrigger", "connection"): ("connection", f"={CONNECTION}"),
@@ -231,7 +240,18 @@ FILTERS: Final = {
 
 NOUNS: Final = {
     *PATHS,
-    *("training", "validation", "candidates", "subject", "continue_from", "version", "key", "event", "file"),
+    *(
+        "training",
+        "validation",
+        "candidates",
+        "subject",
+        "continue_from",
+        "since",
+        "version",
+        "key",
+        "event",
+        "file",
+    ),
 } - {"number"}
 
 
@@ -326,7 +346,7 @@ def send(client: httpx2.Client, operation: Operation, url: str, **changed: Any) 
         body = {"json": BODIES[operation.id] | changed}
     elif operation.id in {"putContent", "putPart"}:
         body = {"content": b"{}"}
-    return client.request(operation.method, url, **body)
+    return client.request(operation.method, url, params=QUERIES.get(operation.id), **body)
 
 
 def rows_of_owner(house: House, *, but: tuple[str, ...] = ()) -> dict[str, list[str]]:
