@@ -4,8 +4,8 @@
 
 Without --file the file is built from real text, each piece of it used once: sources, documentation, notes of
 the Python library and of the packages that are installed. It is put together as people's chat files are: a question
-and an answer, or up to four of each; questions short, answers longer, of very different lengths; in four examples of
-five one of the system prompts of the shipped examples before them. Text of programs is harder for the rules than
+and an answer, or up to four of each; questions short, answers longer, of very different lengths; in four examples
+of five one of the system prompts of the shipped examples before them. Text of programs is harder for the rules than
 talk is (placeholders, addresses and numbers have to be looked at), and no easier for a tokenizer.
 
 Every way runs in a process of its own, over a file that the system has just written or read; of several rounds the
