@@ -83,7 +83,7 @@ MEASURES: Final[tuple[Measure, ...]] = (
 """What the rooms count for Prometheus."""
 
 AUDIT: Final = AuditRules(
-    reads=frozenset({"getContent", "previewVersion"}),
+    reads=frozenset({"getContent", "previewVersion", "getRowLineage", "listChanges"}),
     silent=frozenset({"compareDatasets", "estimateVersion", "putPart", "chat"}),
 )
 """Reads that hand out training rows leave a record. Not recorded: POSTs that only compute, the parts of an upload

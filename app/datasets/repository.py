@@ -72,6 +72,16 @@ def find_same(
     ).one_or_none()
 
 
+def find_same_content(session: Session, version_id: str, content_sha256: str) -> DatasetVersion | None:
+    """Another version, of whichever project, with this content. For workers only: nobody may learn of it."""
+    return session.scalars(
+        select(DatasetVersion)
+        .where(DatasetVersion.content_sha256 == content_sha256, DatasetVersion.id != version_id)
+        .order_by(DatasetVersion.id)
+        .limit(1)
+    ).one_or_none()
+
+
 def get_unscoped(session: Session, version_id: str) -> DatasetVersion:
     """For workers, which act for whichever project the row belongs to."""
     return session.get_one(DatasetVersion, version_id)
@@ -272,19 +282,19 @@ def transform_page(session: Session, dataset_id: str, wanted: Page) -> Slice[Dat
     return slice_of(session.scalars(keyset(statement, DatasetTransform.id, wanted)).all(), wanted)
 
 
-def cancel_transform(session: Session, transform_id: str) -> bool:
+def stop_transform(session: Session, transform_id: str, values: dict[str, Any]) -> bool:
     """End one that runs, from outside: whoever holds its lease finds the fence raised. False: it has ended."""
     ended = session.execute(
         update(DatasetTransform)
         .where(DatasetTransform.id == transform_id, DatasetTransform.status == TransformStatus.RUNNING)
         .values(
-            status=TransformStatus.CANCELLED,
             fence=DatasetTransform.fence + 1,
             lease_owner=None,
             lease_until=None,
             next_check_at=None,
             parked_reason=None,
             ended_at=func.clock_timestamp(),
+            **values,
         )
         .returning(DatasetTransform.id)
         .execution_options(synchronize_session=False)

@@ -205,8 +205,9 @@ class TransformService:
         row = self._find(project_id, ref, transform_id)
         if row.status == TransformStatus.CANCELLED:
             return
+        TRANSFORM_LAW.check(TransformStatus(row.status), TransformStatus.CANCELLED)
         with self._bench.begin() as work:
-            if not repository.cancel_transform(work.session, row.id):
+            if not repository.stop_transform(work.session, row.id, {"status": TransformStatus.CANCELLED}):
                 raise Conflict("The change has ended.", code="transform_ended", hint="Look at it again.")
             work.announce(
                 "dataset.transform.cancelled",

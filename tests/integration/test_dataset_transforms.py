@@ -213,3 +213,16 @@ def test_the_same_key_begins_one_change_and_a_given_up_one_makes_no_version(
     TransformService(bench).advance(first.json()["id"])
     assert client.get(first.headers["location"]).json()["status"] == "cancelled"
     assert client.get("/v1/datasets/travel").json()["version_count"] == 1
+
+
+def test_a_change_reads_and_tells_nothing_of_another_projects_versions(
+    client: TestClient, stranger: TestClient, bench: Workbench
+) -> None:
+    upload(client, bench, "travel", CLEAN)
+    theirs = client.get("/v1/datasets/travel/versions/1").json()["id"]
+    upload(stranger, bench, "mine", CLEAN)
+    for operation in ({"type": "merge", "versions": [theirs]}, {"type": "convert", "to": "dpo", "worse": theirs}):
+        asked = stranger.post("/v1/datasets/mine/versions/1/transform", json={"operations": [operation]})
+        assert (asked.status_code, asked.json()["code"]) == (404, "version_not_found")
+    since = stranger.get("/v1/datasets/mine/versions/1/changes", params={"since": theirs})
+    assert (since.status_code, since.json()["code"]) == (404, "version_not_found")
