@@ -8,8 +8,9 @@ that is left; a finding is a reason to look, so a rule that is often wrong is no
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any, Final
 
 from app.datasets.engine import private
@@ -111,23 +112,26 @@ _UNFILLED: Final = re.compile(
     rf"(?<![${{\\\w])\{{(?:{_FIELDS})\}}(?!\}})"
     r"|<(?:INSERT|ENTER|YOUR|FILL)[ _-][A-Z_ -]{2,40}>|\[(?:INSERT|ENTER|FILL)[ _-][^\]\n]{2,40}\]"
 )
-_PRINTF: Final = re.compile(r"(?:(?<=[\s\"'(])|\A)%s(?=[\s,.!?\"')]|\Z)")
 _CODE: Final = re.compile(
     r"```|</|/>|=>|->|::|\$\{|;\s*$|\bdef \w|\bimport \w|\bprintf?\(|\.format\(|\bf[\"']|\breturn\b|[=(]\s*[\"']"
     r"|\bconst \w|\\[a-z]+\b|\bSELECT\b|\bstrftime\b|\{\w+\}/|/\{\w+\}|[\w)]\[|== ",
     re.MULTILINE,
 )
 """Texts with this talk about programs, where such names are meant."""
-_NOT_WRITTEN: Final = re.compile(r"\s*(?:TODO|TBD|FIXME|PLACEHOLDER|[Ll]orem ipsum\b.*)[.:!]?\s*", re.DOTALL)
+_NOT_WRITTEN: Final = re.compile(r"\s*(?:TODO|TBD|FIXME|PLACEHOLDER|[Ll]orem ipsum[\w ,.]{0,40})[.:!]?\s*")
+_NOT_WRITTEN_MAX: Final = 60
+"""Characters of an answer that may be such a word alone."""
 
 
 def _unfilled(text: str) -> Iterator[Oddity]:
-    if _NOT_WRITTEN.fullmatch(text):
-        yield "template-placeholder", f"the text is {text.strip()[:40]}"
-        return
-    match = _UNFILLED.search(text) or _PRINTF.search(text)
+    match = _UNFILLED.search(text)
     if match and not _CODE.search(text):
         yield "template-placeholder", match.group()
+
+
+def _not_written(answer: str) -> Iterator[Oddity]:
+    if _NOT_WRITTEN.fullmatch(answer):
+        yield "template-placeholder", f"the answer is {answer.strip()}"
 
 
 # -- answers -------------------------------------------------------------------------------------------------
@@ -230,13 +234,12 @@ class _Check:
 
 _CHECKS: Final = (
     *[_Check(gate, _private) for gate in private.GATES],
-    _Check(searching("Ã|Â|â€|ã|Ð|Ñ|Ø|Ù|縺|繧|繝|锟"), _mojibake),
+    _Check(searching("Ã|Â|â€|ã|Ð|Ñ|Ø|Ù"), _mojibake),
+    _Check(searching("縺|繧|繝|锟"), _mojibake),
     _Check(searching("‚|ƒ|､|･|¤|¥"), _mojibake),
     _Check(searching("[\u0080\u0081\u0082\u0083\u0091\u0092\u0093\u0094\u0096]"), _mojibake),
     _Check(searching("\ufffd"), _replacement),
-    _Check(searching(rf"\{{(?:{_FIELDS})\}}"), _unfilled),
-    _Check(searching(r"<INSERT|\[INSERT|<YOUR|<ENTER|\[ENTER|TODO|TBD|FIXME|PLACEHOLDER|orem ipsum"), _unfilled),
-    _Check(searching("%s"), _unfilled),
+    _Check(searching(rf"\{{(?:{_FIELDS})\}}|<INSERT|\[INSERT|<YOUR|<ENTER|\[ENTER|\[FILL"), _unfilled),
     _Check(
         searching("myself|suicide|自殺|リストカット|首を吊|児童ポルノ|フェラチオ|爆弾の作り方|殺してやる|ぶっ殺す"),
         _harm,
@@ -266,10 +269,9 @@ _CHECKS: Final = (
 BETWEEN: Final = "\x1e"
 """Stands between texts that are looked at together; no rule finds anything across it."""
 _TAIL_CHARACTERS: Final = 16
-_ASCII_TEXTS: Final = 512
-_OTHER_TEXTS: Final = 64
-_FEW: Final = 16
-"""Texts tested together. A test costs a microsecond or two, whatever it is of, and then little a kilobyte."""
+_TOGETHER: Final = (512, 16)
+"""Texts tested together, then fewer, in search of one. A test costs a microsecond or two, whatever it is of, and
+then little a kilobyte."""
 _ENDS: Final = frozenset(".!?。！？`)」』")
 """An answer that ends in one of these does not end in the middle."""
 _ends_in_the_middle: Final = searching(
@@ -278,43 +280,49 @@ _ends_in_the_middle: Final = searching(
 )
 
 
-def odd_messages(texts: Sequence[str], answers: Sequence[int]) -> set[int]:
+def odd_messages(joined: bytes, texts: Sequence[str], answers: Sequence[int]) -> set[int]:
     """Which of many texts have an oddity. Quick where few have.
 
-    Texts are tested together, those in ASCII apart: one wide character in a text makes all of it wide, and a wide
-    text is turned into UTF-8 before it is searched.
+    Texts in ASCII are tested apart: one wide character in a text makes all of it wide, and a wide text is turned
+    into UTF-8 before it is searched.
 
     Args:
-        texts: in any number.
+        joined: all of `texts` in UTF-8.
         answers: which of them are answers.
     """
     odd: set[int] = set()
-    answering = frozenset(answers)
-    in_ascii, others = list[int](), list[int]()
-    for at, text in enumerate(texts):
-        (in_ascii if text.isascii() else others).append(at)
-    for kept, size in ((in_ascii, _ASCII_TEXTS), (others, _OTHER_TEXTS)):
-        for first in range(0, len(kept), size):
-            block = kept[first : first + size]
-            together = BETWEEN.join([texts[at] for at in block])
-            for check in _CHECKS:
-                if check.may_hold(together):
-                    asked = answering.intersection(block) if check.of_answers else block
-                    odd.update([at for at in _hits(check.may_hold, texts, asked) if _finds(check.rule, texts[at])])
+    every = range(len(texts))
+    parts: list[Sequence[int]] = [every]
+    if not joined.isascii():
+        narrow = list(compress(every, map(str.isascii, texts)))
+        parts = [narrow, sorted(set(every).difference(narrow))] if narrow else [every]
+    for part in parts:
+        together = BETWEEN.join([texts[at] for at in part])
+        for check in _CHECKS:
+            if check.may_hold(together):
+                asked = answers if check.of_answers else part
+                odd.update([at for at in _hits(check.may_hold, texts, asked) if _finds(check.rule, texts[at])])
     cut = [at for at in answers if texts[at][-1:] not in _ENDS]
     tails = {at: texts[at][-_TAIL_CHARACTERS:] for at in cut}
     odd.update([at for at in _hits(_ends_in_the_middle, tails, cut) if _finds(_cut, texts[at])])
+    odd.update([at for at in cut if len(texts[at]) <= _NOT_WRITTEN_MAX and _finds(_not_written, texts[at])])
     return odd
 
 
-def _hits(may_hold: Search, texts: Sequence[str] | Mapping[int, str], asked: Collection[int]) -> list[int]:
+def _hits(
+    may_hold: Search,
+    texts: Sequence[str] | Mapping[int, str],
+    asked: Sequence[int],
+    sizes: Sequence[int] = _TOGETHER,
+) -> list[int]:
     """Those that may hold it."""
+    if not sizes:
+        return [at for at in asked if may_hold(texts[at])]
     found = []
-    every = list(asked)
-    for first in range(0, len(every), _FEW):
-        few = every[first : first + _FEW]
+    for first in range(0, len(asked), sizes[0]):
+        few = asked[first : first + sizes[0]]
         if may_hold(BETWEEN.join([texts[at] for at in few])):
-            found += [at for at in few if may_hold(texts[at])]
+            found += _hits(may_hold, texts, few, sizes[1:])
     return found
 
 
@@ -341,6 +349,8 @@ def _rules(text: str, *, is_answer: bool) -> list[Rule]:
     rules = [check.rule for check in _CHECKS if (is_answer or not check.of_answers) and check.may_hold(text)]
     if is_answer and _ends_in_the_middle(text[-_TAIL_CHARACTERS:]):
         rules.append(_cut)
+    if is_answer and len(text) <= _NOT_WRITTEN_MAX and text[-1:] not in _ENDS:
+        rules.append(_not_written)
     return list(dict.fromkeys(rules))
 
 

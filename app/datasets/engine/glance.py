@@ -156,7 +156,7 @@ def look(lines: Lines, is_sound: IsSound) -> Glance:
         seen = seen.without({at for at, order in zip(seen.places, seen.orders, strict=True) if not sound[order]})
     seen = seen.without(_odd(seen) | _with_other_colons(lines, seen))
     answers = [at for at in (seen.starts[1:] - 1).tolist() if seen.codes[at] == _ASSISTANT]
-    return seen.without(seen.places_of(odd_messages(seen.texts, answers)))
+    return seen.without(seen.places_of(odd_messages(seen.joined, seen.texts, answers)))
 
 
 def _all_plain(lines: Lines) -> list[_Example] | None:

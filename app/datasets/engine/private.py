@@ -290,6 +290,8 @@ def _phone(
     return _Sort("pii-phone", "PHONE", "a telephone number", re.compile(pattern), is_sound, may_match=may_match)
 
 
+_IS: Final = r"[\"']?\s{0,3}[:=,]\s{0,3}[\"']?"
+"""Between the name of a value and the value."""
 _NINE_DIGITS: Final = rf"[0-9](?:[() .{_DASH}（）]{{0,2}}[0-9]){{8}}"
 _GROUPS: Final = (
     _Group(
@@ -361,22 +363,24 @@ _GROUPS: Final = (
         ),
     ),
     _Group(
-        searching(
-            "api[-_]?key|API[-_]?KEY|[Aa]pi[-_]?Key|ubscription-[Kk]ey|ecret_?[aA]ccess_?[kK]ey|SECRET_ACCESS_KEY"
-            "|assword=|ASSWORD=|[Pp]wd=|PWD="
+        searching(rf"(?:api_key|api-key|apikey|API_KEY|Api-Key|apiKey|ubscription-Key){_IS}[0-9a-f]{{32}}"),
+        (
+            _secret(
+                "AZURE_KEY",
+                "an Azure key",
+                r"(?:api_key|api-key|apikey|API_KEY|Api-Key|apiKey|ubscription-Key)"
+                rf"{_IS}(?P<it>[0-9a-f]{{32}})(?![0-9a-fA-F])",
+            ),
         ),
+    ),
+    _Group(
+        searching(rf"(?:ccess_key|ccessKey|ACCESS_KEY){_IS}[A-Za-z0-9/+]{{40}}|assword=|ASSWORD=|PWD=|Pwd=|pwd="),
         (
             _secret(
                 "AWS_SECRET",
                 "an AWS secret access key",
-                r"(?:[sS]ecret_?[aA]ccess_?[kK]ey|SECRET_ACCESS_KEY)[\"']?\s{0,3}[:=]\s{0,3}[\"']?"
-                r"(?P<it>[A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])",
-            ),
-            _secret(
-                "AZURE_KEY",
-                "an Azure key",
-                r"(?:api[-_]?key|API[-_]?KEY|[Aa]pi[-_]?Key|ubscription-[Kk]ey)[\"']?\s{0,3}[:=,]\s{0,3}[\"']?"
-                r"(?P<it>[0-9a-f]{32})(?![0-9a-fA-F])",
+                r"(?:[sS]ecret_?[aA]ccess_?[kK]ey|SECRET_ACCESS_KEY)"
+                rf"{_IS}(?P<it>[A-Za-z0-9/+]{{40}})(?![A-Za-z0-9/+=])",
             ),
             _secret(
                 "PASSWORD",
@@ -492,7 +496,7 @@ _GROUPS: Final = (
         in_a_line=re.compile(_NINE_DIGITS),
     ),
     _Group(
-        searching(r"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]"),
+        searching(r"\.(?:0|1|2|3|4|5|6|7|8|9)[0-9]{0,2}\.[0-9]{1,3}\.[0-9]"),
         (
             _Sort(
                 "pii-ip-address",
