@@ -33,6 +33,14 @@ class Storage(Protocol):
         """Bytes, or None when there is no such object."""
         ...
 
+    def share(self, key: str, of: str) -> bool:
+        """Let two objects with the same bytes rest in one place, where the store can; each is deleted by itself.
+
+        The caller knows that they are the same. False when nothing has changed: `of` is not there, or this store
+        keeps two copies.
+        """
+        ...
+
     def delete(self, key: str) -> None:
         """Deleting what is not there is success."""
         ...
