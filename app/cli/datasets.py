@@ -256,7 +256,7 @@ def _tell_outcome(version: "VersionRead", found: "list[FindingRead]") -> None:
     if version.status == "checking":
         words.note(f"{version.dataset_name}@{version.number} is being checked.")
         return
-    reports.findings(found)
+    reports.findings(found, unit=version.reading.unit if version.reading else "line")
     reports.verdict(version, subject=f"{version.dataset_name}@{version.number}")
     if version.status == "rejected":
         raise typer.Exit(Exit.BAD_OUTCOME)
@@ -598,19 +598,20 @@ def _range(text: str) -> tuple[int, int]:
 
 @group.command()
 def compare(training: Version, validation: Version, *, json_: Json = False) -> None:
-    """Find examples that stand in both versions; exit code 4 when there are some."""
+    """Find examples that stand in both versions, also in almost the same words; exit code 4 when there are some."""
     from app.cli import reports
     from app.cli.door import connect
 
     with connect() as client:
         found = client.datasets.compare(training, validation)
+    shared = [finding for finding in (found.finding, found.near) if finding is not None]
     if json_:
         words.put_json(found)
-    elif found.finding is None:
-        words.done("They share no example.")
+    elif not shared:
+        words.done("They share no example, not even in almost the same words.")
     else:
-        reports.findings([found.finding], to=words.data_console())
-    if found.finding is not None:
+        reports.findings(shared, to=words.data_console())
+    if shared:
         raise typer.Exit(Exit.BAD_OUTCOME)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import orjson
 
 from app.azure.catalogue.catalogue import BaseModel, Catalogue
@@ -36,7 +37,14 @@ class Checked:
     file: Path
     report: engine.Report
     fingerprints: BinaryIO
+    sketches: BinaryIO
     lines: array[int]
+    how: reading.How
+
+    def reread(self) -> Iterator[bytes]:
+        """Its rows as JSON Lines, once more."""
+        with self.file.open("rb") as source, reading.opened(source, self.how, method=self.report.method) as again:
+            yield from engine.plain_lines(again.content, engine.Limits().line_bytes_max)
 
     @property
     def name(self) -> str:
@@ -46,12 +54,14 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """Validation examples that stand word for word in one training file."""
+    """Validation examples that stand in one training file."""
 
     training: Checked
     validation: Checked
     training_lines: list[int]
     validation_lines: list[int]
+    is_exact: bool
+    """Word for word; else in almost the same words."""
 
 
 def check_files(
@@ -79,7 +89,7 @@ def check_files(
                 profile, method=method or training[0].report.method
             )  # both files of a job are of one kind
             outcomes.append(_check(validation, alike, how, stack))
-            leaks = [leak for one in training if (leak := _leak(one, outcomes[-1]))]
+            leaks = [leak for one in training for leak in _leaks(one, outcomes[-1])]
         if as_json:
             words.put_json(_as_json(outcomes, leaks))
         else:
@@ -190,6 +200,7 @@ def _check(
 ) -> Checked:
     size = file.stat().st_size
     fingerprints = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115  the stack closes it
+    sketches = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115  the stack closes it
     lines = array("Q")
     with file.open("rb") as source, words.progress(f"checking {file.name}", total=size, unit="bytes") as draw:
         report = reading.check_any(
@@ -200,20 +211,28 @@ def _check(
             copy_to=copy_to,
             on_progress=lambda read: draw(read, ""),
             fingerprints=fingerprints,
+            sketches=sketches,
             lines=lines,
             threads=engine.THREADS,
         )
-    return Checked(file, report, fingerprints, lines)
+    return Checked(file, report, fingerprints, sketches, lines, how)
 
 
-def _leak(training: Checked, validation: Checked) -> Leak | None:
+def _leaks(training: Checked, validation: Checked) -> Iterator[Leak]:
     training.fingerprints.seek(0)
     validation.fingerprints.seek(0)
     pairs = engine.shared_examples(training.fingerprints, validation.fingerprints)
-    if not pairs:
-        return None
-    ours = sorted({training.lines[at] for at, _ in pairs})
-    return Leak(training, validation, ours, [validation.lines[at] for _, at in pairs])
+    exact = [validation.lines[at] for _, at in pairs]
+    if pairs:
+        yield Leak(training, validation, sorted({training.lines[at] for at, _ in pairs}), exact, is_exact=True)
+    sketched = [
+        engine.Sketched(one.sketches, one.reread, one.report.stats["lines"]) for one in (training, validation)
+    ]
+    mates = engine.near_leaks(*sketched, without=np.array(exact, dtype=np.int64)).mates
+    if mates:
+        yield Leak(
+            training, validation, sorted({mate.line for mate in mates.values()}), list(mates), is_exact=False
+        )
 
 
 def _as_json(outcomes: Sequence[Checked], leaks: Sequence[Leak]) -> dict[str, Any]:
@@ -231,12 +250,13 @@ def _as_json(outcomes: Sequence[Checked], leaks: Sequence[Leak]) -> dict[str, An
             for outcome in outcomes
         ],
         "leakage": {
-            "exact": len(_leaked(leaks)),
-            "near": None,  # near duplicates are not compared
+            "exact": len(_leaked(leaks, is_exact=True)),
+            "near": len(_leaked(leaks, is_exact=False) - _leaked(leaks, is_exact=True)),
             "pairs": [
                 {
                     "training": leak.training.name,
                     "validation": leak.validation.name,
+                    "kind": "exact" if leak.is_exact else "near",
                     "count": len(leak.validation_lines),
                     "lines": _spans(leak.validation_lines),
                     "training_lines": _spans(leak.training_lines),
@@ -277,9 +297,9 @@ def _printable(read: dict[str, Any] | None) -> dict[str, Any] | None:
     }
 
 
-def _leaked(leaks: Iterable[Leak]) -> set[int]:
+def _leaked(leaks: Iterable[Leak], *, is_exact: bool) -> set[int]:
     """Lines of the validation file that stand in any training file."""
-    return {line for leak in leaks for line in leak.validation_lines}
+    return {line for leak in leaks if leak.is_exact == is_exact for line in leak.validation_lines}
 
 
 def _spans(lines: Sequence[int]) -> Spans:
@@ -302,7 +322,7 @@ def _tell(outcomes: Sequence[Checked], leaks: Sequence[Leak], model: str) -> Non
         if report.examples:
             counted = [("examples", f"{report.examples:,}"), *reports.token_facts(asdict(report.tokens))]
             words.facts([*counted, ("training costs", _cost(report, model))])
-        reports.findings([as_read(finding) for finding in report.findings], examples=3, to=out)
+        reports.findings([as_read(finding) for finding in report.findings], examples=3, to=out, unit=_unit(report))
         name = printable(outcome.file.name)
         match report.verdict:
             case "ready":
@@ -317,9 +337,12 @@ def _tell(outcomes: Sequence[Checked], leaks: Sequence[Leak], model: str) -> Non
         where = words.lines_in_words(_spans(leak.validation_lines))
         count = len(leak.validation_lines)
         verb = "examples stand" if count > 1 else "example stands"
-        text = f"{count:,} validation {verb} word for word in the training file ({where} of the validation file)."
+        how = "word for word" if leak.is_exact else "in almost the same words"
+        text = f"{count:,} validation {verb} {how} in the training file ({where} of the validation file)."
         words.warn(text, to=out)
-        words.say(f"{reports.INDENT}→ {engine.CODES['leakage'].remedy}", to=out)
+        words.say(
+            f"{reports.INDENT}→ {engine.CODES['leakage' if leak.is_exact else 'near-leakage'].remedy}", to=out
+        )
 
 
 def _cost(report: engine.Report, model: str) -> str | None:
@@ -333,6 +356,10 @@ def _cost(report: engine.Report, model: str) -> str | None:
     except Invalid:  # the model is not trained by this method, which the check has said
         return None
     return reports.cost_in_a_line(offers[0]) if offers else None
+
+
+def _unit(report: engine.Report) -> str:
+    return str(report.reading["unit"]) if report.reading else "line"
 
 
 def as_read(finding: engine.Finding) -> FindingRead:

@@ -21,14 +21,22 @@ SIDE_BY_SIDE_COLUMNS: Final = 40
 """Narrower columns of prose are no longer easy to read."""
 
 
-def findings(found: Sequence[FindingRead], *, examples: int = 2, to: Console | None = None) -> None:
-    """Each with its lines, what it is, and what to do. `to` the data's console where this is what was asked for."""
+def findings(
+    found: Sequence[FindingRead], *, examples: int = 2, to: Console | None = None, unit: str = "record"
+) -> None:
+    """Each with its lines, what it is, and what to do. `to` the data's console where this is what was asked for.
+
+    Args:
+        unit: what `records` count, in a file that was converted.
+    """
     from rich.text import Text
 
     console = to or words.word_console()
     for item in found:
         mark, style = MARKS[item.severity]
         where = words.lines_in_words(item.lines, more=item.more_ranges)
+        if item.records:
+            where += f" ({words.lines_in_words(item.records, more=item.more_ranges, word=unit)} of the file)"
         title = Text.assemble((f"{mark} ", style), (item.code, f"bold {style}"), f"  {where}")
         title.rstrip()
         console.print(title, soft_wrap=True)

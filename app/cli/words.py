@@ -251,12 +251,12 @@ def moment(value: Any) -> str:
     return value.strftime("%Y-%m-%d %H:%M:%SZ") if value is not None else ""
 
 
-def lines_in_words(ranges: Sequence[Sequence[int]], *, more: int = 0, shown: int = 8) -> str:
+def lines_in_words(ranges: Sequence[Sequence[int]], *, more: int = 0, shown: int = 8, word: str = "line") -> str:
     """`lines 3, 7–9, 50 and 12 more ranges`."""
     if not ranges:
         return ""
     parts = [f"{first}" if first == last else f"{first}–{last}" for first, last in ranges[:shown]]
     rest = len(ranges) - shown + more if len(ranges) > shown else more
     single = len(ranges) == 1 and ranges[0][0] == ranges[0][1] and not rest
-    text = ("line " if single else "lines ") + ", ".join(parts)
+    text = f"{word}{'' if single else 's'} {', '.join(parts)}"
     return f"{text} and {rest:,} more" if rest > 0 else text
