@@ -153,42 +153,53 @@ def auto_batch(examples: int) -> int:
     return max(1, min(rule.max, int(share)))
 
 
-def tokens_at_most(method: str, tokens: int, answer_tokens: int) -> int:
-    """Tokens of one epoch at the high end: preference training may count the prompt with each of the two answers.
+def epoch_tokens(counts: Counts, tokenizer: str | None) -> WholeRange:
+    """Tokens of one epoch, as wide as what was estimated in them.
 
-    Nobody publishes whether Azure does. Three jobs of its own demonstration trained on 21,622 tokens, more than the
-    86 KB file seems to hold when prompts count once (microsoft-foundry/fine-tuning, DPO_Intel_Orca, 2026-10-04).
+    Preference training may count the prompt with each of the two answers, so its high end does. Nobody publishes
+    whether Azure does: three jobs of its own demonstration trained on 21,622 tokens, more than the 86 KB file seems
+    to hold when prompts count once (microsoft-foundry/fine-tuning, DPO_Intel_Orca, 2026-10-04).
+
+    Args:
+        tokenizer: the model's own.
     """
-    return tokens + max(0, tokens - answer_tokens) if method == "dpo" else tokens
+    shares = trainings().uncertain_counts.shares
+    off = [shares[name] for name in shares for note in counts.counting_notes if note.startswith(name)]
+    if counts.tokenizer not in {tokenizer, "estimate"}:
+        off.append(shares["other tokenizer"])
+    share = max(off, default=Decimal(0))
+    most = counts.tokens
+    if counts.method == "dpo":
+        most += max(0, counts.tokens - counts.answer_tokens)
+    return WholeRange(
+        low=int(counts.tokens * (1 - share)),
+        expected=counts.tokens,
+        high=int((most * (1 + share)).to_integral_value(ROUND_CEILING)),
+    )
 
 
-def billed_tokens(counts: Counts, chosen: int | None) -> WholeRange:
+def billed_tokens(counts: Counts, chosen: int | None, tokenizer: str | None) -> WholeRange:
     """Tokens of one epoch × epochs."""
     low, expected, high = epochs_range(counts.examples, chosen)
-    most = tokens_at_most(counts.method, counts.tokens, counts.answer_tokens)
-    return WholeRange(low=counts.tokens * low, expected=counts.tokens * expected, high=most * high)
+    one = epoch_tokens(counts, tokenizer)
+    return WholeRange(low=one.low * low, expected=one.expected * expected, high=one.high * high)
 
 
 # ── training ────────────────────────────────────────────────────────────────
 
 
 def training_cost(
-    catalogue: Catalogue,
-    *,
-    base_model: str,
-    training_type: str,
-    tokens: int,
-    examples: int,
-    n_epochs: int | None,
-    tokens_most: int | None = None,
+    catalogue: Catalogue, counts: Counts, *, base_model: str, training_type: str, n_epochs: int | None
 ) -> CostEstimate:
-    """One training billed by tokens, for a plan: tokens × epochs × price.
+    """One training billed by tokens, for a plan.
 
     Args:
-        tokens: of one epoch.
-        tokens_most: of one epoch at the high end, where that is another; see `tokens_at_most`.
+        base_model: an id of the catalogue.
+        n_epochs: None leaves them to Azure.
     """
-    low, expected, high = epochs_range(examples, n_epochs)
+    low, expected, high = epochs_range(counts.examples, n_epochs)
+    base = catalogue.find(base_model)
+    tokens = billed_tokens(counts, n_epochs, base.tokenizer if base else None)
     price = catalogue.price(base_model, "training", training_type)
     warnings = []
     if price is None:
@@ -199,10 +210,10 @@ def training_cost(
     elif price.confidence != "verified":
         warnings.append(f"The training price is {price.confidence}: {price.source}")
     return CostEstimate(
-        low_usd=by_tokens(tokens * low, price.usd) if price else None,
-        expected_usd=by_tokens(tokens * expected, price.usd) if price else None,
-        high_usd=by_tokens((tokens_most or tokens) * high, price.usd) if price else None,
-        tokens=tokens,
+        low_usd=by_tokens(tokens.low, price.usd) if price else None,
+        expected_usd=by_tokens(tokens.expected, price.usd) if price else None,
+        high_usd=by_tokens(tokens.high, price.usd) if price else None,
+        tokens=counts.tokens,
         epochs_low=low,
         epochs_expected=expected,
         epochs_high=high,
@@ -237,7 +248,7 @@ def estimate(catalogue: Catalogue, counts: Counts, asked: Question, *, today: da
     candidates = [
         base for base in catalogue.base_models() if counts.method in base.methods and asked.model in {None, base.id}
     ]
-    tokens = None if counts.method == "reinforcement" else billed_tokens(counts, asked.n_epochs)
+    tokens = None if counts.method == "reinforcement" else billed_tokens(counts, asked.n_epochs, counts.tokenizer)
     offers = sorted(
         (
             _offer(catalogue, base, training_type, counts, asked, today)
@@ -292,7 +303,9 @@ def _offer(
     price = catalogue.price(base.id, "training_hours" if by_the_hour else "training", training_type, at=today)
     cost = None
     if price is not None:
-        cost = _cost_of_hours(catalogue, price, asked) if by_the_hour else _cost_of_tokens(price, counts, asked)
+        cost = (
+            _cost_of_hours(catalogue, price, asked) if by_the_hour else _cost_of_tokens(price, counts, asked, base)
+        )
     notes = []
     if training_type == "developerTier":
         notes.append("on spare capacity: may be paused and takes longer; pauses are not billed")
@@ -308,8 +321,8 @@ def _offer(
     )
 
 
-def _cost_of_tokens(price: Price, counts: Counts, asked: Question) -> UsdRange:
-    tokens = billed_tokens(counts, asked.n_epochs)
+def _cost_of_tokens(price: Price, counts: Counts, asked: Question, base: BaseModel) -> UsdRange:
+    tokens = billed_tokens(counts, asked.n_epochs, base.tokenizer)
     return UsdRange(
         low_usd=by_tokens(tokens.low, price.usd),
         expected_usd=by_tokens(tokens.expected, price.usd),

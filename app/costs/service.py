@@ -6,7 +6,7 @@ from decimal import Decimal
 from sqlalchemy.orm import Session
 
 from app.costs import estimates, repository
-from app.costs.estimates import MILLION
+from app.costs.estimates import MILLION, Counts
 from app.costs.schemas import BudgetPut, BudgetRead, CostEstimate, CostGroup, CostSummary
 from app.costs.tables import Budget
 from app.kit.caller import Caller
@@ -30,24 +30,11 @@ class CostService:
     # ── before ──────────────────────────────────────────────────────────────
 
     def estimate_training(
-        self,
-        *,
-        base_model: str,
-        training_type: str,
-        tokens: int,
-        examples: int,
-        n_epochs: int | None,
-        tokens_most: int | None = None,
+        self, counts: Counts, *, base_model: str, training_type: str, n_epochs: int | None
     ) -> CostEstimate:
         """See `estimates.training_cost`."""
         return estimates.training_cost(
-            self._bench.catalogue,
-            base_model=base_model,
-            training_type=training_type,
-            tokens=tokens,
-            examples=examples,
-            n_epochs=n_epochs,
-            tokens_most=tokens_most,
+            self._bench.catalogue, counts, base_model=base_model, training_type=training_type, n_epochs=n_epochs
         )
 
     def hourly_hosting(self, *, base_model: str, sku: str) -> Decimal | None:

@@ -12,6 +12,8 @@ from app.azure.port import RemoteJob
 from app.connections.service import ConnectionService
 from app.costs.schemas import CostEstimate
 from app.costs.service import CostService
+from app.datasets.estimates import counts_of
+from app.datasets.schemas import Method
 from app.datasets.service import DatasetService
 from app.datasets.tables import DatasetVersion
 from app.jobs import repository
@@ -78,12 +80,11 @@ class JobAdoption:
         training_type = str(remote.get("trainingType") or remote.get("training_type") or "GlobalStandard")
         chosen = _hyperparameters(found)
         estimate = None
-        if base is not None and trained_on.tokens is not None and trained_on.examples is not None:
+        if base is not None and trained_on.report is not None:
             estimate = self._costs.estimate_training(
+                counts_of(trained_on.report, subject=trained_on.id, method=_method(found)),
                 base_model=base.id,
                 training_type=training_type,
-                tokens=trained_on.tokens,
-                examples=trained_on.examples,
                 n_epochs=chosen.n_epochs,
             )
         base_model = base.id if base else (found.model or "unknown")
@@ -185,6 +186,15 @@ def _asked(found: RemoteJob, op_key: str) -> tuple[str | None, int | None]:
     return suffix, None if found.seed == derived_seed(op_key) else found.seed
 
 
+def _method(found: RemoteJob) -> Method:
+    """How the job trains; supervised where Azure does not say."""
+    method = found.raw.get("method")
+    said = method.get("type") if isinstance(method, dict) else None
+    if said == "dpo":
+        return "dpo"
+    return "reinforcement" if said == "reinforcement" else "supervised"
+
+
 def _plan(  # noqa: PLR0917  everything that a plan is about
     found: RemoteJob,
     base_model: str,
@@ -195,11 +205,10 @@ def _plan(  # noqa: PLR0917  everything that a plan is about
     estimate: CostEstimate | None,
 ) -> JobPlan:
     """What would have been planned; nothing is checked, because it runs already."""
-    method = found.raw.get("method")
     return JobPlan(
         ok=True,
         base_model=base_model,
-        method=str(method.get("type") or "supervised") if isinstance(method, dict) else "supervised",
+        method=_method(found),
         training_type=training_type,
         training=training.id,
         validation=validation.id if validation else None,

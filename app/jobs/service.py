@@ -8,8 +8,8 @@ from sqlalchemy import func
 
 from app.access.service import refuse_if_paused
 from app.connections.service import ConnectionService
-from app.costs.estimates import tokens_at_most
 from app.costs.service import CostService
+from app.datasets.estimates import counts_of
 from app.datasets.service import DatasetService
 from app.datasets.tables import DatasetVersion
 from app.jobs import analysis, repository
@@ -61,20 +61,20 @@ class JobService:
             exclude_none=True
         )
         estimate = None
-        if base is not None and training.tokens is not None and training.examples is not None:
+        if base is not None and training.report is not None:
             estimate = self._costs.estimate_training(
+                counts_of(training.report, subject=wanted.training, method=wanted.method),
                 base_model=base.id,
                 training_type=wanted.training_type,
-                tokens=training.tokens,
-                examples=training.examples,
                 n_epochs=int(chosen["n_epochs"]) if "n_epochs" in chosen else None,
-                tokens_most=tokens_at_most(
-                    wanted.method, training.tokens, ((training.report or {}).get("tokens") or {}).get("trained", 0)
-                ),
             )
-        leak = None
+        leaks: list[dict[str, Any]] = []
         if validation is not None and training.content_sha256 and validation.content_sha256:
-            leak = self._datasets.leakage(training, validation)
+            found_leaks = (
+                self._datasets.leakage(training, validation),
+                self._datasets.near_leakage(training, validation),
+            )
+            leaks = [leak for leak in found_leaks if leak is not None]
         found = checks(
             wanted,
             base=base,
@@ -82,7 +82,7 @@ class JobService:
             region=connection.region,
             training=self._material(training, "/training"),
             validation=self._material(validation, "/validation") if validation else None,
-            leak=leak,
+            leaks=leaks,
             hyperparameters=chosen,
             estimate=estimate,
             today=utc_now().date(),

@@ -85,6 +85,18 @@ class Duration:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UncertainCounts:
+    """By which share of itself a count may be off, by what was estimated in it."""
+
+    __pydantic_config__ = _STRICT
+    shares: Mapping[str, Decimal]
+    """`all text`, `tools and calls`, `images`: as the check's notes begin; `other tokenizer` = than the model's."""
+    source: str
+    as_of: date
+    confidence: Confidence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reinforcement:
     """What little is known of how long reinforcement trains and how often it asks its grader."""
 
@@ -144,6 +156,7 @@ class Trainings:
     reinforcement: Reinforcement
     grader_prices: tuple[GraderPrice, ...]
     hosting_hours_per_month: Limit
+    uncertain_counts: UncertainCounts
     cached_prompt_tokens_min: Limit
     observed: tuple[ObservedTraining, ...]
 

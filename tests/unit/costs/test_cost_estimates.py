@@ -20,9 +20,9 @@ from app.costs.estimates import (
     by_hours,
     by_tokens,
     calls_to_pay,
+    epoch_tokens,
     epochs_range,
     estimate,
-    tokens_at_most,
     training_cost,
 )
 from app.costs.schemas import DatasetEstimate, TrainingOffer, TuningWorth, UsdRange
@@ -224,10 +224,9 @@ def test_a_plan_and_an_estimate_reckon_the_same() -> None:
         for item in found.offers:
             planned = training_cost(
                 CATALOGUE,
+                counts(examples=examples, tokens=tokens),
                 base_model=item.model,
                 training_type=item.training_type,
-                tokens=tokens,
-                examples=examples,
                 n_epochs=epochs,
             )
             if item.cost is None:
@@ -241,8 +240,24 @@ def test_a_plan_and_an_estimate_reckon_the_same() -> None:
 
 
 def test_preference_training_may_be_billed_for_its_prompt_twice() -> None:
-    assert tokens_at_most("dpo", 1_133, 483) == 1_133 + 650
-    assert tokens_at_most("supervised", 1_133, 483) == 1_133
+    pairs = epoch_tokens(counts("dpo", tokens=1_133, answer_tokens=483), "o200k_base")
+    assert (pairs.low, pairs.expected, pairs.high) == (1_133, 1_133, 1_133 + 650)
+
+
+@pytest.mark.parametrize(
+    ("note", "tokenizer", "low", "high"),
+    [
+        (None, "o200k_base", 1_000, 1_000),
+        ("tools and calls: counted as their JSON", "o200k_base", 900, 1_100),
+        ("images: 85 tokens each at low detail", "o200k_base", 500, 1_500),
+        (None, None, 670, 1_330),
+    ],
+)
+def test_the_range_is_as_wide_as_what_was_estimated_in_the_count(
+    note: str | None, tokenizer: str | None, low: int, high: int
+) -> None:
+    found = epoch_tokens(counts(tokens=1_000, counting_notes=(note,) if note else ()), tokenizer)
+    assert (found.low, found.expected, found.high) == (low, 1_000, high)
 
 
 # ── is tuning worth it ──────────────────────────────────────────────────────
@@ -362,10 +377,9 @@ def test_more_tokens_and_more_epochs_never_cost_less(few: int, more: int, epochs
     def amounts(tokens: int, times: int | None) -> list[Decimal]:
         planned = training_cost(
             CATALOGUE,
+            counts(examples=examples, tokens=tokens),
             base_model="gpt-4.1-nano",
             training_type="developerTier",
-            tokens=tokens,
-            examples=examples,
             n_epochs=times,
         )
         return [
