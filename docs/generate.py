@@ -231,6 +231,9 @@ BLOCKS: Final[Mapping[str, Callable[[], str]]] = {
     "states of an upload": lambda: states(
         dataset_states.UPLOAD_LAW, dataset_states.UploadStatus.RECEIVING, dataset_states
     ),
+    "states of a fetch": lambda: states(
+        dataset_states.FETCH_LAW, dataset_states.FetchStatus.FETCHING, dataset_states
+    ),
     "states of a job": lambda: states(job_states.JOB_LAW, job_states.JobStatus.DRAFT, job_states),
     "states of a deployment": lambda: states(
         deployment_states.DEPLOYMENT_LAW, deployment_states.DeploymentStatus.CREATING, deployment_states

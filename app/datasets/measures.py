@@ -12,6 +12,15 @@ MEASURES: Final = (
         sql="SELECT status, count(*) FROM dataset_versions GROUP BY status",
     ),
     Measure(
+        name="kitae_dataset_fetches",
+        meaning="Fetches from sources by status; a parked one counts as `parked`.",
+        labels=("status",),
+        sql=(
+            "SELECT CASE WHEN parked_reason IS NULL THEN status ELSE 'parked' END AS status, count(*) "
+            "FROM dataset_fetches GROUP BY 1"
+        ),
+    ),
+    Measure(
         name="kitae_files_at_azure",
         meaning="Files that we uploaded and have not deleted; a resource holds 100.",
         labels=(),
