@@ -8,7 +8,7 @@ from math import ceil
 from typing import Any, Final
 
 from app.generation.craft.answers import is_refusal, read_items
-from app.generation.craft.facts import guess_names, mentions, numbers_of
+from app.generation.craft.facts import Name, guess_names, mentions, numbers_of
 from app.generation.craft.kinds import TEXT_SHOWN, Item, Kept, Unit, chat_row, shown
 from app.generation.craft.paraphrases import repeats
 from app.generation.craft.scripts import held_in, key_of, language_of
@@ -151,9 +151,8 @@ def fault_of(item: object, chunk: Chunk) -> Fault | None:
         if new:
             return Fault("not-in-document", f"the {part} has {', '.join(sorted(new))}")
         for name in guess_names(text):
-            if not mentions(told, [name]) and not all(
-                mentions(told, guess_names(one) or [name]) for one in name.short
-            ):
+            parts_told = name.has_short and all(mentions(told, [Name(one)]) for one in name.short)
+            if not parts_told and not mentions(told, [name]):
                 return Fault("not-in-document", f"the {part} names {name.full!r}")
     if held_in(answer, f"{told}\n{question}") < GROUNDED:
         return Fault("not-in-document", "most of the answer's words are not there")

@@ -46,6 +46,7 @@ _SENTENCE: Final = re.compile(
     r"what|who|how|why|where|when|which|tell|explain|describe|give|please|i|you)\b"
 )
 _FIRST_THIRD: Final = 1 / 3
+_JAPANESE_SCRIPTS: Final[tuple[Script, ...]] = ("kanji", "hiragana", "katakana")
 
 
 def ways_of(question: str, names: Sequence[Name]) -> frozenset[str]:
@@ -59,7 +60,7 @@ def ways_of(question: str, names: Sequence[Name]) -> frozenset[str]:
         found.add("formal")
     elif _CASUAL[language].search(shown):
         found.add("casual")
-    if language == "ja" and _kinds(shown) >= 3:
+    if language == "ja" and _is_mixed(_apart(shown, told)):
         found.add("mixed-scripts")
     if "name-only" not in found and not _SENTENCE.search(_apart(shown, told)) and len(shown.split()) > 1:
         found.add("keywords")
@@ -94,11 +95,10 @@ def _apart(shown: str, told: Sequence[Mention]) -> str:
     return " ".join([*rest, shown[at:]]).strip()
 
 
-def _kinds(shown: str) -> int:
-    """How many of the four scripts the text uses. One letter of a script is no use of it."""
-    found = scripts_of(shown)
-    least: dict[Script, int] = {"kanji": 1, "hiragana": 2, "katakana": 2, "latin": 2}
-    return sum(found[script] >= count for script, count in least.items())
+def _is_mixed(apart: str) -> bool:
+    """Whether English words stand among two other scripts: kanji, kana and loan words alone are plain Japanese."""
+    found = scripts_of(apart)
+    return found["latin"] > 1 and sum(found[script] > 0 for script in _JAPANESE_SCRIPTS) > 1
 
 
 def is_slip(question: str, others: Sequence[str]) -> bool:

@@ -1,0 +1,320 @@
+"""What is kept of a generator's answers, and what is left out for which reason."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from app.generation.craft.answers import read_items
+from app.generation.craft.documents import Chunk, chunks_of
+from app.generation.craft.documents import fault_of as fault_of_pair
+from app.generation.craft.facts import Name, guess_names, numbers_of
+from app.generation.craft.kinds import Kept, Unit
+from app.generation.craft.operations import Unusable, operations_of, violations
+from app.generation.craft.paraphrases import Paraphrases, fault_of, pair_of
+from app.generation.craft.styles import Style, shares, shipped
+from app.generation.craft.tool_use import fault_of as fault_of_call
+from app.generation.craft.verdicts import REASONS
+
+ANY = Style(name="any", descriptions={"en": "Any."})
+KOSAKA = pair_of(
+    "香坂 義孝の性格について説明してください。",
+    "香坂 義孝は正義感が強く、人の気持ちに寄り添える性格です。",
+    [Name("香坂 義孝", ("こうさか よしたか",))],
+)
+LANTERN = pair_of(
+    "What is the warranty of the Contoso X200 in Germany?", "It has a warranty of 24 months there.", []
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("香坂 義孝ってどんな性格なの？", None),
+        ("香坂さんの性格を教えてください", None),
+        ("こうさか よしたかの性格は？", None),
+        ("香坂 義明ってどんな性格なの？", "name-changed"),
+        ("加藤義孝の性格は？", "name-changed"),
+        ("彼の性格は？", "name-missing"),
+        ("コウサカの性格は？", "name-missing"),
+        ("香坂 義孝の性格を3つ教えて", "number-changed"),
+        ("香坂 義孝と山田 太郎の性格は？", "name-changed"),
+        ("香坂 義孝は正義感が強く、人の気持ちに寄り添える性格です。", "is-answer"),
+        ("申し訳ありませんが、お答えできません。香坂 義孝", "refusal"),
+        ("  ？", "empty"),
+        (7, "shape"),
+        ("Tell me about 香坂 義孝 please", "wrong-language"),
+        ("香坂 義孝" * 60, "too-long"),
+    ],
+)
+def test_a_japanese_phrasing_is_kept_only_with_the_facts_of_its_question(text: object, reason: str | None) -> None:
+    fault = fault_of(text, KOSAKA, ANY)
+    assert (fault.code if fault else None) == reason
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("hey, how long is the Contoso X200 warranty in Germany?", None),
+        ("Contoso X200 warranty Germany", None),
+        ("How long is the Contoso X300 covered in Germany?", "number-changed"),
+        ("How long is the Contoso X200 covered in France?", "name-missing"),
+        ("How long is the Contoso X200 covered in Germany and Austria?", "name-changed"),
+        ("Is the Contoso X200 covered for 24 months in Germany?", "number-changed"),
+        ("Contoso X200 の保証はGermanyでは？", "wrong-language"),
+    ],
+)
+def test_an_english_phrasing_is_kept_only_with_the_facts_of_its_question(text: str, reason: str | None) -> None:
+    fault = fault_of(text, LANTERN, ANY)
+    assert (fault.code if fault else None) == reason
+
+
+def test_a_style_is_missed_when_its_ways_do_not_show() -> None:
+    for name, good, bad in (
+        ("formal", "香坂 義孝の性格を教えていただけますか。", "香坂 義孝の性格ってどう？"),
+        ("casual", "香坂 義孝ってどんな性格？", "香坂 義孝の性格をご説明ください。"),
+        ("short-name", "義孝の性格は？", "香坂 義孝の性格は？"),
+        ("name-only", "香坂 義孝は？", "香坂 義孝の性格は？"),
+        ("mixed-scripts", "香坂 義孝のパーソナリティをexplainして", "香坂 義孝の性格は？"),
+        ("keywords", "香坂 義孝 性格", "香坂 義孝の性格は何ですか"),
+        ("reordered", "どんな性格なのでしょうか、香坂 義孝は。", "香坂 義孝の性格は？"),
+    ):
+        assert fault_of(good, KOSAKA, shipped()[name]) is None, name
+        fault = fault_of(bad, KOSAKA, shipped()[name])
+        assert fault is not None, name
+        assert fault.code == "style-missed"
+
+
+def paraphrases(*pairs: Any) -> Paraphrases:
+    return Paraphrases(pairs=pairs, styles=[ANY], wanted=2, system=None, with_seeds=True)
+
+
+def reasons(kind: Paraphrases, answer: str, kept: list[Kept] | None = None, *, end: str = "stop") -> list[Any]:
+    return [one.fault.code if one.fault else None for one in kind.read(Unit(0, "any", 4), answer, end, kept or [])]
+
+
+def test_what_is_there_already_is_a_duplicate_and_what_asks_for_two_answers_is_ambiguous() -> None:
+    job = pair_of("香坂 義孝の職業は？", "香坂 義孝は警察官です。", [])
+    answer = json.dumps(
+        {
+            "questions": [
+                "香坂 義孝の性格について、説明してください",  # the seed, punctuation apart
+                "香坂 義孝ってどんな性格なの？",
+                "香坂義孝ってどんな性格なの",
+                "香坂 義孝ってどんな性格なのよ？",
+                "香坂 義孝",
+            ]
+        }
+    )
+    kept = [Kept(1, "香坂義孝")]
+    found = reasons(paraphrases(KOSAKA, job), answer, kept)
+    assert found == ["duplicate", None, "duplicate", "near-duplicate", "ambiguous"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "end", "expected"),
+    [
+        ('```json\n{"questions": ["香坂 義孝って誰？"]}\n```', "stop", [None]),
+        ('Sure! ["香坂 義孝って誰？"]', "stop", [None]),
+        ('{"questions": ["香坂 義孝って誰？", "香坂 義孝の性', "length", ["cut-off", None]),
+        ('{"questions": ["香坂 義孝って誰？", "香坂 義孝の性', "stop", ["malformed"]),
+        ("I'm sorry, but I can't help with that.", "stop", ["refusal"]),
+        ('{"answers": []}', "stop", ["malformed"]),
+        ("[" * 100_000, "stop", ["malformed"]),
+        ("", "content_filter", ["malformed"]),
+    ],
+)
+def test_answers_are_read_as_they_come_and_what_is_whole_in_them_is_kept(
+    answer: str, end: str, expected: list[Any]
+) -> None:
+    assert reasons(paraphrases(KOSAKA), answer, end=end) == expected
+
+
+@given(st.text(max_size=300), st.sampled_from(["stop", "length", None]))
+def test_no_answer_makes_the_reader_stumble_and_every_reason_has_a_meaning(answer: str, end: str | None) -> None:
+    for one in paraphrases(KOSAKA).read(Unit(0, "any", 4), answer, end, []):
+        assert one.fault is None or one.fault.code in REASONS
+    assert read_items(answer, "questions", finish_reason=end).problem in {None, "refusal", "malformed", "cut-off"}
+
+
+def test_more_is_asked_for_than_is_wanted_and_styles_with_few_possibilities_get_few() -> None:
+    given_out = {style.name: count for style, count in shares(list(shipped().values()), 20)}
+    assert sum(given_out.values()) == 30
+    assert given_out["name-only"] == 2
+    assert given_out["formal"] >= 4
+    assert shares([shipped()["name-only"]], 10) == [(shipped()["name-only"], 2)]
+
+
+def test_names_show_by_their_writing_and_numbers_by_their_value() -> None:
+    assert [name.full for name in guess_names("Where is the Contoso X200 sold? Tell me.")] == ["Contoso X200"]
+    assert [name.full for name in guess_names("ジョン・スミスの『夜の海』について")] == ["夜の海", "ジョン・スミス"]
+    assert guess_names("How do I return goods?", "返品の期限は？") == ()
+    assert numbers_of("１，５００円 and X-200, 1.5 kg") == {"1500", "x-200", "1.5"}
+
+
+# ── documents ───────────────────────────────────────────────────────────────
+
+TEXT = """# Returns
+Goods are taken back for 30 days. Customers pay for the parcel.
+
+## Software
+Opened software is never taken back. Contoso refunds broken goods.
+
+```sh
+# not a heading
+```
+"""
+
+
+def words(text: str) -> int:
+    return len(text.split())
+
+
+def test_chunks_keep_to_headings_and_size_and_repeat_the_end_of_the_one_before() -> None:
+    whole = chunks_of("a.md", TEXT, tokens_max=100, overlap_tokens=0, count=words)
+    assert [chunk.headings for chunk in whole] == [("Returns",), ("Returns", "Software")]
+    assert "# not a heading" in whole[1].text
+    small = chunks_of(
+        "a.md", "one two three. four five six. seven eight nine.", tokens_max=6, overlap_tokens=3, count=words
+    )
+    assert [chunk.text for chunk in small] == [
+        "one two three. four five six.",
+        "four five six. seven eight nine.",
+    ]
+    assert [chunk.number for chunk in small] == [1, 2]
+
+
+@given(st.text(alphabet="ab 。.\n#", max_size=300), st.integers(2, 30))
+def test_no_text_is_lost_between_chunks_and_none_is_too_long(text: str, most: int) -> None:
+    chunks = chunks_of("a", text, tokens_max=most, overlap_tokens=0, count=len)
+    letters = [character for character in text if character in "ab"]
+    told = [c for chunk in chunks for c in chunk.text if c in "ab"]
+    titles = {title for chunk in chunks for title in chunk.headings}
+    if not titles and "#" not in text:
+        assert told == letters
+    assert all(len(chunk.text.replace(" ", "").replace("\n", "")) <= most for chunk in chunks)
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "reason"),
+    [
+        ("How long can goods be returned?", "Goods are taken back for 30 days.", None),
+        ("How long can goods be returned?", "Goods are taken back for 60 days.", "not-in-document"),
+        ("Who refunds?", "Fabrikam refunds broken goods.", "not-in-document"),
+        ("What does this passage say?", "Goods are taken back for 30 days.", "refers-to-text"),
+        ("Why?", "The moon is made of cheese, as everybody knows very well.", "not-in-document"),
+        ("返品は？", "商品は返品できます。", "wrong-language"),
+        ("", "Goods are taken back.", "empty"),
+    ],
+)
+def test_an_answer_says_only_what_its_chunk_says(question: str, answer: str, reason: str | None) -> None:
+    chunk = Chunk("a.md", ("Returns",), 1, "Goods are taken back for 30 days. Contoso refunds broken goods.")
+    fault = fault_of_pair({"question": question, "answer": answer}, chunk)
+    assert (fault.code if fault else None) == reason
+
+
+# ── operations ──────────────────────────────────────────────────────────────
+
+
+def document(**operation: Any) -> dict[str, Any]:
+    return {
+        "openapi": "3.0.3",
+        "paths": {
+            "/orders/{id}": {"post": {"operationId": "place order", "summary": "Place an order", **operation}}
+        },
+        "components": {
+            "schemas": {
+                "Order": {
+                    "type": "object",
+                    "required": ["item", "count"],
+                    "properties": {
+                        "item": {"type": "string"},
+                        "count": {"type": "integer", "minimum": 1, "maximum": 9},
+                        "size": {"enum": ["s", "l"]},
+                        "gift": {"type": "boolean"},
+                        "part_of": {"$ref": "#/components/schemas/Order"},
+                    },
+                }
+            }
+        },
+    }
+
+
+BODY = {"required": True, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Order"}}}}
+
+
+def test_an_operation_becomes_a_tool_with_its_parameters_and_the_members_of_its_body() -> None:
+    parameters = [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}]
+    (operation,) = operations_of(document(parameters=parameters, requestBody=BODY))
+    assert operation.name == "place_order"
+    schema = operation.parameters
+    assert list(schema["properties"])[:3] == ["id", "item", "count"]
+    assert schema["required"] == ["id", "item", "count"]
+    Draft202012Validator.check_schema(dict(schema))
+    assert operation.tool["function"]["description"] == "Place an order"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"openapi": "2.0"},
+        {"openapi": "3.1.0", "paths": {}},
+        {"openapi": "3.1.0", "paths": {"/a": {"get": {"parameters": [{"$ref": "other.yaml#/x"}]}}}},
+        {"openapi": "3.1.0", "paths": {"/a": {"get": {"parameters": [{"$ref": "#/nothing"}]}}}},
+    ],
+)
+def test_a_document_that_cannot_be_used_is_refused_in_words(wrong: dict[str, Any]) -> None:
+    with pytest.raises(Unusable):
+        operations_of(wrong)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "question", "reason"),
+    [
+        ({"item": "tea", "count": 2}, "Order 2 tea, please", None),
+        ({"item": "tea", "count": 2, "size": "l"}, "Order 2 large tea", None),
+        ({"item": "tea"}, "Order tea", "arguments-invalid"),
+        ({"item": "tea", "count": 12}, "Order 12 tea", "arguments-invalid"),
+        ({"item": "tea", "count": True}, "Order tea", "arguments-invalid"),
+        ({"item": "tea", "count": 2, "sugar": 1}, "Order 2 tea", "arguments-invalid"),
+        ({"item": "cake", "count": 2}, "Order 2 tea", "argument-not-asked"),
+        ({"item": "tea", "count": 3}, "Order 2 tea", "argument-not-asked"),
+    ],
+)
+def test_a_call_is_kept_when_its_arguments_fit_and_somebody_said_them(
+    arguments: dict[str, Any], question: str, reason: str | None
+) -> None:
+    (operation,) = operations_of(document(requestBody=BODY))
+    item = {"question": question, "arguments": arguments, "result": {}, "answer": "Done."}
+    fault = fault_of_call(item, operation)
+    assert (fault.code if fault else None) == reason
+
+
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["a"],
+    "additionalProperties": False,
+    "properties": {
+        "a": {"type": ["string", "null"], "minLength": 1, "maxLength": 3},
+        "b": {"type": "integer", "minimum": 0, "exclusiveMaximum": 5, "multipleOf": 2},
+        "c": {"type": "array", "items": {"enum": ["x", "y"]}, "minItems": 1, "uniqueItems": True},
+        "d": {"anyOf": [{"type": "boolean"}, {"type": "number", "maximum": 1}]},
+    },
+}
+VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 7),
+    st.floats(allow_nan=False, allow_infinity=False, width=16),
+    st.text(alphabet="xy", max_size=4),
+    st.lists(st.sampled_from(["x", "y", "z"]), max_size=3),
+)
+
+
+@given(st.dictionaries(st.sampled_from(["a", "b", "c", "d", "e"]), VALUES, max_size=4))
+def test_our_validation_agrees_with_json_schema(value: dict[str, Any]) -> None:
+    ours = not list(violations(value, SCHEMA))
+    assert ours == Draft202012Validator(SCHEMA).is_valid(value)
