@@ -323,7 +323,7 @@ class DatasetService:
                 yield version, file
         except MissingObject:
             raise NotFound(
-                "The version was not converted; its content is what was sent.",
+                "The content of this version is what was sent.",
                 code="no_original",
                 hint="Leave `original` out.",
             ) from None
@@ -386,7 +386,7 @@ class DatasetService:
                 fingerprints=fingerprints,
                 threads=engine.THREADS,
             )
-        if report.reading is not None and report.reading["converted"]:
+        if report.reading is not None:  # the content is not what was sent, or nothing
             with storage.reader(version.raw_key) as raw, storage.writer(version.original_key) as original:
                 copyfileobj(raw, original, COPY_BYTES)
         with storage.reader(version.content_key) as content:

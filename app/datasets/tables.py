@@ -72,7 +72,7 @@ class DatasetVersion(CareColumns, Base):
 
     @property
     def original_key(self) -> str:
-        """Where the bytes rest as they were sent, for good, if the content was converted from them."""
+        """Where the bytes rest as they were sent, for good, if the content is something else."""
         return f"datasets/{self.id}/original"
 
     @property

@@ -102,3 +102,5 @@ def test_a_packed_file_of_more_than_its_bounds_is_a_rejected_version(client: Tes
     assert (version["status"], version["examples"]) == ("rejected", 0)
     (finding,) = client.get(f"/v1/datasets/sums/versions/{version['number']}/findings").json()["data"]
     assert finding["code"] == "archive-refused"
+    where = f"/v1/datasets/sums/versions/{version['number']}/content"
+    assert client.get(where, params={"original": True}).content == archive

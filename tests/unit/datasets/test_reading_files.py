@@ -110,6 +110,13 @@ LAYOUTS: Final[list[tuple[str, Row, Row]]] = [
         },
     ),
     (
+        "sharegpt",
+        {"messages": [{"role": "human", "content": "a"}, {"role": "gpt", "content": "b"}], "id": 1},
+        talk("a", "b"),
+    ),
+    ("sharegpt", {"messages": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}, talk("a", "b")),
+    ("question-answer", {"input": "1+1", "output": "2"}, talk("1+1", "2")),
+    (
         "preference",
         {"prompt": "1+1", "chosen": "2", "rejected": "3"},
         {
@@ -171,6 +178,7 @@ CONTAINERS: Final = [
     ("JSON Lines in UTF-16 without a mark", lines(*QUESTIONS).decode().encode("utf-16-le")),
     ("gzip", gzip.compress(lines(*QUESTIONS))),
     ("zstd", zstandard.ZstdCompressor().compress(CSV.encode())),
+    ("CSV that says its separator", ("sep=;\r\n" + CSV.replace(",", ";")).encode()),
     ("blank lines in CSV", CSV.replace("\n", "\n\n").encode()),
 ]
 

@@ -228,6 +228,8 @@ class _File:
     def _as_it_is(self, content: BinaryIO, kind: str = "unknown", reason: str = "") -> Reading:
         """JSON Lines, or what the check will name; only packing and encoding go."""
         content.seek(0)
+        if self._findings:
+            reason = reason or f"It is taken for JSON Lines in {self._encoding.upper()}."
         told = self._told(kind, "jsonl", reason, converted=bool(self._findings))
         return Reading(told, content, findings=self._findings)
 
@@ -362,32 +364,18 @@ class _File:
             ) from error
         words = f"a table in text, {dialect.in_words}"
         return self._tabular(
-            container, "csv", words, dialect.columns, lambda: rows_of(content, dialect, self._bounds), content
+            container, "csv", words, dialect.columns, rows_of(content, dialect, self._bounds), content
         )
 
     def _workbook(self, content: BinaryIO) -> Reading:
         sheet = sheet_of(content, self._how.sheet, self._bounds)
         others = f" (not read: {', '.join(sheet.others)[:200]})" if sheet.others else ""
         words = f"the sheet {sheet.name!r} of a workbook{others}"
-        again = [sheet]
-
-        def rows() -> Iterator[Row]:
-            found = again.pop() if again else sheet_of(content, self._how.sheet, self._bounds)
-            return found.rows
-
-        return self._tabular("xlsx", "xlsx", words, sheet.columns, rows, None)
+        return self._tabular("xlsx", "xlsx", words, sheet.columns, sheet.rows, None)
 
     def _parquet(self, content: BinaryIO) -> Reading:
-        def file() -> ParquetFile:
-            return ParquetFile(content, self._bounds, self._stack)
-
-        first = [file()]
-        columns = first[0].columns
-
-        def rows() -> Iterator[Row]:
-            return (first.pop() if first else file()).rows()
-
-        return self._tabular("parquet", "parquet", "a Parquet file", columns, rows, None)
+        file = ParquetFile(content, self._bounds, self._stack)
+        return self._tabular("parquet", "parquet", "a Parquet file", file.columns, file.rows(), None)
 
     def _tabular(
         self,
@@ -395,7 +383,7 @@ class _File:
         kind: str,
         in_words: str,
         columns: tuple[str, ...],
-        rows: Callable[[], Iterator[Row]],
+        rows: Iterator[Row],
         content: BinaryIO | None,
     ) -> Reading:
         self._container = container
@@ -408,7 +396,8 @@ class _File:
                 remedy=KINDS["results-csv"].remedy,
                 kind="results-csv",
             )
-        sample = [row.value for row in _sample(rows())] or [dict.fromkeys(columns)]
+        first, rows = _looked_into(rows)
+        sample = [row.value for row in first] or [dict.fromkeys(columns)]
         layout = self._layout_of(sample, is_table=True)
         if layout is None:
             named = kind_in(sample[0], is_table=True)
@@ -429,7 +418,7 @@ class _File:
         told = self._told(kind, container, reason, left_out=layout.left_out, unit="row", converted=True)
         self._findings.append(finding("needs-conversion", reason))
         origin = Origin("row")
-        records = (Record(row.number, row.value) for row in self._even(rows(), len(columns)))
+        records = (Record(row.number, row.value) for row in self._even(rows, len(columns)))
         return Reading(told, self._converted(records, layout, origin, content), origin, self._findings)
 
     def _even(self, rows: Iterator[Row], width: int) -> Iterator[Row]:
@@ -524,6 +513,24 @@ def _sample(records: Iterator[Any]) -> list[Any]:
     with suppress(RefusedError):
         found.extend(islice(records, SAMPLE_ROWS))
     return found
+
+
+def _looked_into(rows: Iterator[Row]) -> tuple[list[Row], Iterator[Row]]:
+    """The first rows, and all of them once more; reading breaks off where it did."""
+    found: list[Row] = []
+    broken: RefusedError | None = None
+    try:
+        found.extend(islice(rows, SAMPLE_ROWS))
+    except RefusedError as refused:
+        broken = refused
+
+    def again() -> Iterator[Row]:
+        yield from found
+        if broken is not None:
+            raise broken
+        yield from rows
+
+    return found, again()
 
 
 def _first_line(content: BinaryIO, most: int) -> bytes:

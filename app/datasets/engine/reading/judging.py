@@ -31,6 +31,7 @@ def check_any(  # noqa: PLR0913  as many as check has
     copy_to: BinaryIO | None = None,
     fingerprints: BinaryIO | None = None,
     lines: array[int] | None = None,
+    sketches: BinaryIO | None = None,
     threads: int = 1,
 ) -> Report:
     """Reads a file of any kind once and says whether it can be trained on. No content raises.
@@ -48,6 +49,7 @@ def check_any(  # noqa: PLR0913  as many as check has
         copy_to: receives the content as Azure may have it: UTF-8 without a byte-order mark, a row a line.
         fingerprints: as for `check`; line numbers are those of what was written.
         lines: as for `check`.
+        sketches: as for `check`.
         threads: as for `check`.
     """
     with opened(source, how, method=profile.method, bounds=bounds, on_progress=on_progress) as reading:
@@ -59,6 +61,7 @@ def check_any(  # noqa: PLR0913  as many as check has
             copy_to=copy_to,
             fingerprints=fingerprints,
             lines=lines,
+            sketches=sketches,
             threads=threads,
             where=None if reading.origin.unit == "line" else reading.origin.in_words,
         )

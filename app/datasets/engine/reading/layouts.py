@@ -115,6 +115,8 @@ def layout_of(
     kind = wanted if wanted in KINDS else max(kinds, key=kinds.count, default="unknown")
     if kind == "unknown":
         return _by_names(rows, keys, method)
+    if kind in NATIVE and all(map(_in_other_words, rows)):
+        return _mapped(Mapping((("messages", "messages"), *_optional(keys))), keys, method)
     if kind in NATIVE or (kind == "preference" and any(map(is_pair, rows))):
         return _native(kind, keys, method) if is_table or wanted == "chat" else None
     reader = _READERS.get(kind)
@@ -450,6 +452,17 @@ def _by_names(rows: Sequence[Row], keys: Sequence[str], method: Method | None) -
         taken = {key for key, _ in pairs}
         pairs += [(key, "kept") for key in keys if key not in taken]
     return _mapped(Mapping(tuple(pairs)), keys, method)
+
+
+def _in_other_words(row: Row) -> bool:
+    """Whether `messages` holds turns of another layout: none says user or assistant as chat does."""
+    turns = parsed(row.get("messages"))
+    if not isinstance(turns, list) or not turns or messages_of(turns) is None:
+        return False
+    roles = [turn.get("role") for turn in turns]
+    return not {"user", "assistant"} & set(map(str, roles)) and any(
+        made["role"] in {"user", "assistant"} for made in messages_of(turns) or ()
+    )
 
 
 def _optional(keys: Sequence[str]) -> list[tuple[str, Part]]:

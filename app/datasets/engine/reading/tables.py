@@ -10,7 +10,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 from typing import Any, BinaryIO, Final
 
@@ -22,6 +22,8 @@ DELIMITERS: Final = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _SAMPLE_ROWS: Final = 50
 _NAME: Final = re.compile(r"\S[^\r\n]{0,79}\Z")
 """What the name of a column looks like."""
+_SEPARATOR_SAID: Final = re.compile(r"sep=([,;\t|])\r?\n")
+"""What Excel writes and reads before a table."""
 _NUMBER: Final = re.compile(r"[-+]?[\d.,]+%?\Z")
 _CELL_CHARACTERS_MAX: Final = 16 * 1024 * 1024
 
@@ -35,6 +37,8 @@ class Dialect:
     delimiter: str
     columns: tuple[str, ...]
     has_header: bool
+    rows_before: int = 0
+    """Rows before the header that say how the table is written."""
 
     @property
     def in_words(self) -> str:
@@ -50,6 +54,8 @@ def dialect_of(head: str, *, whole: bool, delimiter: str | None = None) -> Diale
         delimiter: the one that is used, when it is known; a single column is a table then, too.
     """
     head = head.removeprefix(BOM.decode())
+    if said := _SEPARATOR_SAID.match(head):
+        head, delimiter = head[said.end() :], said[1]
     best: tuple[float, int, Dialect] | None = None
     for separator in [delimiter] if delimiter else DELIMITERS:
         rows = _rows(head, separator, whole=whole)
@@ -65,6 +71,8 @@ def dialect_of(head: str, *, whole: bool, delimiter: str | None = None) -> Diale
     if best is None:
         return None
     alike, _, dialect = best
+    if said:
+        dialect = replace(dialect, rows_before=1)
     plausible = dialect.has_header and all(_NAME.match(name) for name in dialect.columns)
     return dialect if delimiter or (plausible and alike >= 0.5) else None
 
@@ -115,7 +123,7 @@ def rows_of(source: BinaryIO, dialect: Dialect, bounds: Bounds) -> Iterator[Row]
         for cells in reader:
             number += 1
             lines.held_bytes = 0
-            if not any(cells):
+            if not any(cells) or number <= dialect.rows_before:
                 continue
             if header_comes:
                 header_comes = False
