@@ -6,6 +6,7 @@ Must not know the rules themselves.
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -203,6 +204,8 @@ class _Check:
         self._batches_ahead = 0
         self._sketches = Sketches()
         self._sketches_out: BinaryIO | None = None
+        self._examples = 0
+        """In the batches that were looked at."""
         self._said: list[tuple[int, bytes]] = []
         """Line and text of the examined rows of a batch."""
         self._again: Callable[[], Source] | None = None
@@ -288,9 +291,7 @@ class _Check:
         if seen.places:
             numbers = np.array(seen.places, dtype=np.uint64) + np.uint64(first)
             prints = prints_of_plain(numbers, seen.orders, seen.joined, seen.ends).merged(prints)
-            if len(self._fingerprints) < self._limits.examples_compared_max:
-                self._sketches.add_joined(numbers, seen.joined, *seen.said)
-        self._sketch_examined()
+        self._sketch(first, seen, prints.lines)
         left = self._known_prompts.left_to_count(seen)
         self._waiting.append(_Batch(first, seen, *self._count(left), held, prints))
         self._finish(batches_left=self._batches_ahead)
@@ -460,9 +461,18 @@ class _Check:
 
     # -- near duplicates -----------------------------------------------------------------------------------
 
-    def _sketch_examined(self) -> None:
-        if self._said and len(self._fingerprints) < self._limits.examples_compared_max:
-            self._sketches.add(*zip(*self._said, strict=True))
+    def _sketch(self, first: int, seen: Glance, examples: NDArray[np.uint64]) -> None:
+        """The texts of a batch, up to those of the last of its `examples` that is compared."""
+        room = self._limits.examples_compared_max - self._examples
+        self._examples += len(examples)
+        last = int(examples[min(room, len(examples)) - 1]) if room > 0 and len(examples) else 0
+        plain = bisect_right(seen.places, last - first)
+        if plain:
+            starts, ends = seen.said
+            numbers = np.array(seen.places[:plain], dtype=np.uint64) + np.uint64(first)
+            self._sketches.add_joined(numbers, seen.joined, starts[:plain], ends[:plain])
+        if said := [one for one in self._said if one[0] <= last]:
+            self._sketches.add(*zip(*said, strict=True))
         self._said.clear()
 
     def _report_near(self, repeated: NDArray[np.int64]) -> None:

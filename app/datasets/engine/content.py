@@ -8,7 +8,8 @@ that is left; a finding is a reason to look, so a rule that is often wrong is no
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from typing import Any, Final
@@ -269,9 +270,9 @@ _CHECKS: Final = (
 BETWEEN: Final = "\x1e"
 """Stands between texts that are looked at together; no rule finds anything across it."""
 _TAIL_CHARACTERS: Final = 16
-_TOGETHER: Final = (512, 16)
-"""Texts tested together, then fewer, in search of one. A test costs a microsecond or two, whatever it is of, and
-then little a kilobyte."""
+_TOGETHER: Final = 16
+"""Texts tested together in search of one. A test costs a microsecond or two, whatever it is of, and then little a
+kilobyte."""
 _ENDS: Final = frozenset(".!?。！？`)」』")
 """An answer that ends in one of these does not end in the middle."""
 _ends_in_the_middle: Final = searching(
@@ -296,34 +297,27 @@ def odd_messages(joined: bytes, texts: Sequence[str], answers: Sequence[int]) ->
     if not joined.isascii():
         narrow = list(compress(every, map(str.isascii, texts)))
         parts = [narrow, sorted(set(every).difference(narrow))] if narrow else [every]
+    answering = frozenset(answers)
+    asked: dict[Rule, set[int]] = defaultdict(set)
     for part in parts:
-        together = BETWEEN.join([texts[at] for at in part])
+        blocks = [part[first : first + _TOGETHER] for first in range(0, len(part), _TOGETHER)]
+        joined_blocks = [BETWEEN.join([texts[at] for at in block]) for block in blocks]
+        together = BETWEEN.join(joined_blocks)
         for check in _CHECKS:
             if check.may_hold(together):
-                asked = answers if check.of_answers else part
-                odd.update([at for at in _hits(check.may_hold, texts, asked) if _finds(check.rule, texts[at])])
+                for block, text in zip(blocks, joined_blocks, strict=True):
+                    if check.may_hold(text):
+                        of_these = answering.intersection(block) if check.of_answers else block
+                        left = [at for at in of_these if at not in odd and check.may_hold(texts[at])]
+                        left = [at for at in left if at not in asked[check.rule]]
+                        asked[check.rule].update(left)
+                        odd.update([at for at in left if _finds(check.rule, texts[at])])
     cut = [at for at in answers if texts[at][-1:] not in _ENDS]
-    tails = {at: texts[at][-_TAIL_CHARACTERS:] for at in cut}
-    odd.update([at for at in _hits(_ends_in_the_middle, tails, cut) if _finds(_cut, texts[at])])
+    if _ends_in_the_middle(BETWEEN.join([texts[at][-_TAIL_CHARACTERS:] for at in cut])):
+        cut_short = [at for at in cut if _ends_in_the_middle(texts[at][-_TAIL_CHARACTERS:])]
+        odd.update([at for at in cut_short if _finds(_cut, texts[at])])
     odd.update([at for at in cut if len(texts[at]) <= _NOT_WRITTEN_MAX and _finds(_not_written, texts[at])])
     return odd
-
-
-def _hits(
-    may_hold: Search,
-    texts: Sequence[str] | Mapping[int, str],
-    asked: Sequence[int],
-    sizes: Sequence[int] = _TOGETHER,
-) -> list[int]:
-    """Those that may hold it."""
-    if not sizes:
-        return [at for at in asked if may_hold(texts[at])]
-    found = []
-    for first in range(0, len(asked), sizes[0]):
-        few = asked[first : first + sizes[0]]
-        if may_hold(BETWEEN.join([texts[at] for at in few])):
-            found += _hits(may_hold, texts, few, sizes[1:])
-    return found
 
 
 def _finds(rule: Rule, text: str) -> bool:

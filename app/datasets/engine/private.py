@@ -543,8 +543,10 @@ def find(text: str) -> Sequence[Hit]:
     hits: list[Hit] = []
     for group in _GROUPS:
         if group.may_hold(text):
-            for first, stop in _lines_of(group.in_a_line, text) if group.in_a_line else ((0, len(text)),):
-                for sort in group.sorts:
+            sorts = [sort for sort in group.sorts if sort.may_match(text)]
+            within = _lines_of(group.in_a_line, text) if group.in_a_line and sorts else ((0, len(text)),)
+            for first, stop in within:
+                for sort in sorts:
                     if sort.may_match(text[first:stop]):
                         hits += [hit for hit in _of_sort(sort, text, first, stop) if not _overlaps(hit, hits)]
     return sorted(hits, key=attrgetter("start"))
