@@ -3,6 +3,7 @@
 import errno
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, Final
 
 import orjson
@@ -362,7 +363,7 @@ def _of_validation_error(request: Request, error: Exception) -> Response:
             f"The body is not valid JSON: {reason}.",
             errors=[FieldProblem(pointer="", code="json_invalid", detail=reason)],
         )
-    errors = [_located(item) for item in found[:MAX_FIELD_ERRORS]]
+    errors = [_located(item, error.body) for item in found[:MAX_FIELD_ERRORS]]
     first = errors[0]
     place = first.pointer or first.parameter or first.header
     return _answer(
@@ -375,21 +376,41 @@ def _of_validation_error(request: Request, error: Exception) -> Response:
     )
 
 
-def _located(item: Mapping[str, Any]) -> FieldProblem:
+def _located(item: Mapping[str, Any], body: Any) -> FieldProblem:
     where, *rest = item["loc"]
     parts = [str(part) for part in rest]
+    context = item.get("ctx") or {}
     code, detail = str(item["type"]), str(item["msg"])
+    if code == "value_error":  # one of ours; pydantic puts words of its own before it
+        detail = str(context.get("error", detail))
     if where == "body":
-        pointer = "".join("/" + escape_pointer(part) for part in parts)
-        return FieldProblem(
-            pointer=pointer + str((item.get("ctx") or {}).get("pointer", "")), code=code, detail=detail
-        )
+        pointer = "".join("/" + escape_pointer(part) for part in _members(rest, body))
+        if code == "union_tag_invalid":  # pydantic names the object, not the member that is wrong
+            pointer += "/type"
+        return FieldProblem(pointer=pointer + str(context.get("pointer", "")), code=code, detail=detail)
     name = ".".join(parts)
     return (
         FieldProblem(header=name, code=code, detail=detail)
         if where in {"header", "cookie"}
         else FieldProblem(parameter=name, code=code, detail=detail)
     )
+
+
+def _members(location: Sequence[str | int], body: Any) -> Iterator[str]:
+    """The parts of a location that stand in the body: in a union pydantic adds the value of `type`."""
+    value = body
+    for part, after in zip_longest(location, location[1:]):
+        if isinstance(value, dict) and part == value.get("type"):
+            inner = value.get(part)
+            if part not in value or (after is not None and not isinstance(inner, dict | list)):
+                continue
+        yield str(part)
+        if isinstance(value, dict):
+            value = value.get(part)
+        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+            value = value[part]
+        else:
+            value = None
 
 
 def _of_anything_else(request: Request, error: Exception) -> Response:

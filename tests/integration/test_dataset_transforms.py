@@ -182,7 +182,10 @@ def test_operations_that_cannot_be_meant_are_refused_at_once(
     answer = client.post("/v1/datasets/travel/versions/1/transform", json={"operations": operations})
     assert answer.status_code == 422, answer.text
     problem = answer.json()
-    assert problem["errors"][0]["pointer"].startswith("/operations")
+    pointer = problem["errors"][0]["pointer"]
+    assert pointer.startswith("/operations")
+    assert not any(f"/{operation['type']}" in pointer for operation in operations)
+    assert "Value error" not in answer.text
     assert code is None or problem["code"] == code
     assert client.get("/v1/datasets/travel/transforms").json()["data"] == []
 
