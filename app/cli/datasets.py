@@ -656,6 +656,13 @@ def estimate(  # noqa: PLR0913  each is a part of the question
 
     file = Path(what)
     is_offline = file.is_file()
+    for named in (what, validation) if is_offline else (what,):
+        if (
+            named is not None
+            and not Path(named).is_file()
+            and (is_offline or "/" in named or named.endswith(".jsonl"))
+        ):
+            raise Told(f"There is no file {named}.", hint="A version is named like travel@3.", code=Exit.USAGE)
     asked = {
         "model": model,
         "training_type": training_type,

@@ -107,13 +107,18 @@ def list_datasets(
     responses=problems(404, 409),
 )
 def compare_datasets(*, request: Request, bench: Bench, caller: ReadDatasets, wanted: CompareRequest) -> Response:
-    """By exact content, whatever the order of keys. Validation examples that were trained on measure nothing."""
+    """By exact content, whatever the order of keys, and by almost the same words, system prompts left out.
+
+    Validation examples that were trained on measure nothing.
+    """
     service = DatasetService(bench)
     training = service.version(caller.project_id, wanted.training)
     validation = service.version(caller.project_id, wanted.validation)
-    finding = service.leakage(training, validation)
-    shown = FindingRead(**finding) if finding else None
-    return answer(request, Comparison(training=training.id, validation=validation.id, finding=shown))
+    exact, near = [
+        FindingRead(**finding) if finding else None
+        for finding in (service.leakage(training, validation), service.near_leakage(training, validation))
+    ]
+    return answer(request, Comparison(training=training.id, validation=validation.id, finding=exact, near=near))
 
 
 @router.get("/{dataset}", operation_id="getDataset", summary="Read a dataset", response_model=DatasetRead)

@@ -541,6 +541,7 @@ class Comparison(BaseModel):
                     "training": "dsv_01kz8q7v1efn9s0a2b3c4d5e6f",
                     "validation": "dsv_01kz8q7v1efn9s0a2b3c4d5e6g",
                     "finding": None,
+                    "near": None,
                 }
             ]
         }
@@ -549,7 +550,10 @@ class Comparison(BaseModel):
     object: Literal["dataset.comparison"] = "dataset.comparison"
     training: str
     validation: str
-    finding: FindingRead | None
+    finding: FindingRead | None = Field(description="Validation examples that stand in the training data.")
+    near: FindingRead | None = Field(
+        default=None, description="Validation examples that stand there in almost the same words."
+    )
 
 
 # ── ways in ─────────────────────────────────────────────────────────────────

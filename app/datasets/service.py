@@ -3,11 +3,13 @@
 import hashlib
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from shutil import copyfileobj
 from typing import Any, BinaryIO, Final
 
+import numpy as np
 from sqlalchemy import func
 
 from app.costs.estimates import Counts
@@ -371,6 +373,7 @@ class DatasetService:
             storage.reader(version.raw_key) as raw,
             storage.writer(version.content_key) as cleaned,
             storage.writer(version.fingerprints_key) as fingerprints,
+            storage.writer(version.sketches_key) as sketches,
         ):
             report = reading.check_any(
                 raw,
@@ -384,6 +387,7 @@ class DatasetService:
                 on_progress=progress,
                 copy_to=cleaned,
                 fingerprints=fingerprints,
+                sketches=sketches,
                 threads=engine.THREADS,
             )
         if report.reading is not None:  # the content is not what was sent, or nothing
@@ -467,6 +471,34 @@ class DatasetService:
         ):
             finding = engine.leakage(ours, theirs)
         return asdict(finding) if finding else None
+
+    def near_leakage(self, training: DatasetVersion, validation: DatasetVersion) -> dict[str, Any] | None:
+        """The finding that validation examples stand in the training data in almost the same words, or None.
+
+        None also for versions that were checked before sketches were kept.
+        """
+        storage = self._bench.storage
+        with ExitStack() as stack:
+            try:
+                sketched = [
+                    engine.Sketched(
+                        stack.enter_context(storage.reader(version.sketches_key)),
+                        partial(self._lines, version),
+                        (version.report or {}).get("stats", {}).get("lines", 0),
+                    )
+                    for version in (training, validation)
+                ]
+            except MissingObject:
+                return None
+            ours = stack.enter_context(storage.reader(training.fingerprints_key))
+            theirs = stack.enter_context(storage.reader(validation.fingerprints_key))
+            exact = np.array([at + 1 for _, at in engine.shared_examples(ours, theirs)], dtype=np.int64)
+            finding = engine.near_leakage(*sketched, without=exact)
+        return asdict(finding) if finding else None
+
+    def _lines(self, version: DatasetVersion) -> Iterator[bytes]:
+        with self._bench.storage.reader(version.content_key) as content:
+            yield from engine.plain_lines(content, engine.Limits().line_bytes_max)
 
 
 def with_how(lineage: dict[str, Any], how: How | None) -> dict[str, Any]:

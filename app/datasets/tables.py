@@ -85,6 +85,11 @@ class DatasetVersion(CareColumns, Base):
         """16 bytes an example: its content's hash, for finding the same example elsewhere."""
         return f"datasets/{self.id}/fingerprints"
 
+    @property
+    def sketches_key(self) -> str:
+        """About 100 bytes an example: by which near duplicates are found elsewhere."""
+        return f"datasets/{self.id}/sketches"
+
 
 class DatasetUpload(Base):
     """A version on its way in, in parts, over more than one request."""

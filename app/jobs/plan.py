@@ -1,6 +1,6 @@
 """The plan of a job: everything that can be known before money is spent, as checks with remedies. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
@@ -50,7 +50,7 @@ def checks(  # noqa: PLR0913  everything that a plan is about
     region: str | None,
     training: Material,
     validation: Material | None,
-    leak: dict[str, Any] | None,
+    leaks: Sequence[dict[str, Any]],
     hyperparameters: dict[str, Any],
     estimate: CostEstimate | None,
     today: date,
@@ -71,16 +71,16 @@ def checks(  # noqa: PLR0913  everything that a plan is about
                 remedy="Keep about 20 % of the examples apart and name them as validation.",
             )
         )
-    if leak is not None:
-        found.append(
-            PlanCheck(
-                code="leakage",
-                verdict="warning",
-                pointer="/validation",
-                detail=leak["message"],
-                remedy=leak["remedy"],
-            )
+    found += [
+        PlanCheck(
+            code=leak["code"],
+            verdict="warning",
+            pointer="/validation",
+            detail=leak["message"],
+            remedy=leak["remedy"],
         )
+        for leak in leaks
+    ]
     found += _size(training, limits, hyperparameters)
     found += _hyperparameters(hyperparameters, training)
     found += _money(wanted, estimate)

@@ -6,7 +6,8 @@ Pure: no database, no network, nothing of ours outside this package.
 from app.datasets.engine.checking import THREADS, check
 from app.datasets.engine.codes import CODES, render_codes_markdown
 from app.datasets.engine.fingerprints import leakage, shared_examples
-from app.datasets.engine.lines import drop_lines
+from app.datasets.engine.lines import drop_lines, plain_lines
+from app.datasets.engine.near import Sketched, near_leakage, near_leaks
 from app.datasets.engine.repeated import RepeatedText, repeated_text
 from app.datasets.engine.report import Finding, Limits, LineRange, Profile, Report, Severity, TokenStats
 from app.datasets.engine.samples import sample_prompts
@@ -21,10 +22,14 @@ __all__ = [
     "RepeatedText",
     "Report",
     "Severity",
+    "Sketched",
     "TokenStats",
     "check",
     "drop_lines",
     "leakage",
+    "near_leakage",
+    "near_leaks",
+    "plain_lines",
     "render_codes_markdown",
     "repeated_text",
     "sample_prompts",

@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from tempfile import SpooledTemporaryFile
-from typing import IO, Any, Final
+from typing import IO, Any, Final, NamedTuple
 
 import numpy as np
 import orjson
 import xxhash
 from numpy.typing import NDArray
 
+from app.datasets.engine.findings import Findings
+from app.datasets.engine.report import Finding
 from app.datasets.engine.sketches import MEMORY_BYTES, SIDE, Candidates, Sketches, candidates
 
 SIMILARITY: Final = 0.8
@@ -27,6 +29,8 @@ At 0.8 a ninth of the text may be another, in one place; 1.0 is equal text but f
 """
 PAIRS_MAX: Final = 20_000
 """Candidate pairs whose texts are compared (less than a millisecond each), the likeliest first."""
+LEAK_PAIRS_MAX: Final = 5_000
+"""The same between two files, while somebody waits."""
 SAMPLE_LINES: Final = 64
 """Lines in which the words of a template are looked for."""
 SAMPLE_MIN: Final = 10
@@ -86,25 +90,45 @@ def near_duplicates(
     return near
 
 
+class Sketched(NamedTuple):
+    """A file whose sketches were kept."""
+
+    sketches: IO[bytes]
+    reread: Reread
+    lines: int
+    """How many it has."""
+
+
 def near_leaks(
-    training: tuple[IO[bytes], Reread, int],
-    validation: tuple[IO[bytes], Reread, int],
-    *,
-    without: Lines = NO_LINES,
-    threshold: float = SIMILARITY,
+    training: Sketched, validation: Sketched, *, without: Lines = NO_LINES, threshold: float = SIMILARITY
 ) -> Near:
     """Validation lines that are much like a training line.
 
     Args:
-        training, validation: sketches, lines, and how many lines there are.
         without: validation lines that are left out, such as those that leak word for word.
     """
-    found = candidates([(training[0], NO_LINES), (validation[0], without)], pairs_max=PAIRS_MAX)
-    near = Near(is_all=len(found.first) < PAIRS_MAX)
-    rereads, sizes = [training[1], validation[1]], [training[2], validation[2]]
+    files = [(training.sketches, NO_LINES), (validation.sketches, without)]
+    found = candidates(files, pairs_max=LEAK_PAIRS_MAX)
+    near = Near(is_all=len(found.first) < LEAK_PAIRS_MAX)
+    rereads, sizes = [training.reread, validation.reread], [training.lines, validation.lines]
     for ours, theirs, share in _alike(found, rereads, sizes, threshold, lambda _, b: b - SIDE in near.mates):
         near.mates[theirs - SIDE] = Mate(ours, share)
+    near.mates = dict(sorted(near.mates.items()))
     return near
+
+
+def near_leakage(training: Sketched, validation: Sketched, *, without: Lines = NO_LINES) -> Finding | None:
+    """`near_leaks` as a warning whose lines are those of the validation file; None when there is none."""
+    near = near_leaks(training, validation, without=without)
+    if not near.mates:
+        return None
+    findings = Findings()
+    for line, mate in near.mates.items():
+        findings.add("near-leakage", line, f"{mate.similarity:.0%} as line {mate.line:,} of the training file")
+    least = "" if near.is_all else "at least "
+    share = f"{least}{len(near.mates):,} of {validation.lines:,} validation examples"
+    findings.add_file("near-leakage", f"{share} stand in the training file in almost the same words.".capitalize())
+    return findings.as_list()[0]
 
 
 def groups(reread: Reread, *, threshold: float = SIMILARITY) -> NDArray[np.int64]:
@@ -129,8 +153,10 @@ def groups(reread: Reread, *, threshold: float = SIMILARITY) -> NDArray[np.int64
         if row is None:
             continue
         text = text_of(row)
-        sketches.add([count], [text.encode("utf-8", "surrogatepass")])
-        for key in (b"t" + _digest(normalised(text)), *_own_keys(row)):
+        if text:
+            sketches.add([count], [text.encode("utf-8", "surrogatepass")])
+            _join(parents, first.setdefault(b"t" + _digest(normalised(text)), count), count)
+        for key in _own_keys(row):
             _join(parents, first.setdefault(key, count), count)
     for at, line in enumerate(reread(), 1):
         row = _row(line)

@@ -92,7 +92,7 @@ def test_json_on_stdout_is_one_value_and_nothing_else(tmp_path: Path) -> None:
         140,
     )
     assert validation["verdict"] == "ready"
-    assert told["leakage"] == {"exact": 0, "near": None, "pairs": []}
+    assert told["leakage"] == {"exact": 0, "near": 0, "pairs": []}
 
 
 def test_several_files_are_checked_each_by_the_rules_of_its_own_method(tmp_path: Path) -> None:

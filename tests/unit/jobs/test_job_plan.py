@@ -43,7 +43,7 @@ def plan(training: Material, validation: Material | None = None, **fields: objec
         region="swedencentral",
         training=training,
         validation=validation,
-        leak=None,
+        leaks=[],
         hyperparameters=wanted.hyperparameters.model_dump(exclude_none=True),
         estimate=None,
         today=date(2026, 11, 20),
