@@ -654,20 +654,12 @@ def estimate(  # noqa: PLR0913  each is a part of the question
     from app.cli.offline import how_of
     from app.datasets.schemas import EstimateRequest
 
-    file = Path(what)
-    is_offline = file.is_file()
-    for named in (what, validation) if is_offline else (what,):
-        if (
-            named is not None
-            and not Path(named).is_file()
-            and (is_offline or "/" in named or named.endswith(".jsonl"))
-        ):
-            raise Told(f"There is no file {named}.", hint="A version is named like travel@3.", code=Exit.USAGE)
+    files = estimating.files_of(what, validation)
     asked = {
         "model": model,
         "training_type": training_type,
         "n_epochs": epochs,
-        "validation": None if is_offline else validation,
+        "validation": validation if files is None else None,
         "calls_per_month": calls_per_month,
         "prompt_tokens": prompt_tokens,
         "instead_of": instead_of,
@@ -675,10 +667,9 @@ def estimate(  # noqa: PLR0913  each is a part of the question
         "training_hours": None if training_hours is None else f"{training_hours:.2f}",
     }
     wanted = EstimateRequest.model_validate({name: value for name, value in asked.items() if value is not None})
-    if is_offline:
+    if files is not None:
         how = how_of(format_=format_, mapping=mapping_text(mapping), encoding=encoding, sheet=sheet)
-        beside = Path(validation) if validation is not None else None
-        found = estimating.of_file(file, wanted, method=method, validation=beside, how=how)
+        found = estimating.of_files(*files, wanted, method=method, how=how)
     else:
         from app.cli.door import connect
 

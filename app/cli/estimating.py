@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import asdict, replace
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from app.azure.catalogue.catalogue import Catalogue
@@ -19,8 +20,6 @@ from app.kit.clock import utc_now
 from app.kit.errors import Invalid
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from app.costs.estimates import Counts
     from app.costs.schemas import DatasetEstimate, TrainingOffer, UsdRange
     from app.datasets.engine.report import Method
@@ -30,8 +29,29 @@ DEFAULT_MODEL: Final = "gpt-4.1-mini"
 DOLLAR: Final = Decimal(1)
 
 
-def of_file(
-    file: Path, wanted: EstimateRequest, *, method: Method | None, validation: Path | None, how: reading.How
+def files_of(what: str, validation: str | None) -> tuple[Path, Path | None] | None:
+    """The files that are meant, to train on and to validate on; None where versions are.
+
+    Raises:
+        Told: a file is meant that is not there.
+    """
+    training = Path(what)
+    if not training.is_file():
+        if "/" in what or training.suffix == ".jsonl":
+            raise _missing(what)
+        return None
+    beside = Path(validation) if validation is not None else None
+    if beside is not None and not beside.is_file():
+        raise _missing(str(beside))
+    return training, beside
+
+
+def _missing(name: str) -> Told:
+    return Told(f"There is no file {printable(name)}.", hint="A version is named like travel@3.", code=Exit.USAGE)
+
+
+def of_files(
+    file: Path, validation: Path | None, wanted: EstimateRequest, *, method: Method | None, how: reading.How
 ) -> DatasetEstimate:
     """The service's own estimate, without a service.
 

@@ -9,6 +9,7 @@ Reinforcement: hours × hourly price, and the tokens of a grading model. Waiting
 not billed.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -43,6 +44,8 @@ TRAINING_TYPES: Final[tuple[TrainingType, ...]] = (
     "DataZoneStandard",
     "developerTier",
 )
+_DATED: Final = re.compile(r"-\d{4}-\d{2}-\d{2}$")
+"""The version at the end of a model's id."""
 MONTHS_MAX: Final = 120
 """What takes longer to be paid back is not paid back: no model lives so long."""
 HOSTED: Final = ("Standard", "GlobalStandard", "DataZoneStandard", "DeveloperTier")
@@ -671,7 +674,9 @@ def _grader(counts: Counts, asked: Question, epochs: tuple[int, int, int], facts
     grading = asked.grading
     if grading is None or counts.method != "reinforcement":
         return None
-    price = next((item for item in facts.grader_prices if item.model.startswith(grading.model)), None)
+    price = next(
+        (item for item in facts.grader_prices if grading.model in {item.model, _DATED.sub("", item.model)}), None
+    )
     if price is None:
         known = ", ".join(item.model for item in facts.grader_prices)
         raise UnknownGrader(f"No price is known for {grading.model!r} as a grader; there are {known}.")
