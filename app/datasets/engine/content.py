@@ -73,8 +73,8 @@ def _was_garbled(run: re.Match[str], read: str) -> bool:
     if len(read) > 1:
         return True
     first = run.group()[0]
-    before = run.string[run.start() - 1 : run.start()]
-    return first in "ÂÃâ" and not before.isupper()
+    before, after = run.string[run.start() - 1 : run.start()], run.string[run.end() : run.end() + 1]
+    return first in "ÂÃâ" and (after.islower() or not before.isupper())
 
 
 def _mojibake(text: str) -> Iterator[Oddity]:
