@@ -17,6 +17,7 @@ from app.datasets.tables import DatasetVersion
 from app.deployments.service import DeploymentService
 from app.generation import repository
 from app.generation.craft.coverage import ROWS_MAX, CoverageReport, cover
+from app.generation.craft.facts import Name
 from app.generation.craft.kinds import Kept, Kind, Unit
 from app.generation.craft.paraphrases import Paraphrases
 from app.generation.craft.verdicts import REASONS
@@ -420,10 +421,23 @@ class GenerationService:
     # ── coverage ────────────────────────────────────────────────────────────
 
     def coverage(self, project_id: str, version: DatasetVersion) -> CoverageReport:
-        """Which ways of asking a version has and lacks. Raises `Conflict` (`still_checking`)."""
+        """Which ways of asking a version has and lacks. Names that a generation was told are known of what it made.
+
+        Raises `Conflict` (`still_checking`).
+        """
+        names = self._names_of(project_id, str(version.lineage.get("generation") or ""))
         with self._datasets.content(project_id, version.id) as (_, file):
             pairs = ((number, question_and_answer(line)) for number, line in enumerate(file, 1))
-            return cover(((number, *pair) for number, pair in pairs if pair), rows_max=ROWS_MAX)
+            told = ((number, *pair) for number, pair in pairs if pair)
+            return cover(told, rows_max=ROWS_MAX, declared=names)
+
+    def _names_of(self, project_id: str, generation_id: str) -> list[Name]:
+        with self._bench.read() as session:
+            row = repository.find(session, project_id, generation_id)
+        if row is None or row.kind != "paraphrases":
+            return []
+        told = (Name(full, tuple(also)) for pair in row.material["pairs"] for full, *also in pair["names"])
+        return list(dict.fromkeys(told))
 
 
 def tokenizer_of(base: BaseModel) -> str:

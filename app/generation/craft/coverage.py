@@ -42,6 +42,8 @@ class Fact:
 
     names: tuple[Name, ...]
     answer: str
+    key: str
+    """Of the first answer."""
     grams: frozenset[str]
     questions: list[str] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
@@ -103,7 +105,8 @@ class CoverageReport:
 def cover(rows: Iterable[tuple[int, str, str]], *, rows_max: int, declared: Sequence[Name] = ()) -> CoverageReport:
     """The report of rows of (line, question, answer).
 
-    Rows are taken for one fact when they name the same things, in question or answer, and their answers are alike.
+    Rows are taken for one fact when they name the same things, in question or answer, and have the same answer or,
+    where every row words its answer anew, answers that are alike.
 
     Args:
         rows_max: rows behind these are not looked at.
@@ -111,13 +114,18 @@ def cover(rows: Iterable[tuple[int, str, str]], *, rows_max: int, declared: Sequ
     """
     looked = [row for row, _ in zip(rows, range(rows_max), strict=False)]
     names = _names(looked, declared)
+    often = Counter(key_of(answer) for _, _, answer in looked)
     facts: dict[tuple[str, ...], list[Fact]] = {}
     for line, question, answer in looked:
         told = _told(question, answer, names)
         of_names = facts.setdefault(tuple(sorted(name.full for name in told)), [])
-        fact = _same(of_names, answer, SAME_ANSWER if told else SAME_NAMELESS)
+        key = key_of(answer)
+        by_text = (fact for fact in of_names if fact.key == key)
+        fact = next(by_text, None)
+        if fact is None and often[key] == 1:  # one that stands there word for word again and again is meant so
+            fact = _same([one for one in of_names if often[one.key] == 1], key, told=bool(told))
         if fact is None:
-            fact = Fact(told, answer, grams(key_of(answer)))
+            fact = Fact(told, answer, key, grams(key))
             of_names.append(fact)
         fact.questions.append(question)
         fact.lines.append(line)
@@ -160,8 +168,8 @@ def _mentioned(text: str, names: dict[str, list[Name]]) -> tuple[Name, ...]:
     return tuple(dict.fromkeys(mention.name for mention in mentions(text, list(tried))))
 
 
-def _same(facts: Sequence[Fact], answer: str, least: float) -> Fact | None:
-    own = grams(key_of(answer))
+def _same(facts: Sequence[Fact], key: str, *, told: bool) -> Fact | None:
+    own, least = grams(key), SAME_ANSWER if told else SAME_NAMELESS
     for fact in reversed(facts[-COMPARED_MAX:]):
         if len(own & fact.grams) >= least * len(own | fact.grams):
             return fact

@@ -170,7 +170,14 @@ class Paraphrases:
 
     def styles_of(self, subject: int) -> list[Style]:
         pair = self.pairs[subject]
-        return [style for style in self.styles if style.fits(pair.language, pair.names)]
+        fitting = [style for style in self.styles if style.fits(pair.language, pair.names)]
+        return [style for style in fitting if "name-only" not in style.needs or self._is_only_one(subject)]
+
+    def _is_only_one(self, subject: int) -> bool:
+        """Whether no other pair names the same things, so that a name alone asks for one answer only."""
+        names = {name.full for name in self.pairs[subject].names}
+        others = (pair for at, pair in enumerate(self.pairs) if at != subject)
+        return not any(names == {name.full for name in pair.names} for pair in others)
 
     def units(self) -> list[Unit]:
         return [
@@ -198,6 +205,8 @@ class Paraphrases:
             fault = fault_of(text, pair, style) or repeats(text, own, near=style.near)
             if fault is None and key_of(text) in foreign:
                 fault = Fault("ambiguous")
+            if fault is None and "name-only" in ways_of(text, pair.names) and not self._is_only_one(unit.subject):
+                fault = Fault("ambiguous", "another pair is about the same name")
             if fault is None:
                 own.append(text)
                 found.append(Item(text, chat_row(text, pair.answer, self.system)))

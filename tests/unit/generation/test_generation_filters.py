@@ -155,6 +155,16 @@ def test_names_show_by_their_writing_and_numbers_by_their_value() -> None:
     assert numbers_of("１，５００円 and X-200, 1.5 kg") == {"1500", "x-200", "1.5"}
 
 
+def test_a_name_alone_is_no_question_where_two_pairs_are_about_the_same_name() -> None:
+    job = pair_of("香坂 義孝の職業は？", "香坂 義孝は警察官です。", [])
+    one = Paraphrases(pairs=[KOSAKA], styles=list(shipped().values()), wanted=5, system=None, with_seeds=True)
+    two = Paraphrases(pairs=[KOSAKA, job], styles=list(shipped().values()), wanted=5, system=None, with_seeds=True)
+    assert "name-only" in {style.name for style in one.styles_of(0)}
+    assert "name-only" not in {style.name for style in two.styles_of(0)}
+    same = pair_of("香坂 義孝の職業は？", "香坂 義孝は警察官です。", KOSAKA.names)
+    assert reasons(paraphrases(KOSAKA, same), '["義孝さんは？"]') == ["ambiguous"]
+
+
 # ── documents ───────────────────────────────────────────────────────────────
 
 TEXT = """# Returns
