@@ -204,8 +204,14 @@ def training_cost(
     base = catalogue.find(base_model)
     tokens = billed_tokens(counts, n_epochs, base.tokenizer if base else None)
     price = catalogue.price(base_model, "training", training_type)
+    hourly = catalogue.price(base_model, "training_hours", training_type)
     warnings = []
-    if price is None:
+    if counts.method == "reinforcement" and hourly is not None:
+        warnings.append(
+            f"Reinforcement is billed by the hour, ${hourly.usd:.2f} for {base_model} as {training_type}: nothing is "
+            "reserved for it. An estimate of the version tells the range."
+        )
+    elif price is None:
         warnings.append(
             f"No price is known for training {base_model} as {training_type}; "
             "add one to the catalogue file to have costs and budgets."

@@ -239,6 +239,16 @@ def test_a_plan_and_an_estimate_reckon_the_same() -> None:
                 )
 
 
+def test_a_plan_for_reinforcement_tells_the_hourly_price_and_that_nothing_is_reserved() -> None:
+    planned = training_cost(
+        CATALOGUE, counts("reinforcement"), base_model="o4-mini", training_type="Standard", n_epochs=None
+    )
+    assert planned.high_usd is None
+    (warning,) = planned.warnings
+    assert "$100.00 for o4-mini" in warning
+    assert "nothing is reserved" in warning
+
+
 def test_preference_training_may_be_billed_for_its_prompt_twice() -> None:
     pairs = epoch_tokens(counts("dpo", tokens=1_133, answer_tokens=483), "o200k_base")
     assert (pairs.low, pairs.expected, pairs.high) == (1_133, 1_133, 1_133 + 650)
