@@ -208,8 +208,8 @@ def training_cost(
     warnings = []
     if counts.method == "reinforcement" and hourly is not None:
         warnings.append(
-            f"Reinforcement is billed by the hour, ${hourly.usd:.2f} for {base_model} as {training_type}: nothing is "
-            "reserved for it. An estimate of the version tells the range."
+            f"Reinforcement is billed by the hour, ${hourly.usd:.2f} for {base_model} as {training_type}: nothing "
+            "is reserved for it. An estimate of the version tells the range."
         )
     elif price is None:
         warnings.append(
