@@ -5,6 +5,7 @@ Must not know how a row is trained on.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from app.datasets.engine.changes.steps import CLOSED, CannotChange, Step
 SYSTEM: Final = ("system", "developer")
 LINES_MAX: Final = 200_000
 """Different lines of prompts told apart while looking for those that repeat."""
+_END: Final = re.compile(r"[.:!?\n。：！？]")
+"""Where an instruction ends, or the one before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +130,7 @@ class Prune:
         return [text for key, text in texts.items() if counts[key] >= needed]
 
     def _ends(self, rows: Kept, repeated: list[str]) -> tuple[str, str]:
-        """What every question begins with and ends with, beyond the lines that go anyway; cut between words."""
+        """What every question begins with and ends with, beyond the lines that go anyway; whole sentences."""
         head: str | None = None
         tail: str | None = None
         questions = 0
@@ -141,9 +144,9 @@ class Prune:
             tail = text[::-1] if tail is None else _common(tail, text[::-1])
         if questions < 2:
             return "", ""
-        begin = (head or "").rpartition(" ")[0] if head and not head[-1].isspace() else head or ""
-        end = (tail or "")[::-1]
-        end = end.partition(" ")[2] if end and not end[0].isspace() else end
+        ends = [end.start() for end in _END.finditer(head or "")]
+        begin = (head or "")[: ends[-1] + 1] if ends else ""
+        end = _END.split((tail or "")[::-1], maxsplit=1)[-1] if _END.search(tail or "") else ""
         return (
             begin if len(begin) >= self.min_characters else "",
             end if len(end) >= self.min_characters else "",
