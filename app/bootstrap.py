@@ -128,7 +128,7 @@ def open_workbench(
         parts_from_bytes=settings.azure_parts_from_bytes,
     )
     web = GuardedWeb(
-        Guard(allowed_origins=settings.allowed_origins, own_hosts=frozenset(own_hosts)),
+        Guard(allowed_origins=settings.source_origins, own_hosts=frozenset(own_hosts)),
         timeout_seconds=settings.request_timeout_seconds,
     )
     try:

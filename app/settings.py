@@ -97,6 +97,9 @@ class Settings(BaseSettings):
     # outgoing calls
     allowed_origins: Annotated[frozenset[str], NoDecode] = frozenset()
     """Origins (`http://127.0.0.1:8111`) that may be plain HTTP or private, comma-separated: emulators, proxies."""
+    source_origins: Annotated[frozenset[str], NoDecode] = frozenset()
+    """Origins from which datasets may be fetched although they are plain HTTP, private or on another port,
+    comma-separated: a file server in the house, a mirror of the Hub. Every project can read whatever they offer."""
     request_timeout_seconds: float = Field(default=60.0, ge=1, le=600)
     """Ceiling for one call to Azure, in seconds."""
 
@@ -181,7 +184,7 @@ class Settings(BaseSettings):
             raise ValueError(" ".join(wrong))
         return self
 
-    @field_validator("allowed_origins", "blob_accounts", mode="before")
+    @field_validator("allowed_origins", "source_origins", "blob_accounts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):

@@ -17,7 +17,7 @@ from app.access.secrets import new_secret
 from app.access.service import AccessService
 from app.bootstrap import open_workbench
 from app.datasets.engine.changes import Shuffle
-from app.datasets.schemas import UploadCreate, UrlSource
+from app.datasets.schemas import HuggingFaceSource, UploadCreate
 from app.datasets.sources.fetches import FetchService
 from app.datasets.transforms import Transform, TransformService
 from app.datasets.uploads import UploadService
@@ -139,7 +139,7 @@ def _furnish(life: Life) -> dict[str, str]:
 def _fetch(life: Life) -> str:
     """One that never comes, given up."""
     fetches, project = FetchService(life.bench), life.caller.project_id
-    source = UrlSource(type="url", url=f"{life.emulator_url}/none.jsonl")
+    source = HuggingFaceSource(type="huggingface", dataset="acme/travel")
     begun = fetches.begin(project, DATASET, source, filename=None, model=None)
     fetches.cancel(project, DATASET, begun.id)
     return begun.id

@@ -34,7 +34,7 @@ def quick_settings(settings: Settings, emulator_url: str, source: SourceServer) 
     return quick(
         settings,
         emulator_url,
-        allowed_origins=frozenset({emulator_url, source.url}),
+        source_origins=frozenset({source.url}),
         lease_seconds=1.0,
         settle_seconds=0.5,
         redispatch_seconds=0.2,
