@@ -246,7 +246,6 @@ NOUNS: Final = {
         "candidates",
         "subject",
         "continue_from",
-        "since",
         "version",
         "key",
         "event",
