@@ -82,7 +82,7 @@ plain_rows = st.lists(
 files = st.lists(lines, max_size=8).map(b"\n".join) | st.binary(max_size=200)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(files, st.integers(1, 64))
 @example(b"\xff\xfe\0\0", 1)
 @example(b"\xef\xbb", 1)
@@ -107,7 +107,7 @@ def test_any_bytes_get_a_verdict_that_fits_their_findings(content: bytes, size: 
     assert all("\0" not in text for _, text in strings(body))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(files, st.integers(1, 64))
 def test_a_verdict_does_not_depend_on_the_pieces(content: bytes, size: int) -> None:
     pieces = [content[at : at + size] for at in range(0, len(content), size)]
@@ -130,9 +130,9 @@ def as_row(talk: tuple[str | None, list[tuple[str, str]]]) -> dict[str, Any]:
     return {"messages": messages}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
-    talks=st.lists(conversation, min_size=10, max_size=20),
+    talks=st.lists(conversation, min_size=2, max_size=4),
     ascii_only=st.booleans(),
     end=st.sampled_from([b"\n", b"\r\n"]),
     last_end=st.booleans(),
@@ -140,7 +140,7 @@ def as_row(talk: tuple[str | None, list[tuple[str, str]]]) -> dict[str, Any]:
 def test_sound_conversations_are_ready_and_counted_like_the_reference(
     *, talks: list[tuple[str | None, list[tuple[str, str]]]], ascii_only: bool, end: bytes, last_end: bool
 ) -> None:
-    rows = [as_row(talk) for talk in talks]
+    rows = [as_row(talk) for talk in talks] * 5
     content = end.join(json.dumps(row, ensure_ascii=ascii_only).encode() for row in rows) + end * last_end
     report = check([content], Profile("o200k_base"))
     assert report.verdict == "ready", report.findings
@@ -238,7 +238,7 @@ GRADER = {"type": "multi", "graders": {"a": {"reference": "{{item.answer}}"}, "b
 method_lines = (pair_rows | graded_rows).map(lambda value: json.dumps(value).encode())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     content=st.lists(plain_rows | method_lines | lines, max_size=12).map(b"\n".join),
     method=METHODS,
@@ -270,7 +270,7 @@ def test_a_glance_finds_what_examining_every_line_finds(
     assert list(quick_lines) == sorted(set(quick_lines))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(rows=st.lists(pair_rows | graded_rows | chat_rows | json_values, max_size=8), method=METHODS)
 def test_any_rows_get_a_verdict_under_every_method(rows: list[Any], method: Method | None) -> None:
     content = b"\n".join(json.dumps(row).encode() for row in rows)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from app.datasets.engine.content import odd_messages
 from app.datasets.engine.lines import Lines
-from app.datasets.engine.texts import holds_invisible, is_odd, odd_places
+from app.datasets.engine.texts import brace_places, control_places, holds_invisible, placeholder_in
 from app.datasets.engine.tokens import GUARDED_CHARACTERS
 
 ROLES: Final = ("system", "user", "assistant", "developer")
@@ -204,9 +204,12 @@ def _columns(places: list[int], others: list[int], examples: list[_Example]) -> 
 
 def _odd(seen: Glance) -> set[int]:
     """Lines in whose texts a rule may find something that cannot be seen."""
-    suspicious = set(np.searchsorted(seen.ends, odd_places(seen.joined, seen.ends[:-1])).tolist())
-    suspicious.update([at for at, text in enumerate(seen.texts) if not text.isascii() and holds_invisible(text)])
-    return seen.places_of([at for at in suspicious if is_odd(seen.texts[at])])
+    texts, ends = seen.texts, seen.ends
+    odd = set(np.searchsorted(ends, control_places(seen.joined, ends[:-1])).tolist())
+    odd.update([at for at, text in enumerate(texts) if not text.isascii() and holds_invisible(text)])
+    braced = set(np.searchsorted(ends, brace_places(seen.joined)).tolist())
+    odd.update([at for at in braced if placeholder_in(texts[at])])
+    return seen.places_of(odd)
 
 
 def _with_other_colons(lines: Lines, seen: Glance) -> set[int]:

@@ -60,27 +60,31 @@ _SPACE: Final = 0x20
 _BREAKS: Final = np.frombuffer(b"\n\t\r", dtype=np.uint8)
 
 
-def odd_places(utf8: bytes, between: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Where in a long text there are control characters or double braces, counted in bytes; in no order.
+def control_places(utf8: bytes, between: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Where in a long text there are control characters, counted in bytes; in no order.
 
     Args:
-        between: the places of control characters that are meant to be there.
+        between: the places of those that are meant to be there.
     """
     codes = np.frombuffer(utf8, dtype=np.uint8)
-    found = []
     low = codes < _SPACE
     controls = np.count_nonzero(low) - len(between)
     for code in _BREAKS:
         controls -= np.count_nonzero(codes == code) if controls else 0
+    found = np.zeros(0, dtype=np.intp)
     if controls:
         places = np.setdiff1d(np.flatnonzero(low), between, assume_unique=True)
-        found.append(places[~np.isin(codes[places], _BREAKS)])
+        found = places[~np.isin(codes[places], _BREAKS)]
     if b"\x7f" in utf8:
-        found.append(np.flatnonzero(codes == _DELETE))
-    braces = codes == _BRACE
-    if (braces := braces[1:] & braces[:-1]).any():
-        found.append(np.flatnonzero(braces))
-    return np.concatenate(found) if found else np.zeros(0, dtype=np.intp)
+        found = np.concatenate((found, np.flatnonzero(codes == _DELETE)))
+    return found
+
+
+def brace_places(utf8: bytes) -> NDArray[np.intp]:
+    """Where in a long text there are double braces, counted in bytes."""
+    braces = np.frombuffer(utf8, dtype=np.uint8) == _BRACE
+    double = braces[1:] & braces[:-1]
+    return np.flatnonzero(double) if double.any() else np.zeros(0, dtype=np.intp)
 
 
 def plain_texts(row: dict[str, Any]) -> list[str] | None:
@@ -102,16 +106,12 @@ def oddities(row: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
             yield code, f"U+{0 if code == 'nul-character' else ord(control.group()):04X}", pointer
         if invisible := _ZERO_WIDTH.search(text):
             yield "zero-width", f"U+{ord(invisible.group()):04X}", pointer
-        if placeholder := _placeholder(text):
+        if placeholder := placeholder_in(text):
             yield "template-placeholder", placeholder[:80], pointer
 
 
-def is_odd(text: str) -> bool:
-    """Whether `oddities` would name it."""
-    return bool(_CONTROL.search(text) or _ZERO_WIDTH.search(text) or _placeholder(text))
-
-
-def _placeholder(text: str) -> str | None:
+def placeholder_in(text: str) -> str | None:
+    """The first that was not filled in, if there is one."""
     return next((m.group(2) for m in _PLACEHOLDER.finditer(text) if not m.group(1)), None)
 
 
