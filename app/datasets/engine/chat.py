@@ -8,6 +8,7 @@ fine-tuning vision, 2025-03-05 (images); fine-tuning tutorial, 2026 (token count
 
 from __future__ import annotations
 
+import binascii
 import json
 import re
 from array import array
@@ -25,6 +26,7 @@ from app.datasets.engine.findings import Findings
 from app.datasets.engine.glance import Glance, add_up, answers_with_outer_whitespace
 from app.datasets.engine.kinds import CHAT_KEYS
 from app.datasets.engine.report import Profile, TokenStats
+from app.datasets.engine.schemas import defect_of, misfit_of
 
 TOKENS_PER_MESSAGE = 3
 TOKENS_PER_NAME = 1
@@ -48,7 +50,11 @@ _ROLE_KEYS = {
 }
 MESSAGE_KEYS = frozenset().union(*_ROLE_KEYS.values())
 _FUNCTION_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
-_IMAGE_URL = re.compile(r"https?://\S+\Z|data:image/(jpe?g|png|webp);base64,", re.IGNORECASE)
+_IMAGE_URL = re.compile(r"https?://\S+\Z|data:image/(?P<kind>jpe?g|png|webp);base64,", re.IGNORECASE)
+_IMAGE_STARTS = {"jpg": b"\xff\xd8\xff", "jpeg": b"\xff\xd8\xff", "png": b"\x89PNG\r\n\x1a\n", "webp": b"RIFF"}
+_BASE64_START = 16
+"""Characters of Base64 that tell what an image is."""
+_DETAILS = frozenset({"low", "high", "auto"})
 
 
 @dataclass(slots=True)
@@ -86,6 +92,8 @@ class ChatRules:
         self._last_tools_tokens = 0
         self._last_tools_names: frozenset[str] = frozenset()
         self._last_tools_detail: tuple[str, str] | None = None
+        self._last_tools_schemas: dict[str, Any] = {}
+        """Function -> the schema of its parameters."""
 
     def examine(self, line: int, row: dict[str, Any]) -> None:
         """Checks one example; `row["messages"]` is a list that is not empty."""
@@ -350,10 +358,29 @@ class ChatRules:
         if role != "user":
             self._add("image-not-from-user", f"in a {role} message", at)
         url = image.get("url") if type(image) is dict else None
-        if type(url) is not str or not _IMAGE_URL.match(url):
+        match = _IMAGE_URL.match(url) if isinstance(url, str) else None
+        if match is None or url is None:
             self._add("image-url", _short(url)[:60] if url else "no address", f"{at}/image_url")
-        low = type(image) is dict and image.get("detail") == "low"
-        return TOKENS_PER_IMAGE_LOW if low else TOKENS_PER_IMAGE
+        elif match["kind"]:
+            self._image_data(url[match.end() :], match["kind"].lower(), f"{at}/image_url/url")
+        elif url[:5].lower() == "http:":
+            self._add("image-over-http", url[:60], f"{at}/image_url/url")
+        detail = image.get("detail", "auto") if type(image) is dict else "auto"
+        if type(detail) is not str or detail not in _DETAILS:
+            self._add("image-detail", _short(detail)[:60], f"{at}/image_url/detail")
+        return TOKENS_PER_IMAGE_LOW if detail == "low" else TOKENS_PER_IMAGE
+
+    def _image_data(self, base64: str, kind: str, at: str) -> None:
+        size = len(base64) * 3 // 4
+        if size > self._limits.image_bytes_max:
+            self._add("image-too-large", f"{size:,} bytes, the limit is {self._limits.image_bytes_max:,}", at)
+        try:
+            start = binascii.a2b_base64(base64[:_BASE64_START], strict_mode=True)
+        except ValueError:
+            self._add("image-data", "it is not Base64", at)
+            return
+        if not start.startswith(_IMAGE_STARTS[kind]):
+            self._add("image-data", f"it does not begin like a {kind.upper()}", at)
 
     def _calls(self, message: dict[str, Any], index: int, declared: frozenset[str] | None) -> int:
         """Checks an assistant's calls; returns their tokens."""
@@ -389,9 +416,13 @@ class ChatRules:
             self._add("arguments-not-json", f"{_short(name)}: {_kind(arguments)}, not a string", f"{at}/arguments")
             return self._count(name)
         try:
-            orjson.loads(arguments)
+            given = orjson.loads(arguments)
         except orjson.JSONDecodeError as error:
             self._add("arguments-not-json", f"{_short(name)}: column {error.colno}", f"{at}/arguments")
+        else:
+            misfit = misfit_of(given, self._last_tools_schemas.get(name)) if declared is not None else None
+            if misfit is not None:
+                self._add("arguments-unfit", f"{_short(name)}: {misfit}", f"{at}/arguments")
         return self._count(name) + self._count(arguments)
 
     def _pair_calls(self, messages: list[Any]) -> None:
@@ -443,10 +474,18 @@ class ChatRules:
             self._last_tools = tools
             self._last_tools_tokens = self._count(orjson.dumps(tools).decode())
             self._last_tools_names, self._last_tools_detail = _declared(tools, bare="tools" not in row)
+            self._last_tools_schemas = _schemas(tools, bare="tools" not in row)
         self._text_tokens += self._last_tools_tokens
         if self._last_tools_detail is not None:
             detail, pointer = self._last_tools_detail
             self._add("tools-shape", detail, at + pointer)
+        for name, schema in self._last_tools_schemas.items():
+            defect = defect_of(schema)
+            if defect is not None:
+                self._add(
+                    "tools-schema", f"{name}: {defect[0]}", at + ("/tools" if "tools" in row else "/functions")
+                )
+                break
         return self._last_tools_names
 
 
@@ -471,6 +510,17 @@ def _declared(tools: Any, *, bare: bool) -> tuple[frozenset[str], tuple[str, str
         if type(function.get("parameters", {})) is not dict:
             wrong = wrong or (f"the parameters of {name} are not a JSON schema object", f"{at}/function/parameters")
     return frozenset(names), wrong
+
+
+def _schemas(tools: Any, *, bare: bool) -> dict[str, Any]:
+    """Function -> the schema of its parameters, of those that are well formed enough to have one."""
+    every = tools if type(tools) is list else []
+    functions = [tool if bare else tool.get("function") for tool in every if type(tool) is dict]
+    return {
+        function["name"]: function["parameters"]
+        for function in functions
+        if type(function) is dict and type(function.get("name")) is str and type(function.get("parameters")) is dict
+    }
 
 
 def _kind(value: Any) -> str:

@@ -281,6 +281,18 @@ _ALL = (
         "Add the member beside the messages, or correct its name in the grader.",
     ),
     Code(
+        "grader-field-empty",
+        _W,
+        "The grader reads a member that is empty in the row.",
+        "Fill it in, or drop the row: there is nothing to compare the answer with.",
+    ),
+    Code(
+        "grader-reference",
+        _W,
+        "The grader has a reference in double braces that nothing fills.",
+        "Write {{item.…}} for a member of the row, {{sample.…}} for the answer.",
+    ),
+    Code(
         "no-reference",
         _W,
         "The row has nothing beside its messages that a grader could compare the answer with.",
@@ -324,6 +336,20 @@ _ALL = (
         "An image is not given as an https address or a data URL of a JPEG, PNG or WEBP.",
         'Write {"type": "image_url", "image_url": {"url": "https://…"}}.',
     ),
+    Code(
+        "image-over-http",
+        _W,
+        "An image is given by an http address; the documentation asks for https.",
+        "Write the https address, or the image as a data URL.",
+    ),
+    Code(
+        "image-data",
+        _E,
+        "An image given as data is not the JPEG, PNG or WEBP that it is called.",
+        "Encode the image anew as Base64, and name its type.",
+    ),
+    Code("image-too-large", _E, "An image has more bytes than Azure accepts.", "Scale it down."),
+    Code("image-detail", _E, "The detail of an image is not low, high or auto.", "Write low, high or auto."),
     Code("weight-value", _E, "A weight other than 0 or 1.", "Write 0 (do not learn this answer) or 1."),
     Code("weight-not-assistant", _E, "A weight on a message that is never learnt.", "Remove the weight.", _REPAIR),
     # Tools
@@ -332,6 +358,12 @@ _ALL = (
         _E,
         "The list of tools is not well formed.",
         'Write {"type": "function", "function": {"name": …, "parameters": {…}}} for each tool.',
+    ),
+    Code(
+        "tools-schema",
+        _W,
+        "The parameters of a tool are no sound JSON Schema; the model is told what cannot be meant.",
+        "Correct the schema: types, properties, and names that are required.",
     ),
     Code("parallel-tool-calls-shape", _E, "parallel_tool_calls is not true or false.", "Write true or false."),
     Code(
@@ -345,6 +377,12 @@ _ALL = (
         _E,
         "The arguments of a call are not a JSON text.",
         "Write the arguments as a string that contains JSON.",
+    ),
+    Code(
+        "arguments-unfit",
+        _W,
+        "The arguments of a call are not those that the tool declares.",
+        "Correct the call, or the parameters of the tool: the model learns to call it like that.",
     ),
     Code("tool-not-declared", _W, "A call to a function the row does not declare.", "Add it to the row's tools."),
     Code(

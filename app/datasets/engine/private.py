@@ -529,17 +529,17 @@ KINDS: Final = tuple(dict.fromkeys(sort.kind for group in _GROUPS for sort in gr
 
 _WIDE: Final = str.maketrans("０１２３４５６７８９＋＠", "0123456789+@")
 _holds_wide: Final = searching("[０-９]")
+_LONE: Final = re.compile("[\ud800-\udfff]")
 GATES: Final[tuple[Search, ...]] = (*[group.may_hold for group in _GROUPS], _holds_wide)
 """Where none of these is true, nothing is found. Quick."""
 
 
 def find(text: str) -> Sequence[Hit]:
-    """What looks private in `text`, in order and without overlaps.
-
-    `text` has no lone surrogates: readers refuse them.
-    """
+    """What looks private in `text`, in order and without overlaps."""
+    if _LONE.search(text):  # of bytes that are no text; places stay, here and below
+        text = _LONE.sub("\ufffd", text)
     if _holds_wide(text):
-        text = text.translate(_WIDE)  # one character each: places stay
+        text = text.translate(_WIDE)
     hits: list[Hit] = []
     for group in _GROUPS:
         if group.may_hold(text):
@@ -642,7 +642,11 @@ class Redactor:
         except (ValueError, RecursionError):
             return self._marked(text, pointer, found)
         before = len(found)
-        redacted = self._inside(value, pointer, found)
+        try:
+            redacted = self._inside(value, pointer, found)
+        except RecursionError:
+            del found[before:]
+            return self._marked(text, pointer, found)
         if len(found) == before:
             return text
         separators = (", ", ": ") if '": ' in text else (",", ":")

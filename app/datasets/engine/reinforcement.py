@@ -20,6 +20,8 @@ _KEYS: Final = frozenset({"messages", "tools", "parallel_tool_calls"})
 _FIELD: Final = re.compile(r"\{\{\s*item\.([A-Za-z_][\w-]*)")
 _CODE_FIELD: Final = re.compile(r"""item(?:\.get\(\s*|\[\s*)["']([^"']{1,64})["']""")
 """How the source of a python grader reads a member; other ways are not seen."""
+_REFERENCE: Final = re.compile(r"\{\{\s*([^{}]{1,80}?)\s*\}\}")
+_FILLED: Final = re.compile(r"(?:item|sample)\b")
 FIELDS_MAX: Final = 200
 """Different further members told apart."""
 
@@ -27,6 +29,25 @@ FIELDS_MAX: Final = 200
 def fields_of_grader(grader: Any) -> frozenset[str]:
     """Names of the row's members that a grader reads, as far as its definition tells."""
     return frozenset(_fields(grader))
+
+
+def strange_references(grader: Any) -> list[str]:
+    """References of a grader to neither the row (`item`) nor the answer (`sample`), which nothing fills."""
+    found = [name for text in _texts(grader) for name in _REFERENCE.findall(text) if not _FILLED.match(name)]
+    return list(dict.fromkeys(found))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Texts in which references are filled: all but source code."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if key != "source":
+                yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
 
 
 def _fields(value: Any) -> Iterator[str]:
@@ -49,6 +70,9 @@ class ReinforcementRules(ChatRules):
         self._wanted = fields_of_grader(profile.grader)
         self._fields: Counter[str] = Counter()
         self._rows = 0
+        strange = strange_references(profile.grader)
+        if strange:
+            findings.add_file("grader-reference", f"Nothing fills {', '.join(strange[:5])[:200]} in the grader.")
 
     def examine(self, line: int, row: dict[str, Any]) -> None:
         self._begin(line)
@@ -64,6 +88,8 @@ class ReinforcementRules(ChatRules):
         missing = sorted(self._wanted - row.keys())
         if missing:
             self._add("grader-field-missing", ", ".join(missing)[:200], "")
+        elif empty := sorted(name for name in self._wanted if row[name] in (None, "", [], {})):
+            self._add("grader-field-empty", ", ".join(empty)[:200], f"/{empty[0]}")
         elif not row.keys() - _KEYS and not self._wanted:
             self._add("no-reference", pointer="")
         self._sum(seen, has_tools="tools" in row)

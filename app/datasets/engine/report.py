@@ -79,6 +79,8 @@ class Limits:
     a line is broken takes many times as long as reading a sound one (a million: 20 seconds). Ours."""
     images_per_example: int = 64
     """Images in one example."""
+    image_bytes_max: int = 10_000_000
+    """Bytes of one image."""
     examples_compared_max: int = 2_000_000
     """Examples that take part in the search for duplicates; each costs 40 bytes of memory. Ours."""
 
