@@ -199,9 +199,12 @@ def _cut(raw: bytes, line_bytes_max: int) -> Iterator[Lines]:
 
 def plain_lines(source: Source, line_bytes_max: int) -> Iterator[bytes]:
     """One line after the other, without a byte-order mark; in place of one that is too long, an empty one."""
-    for batch in line_batches(CleanContent(source, None, None).chunks(), line_bytes_max):
+    is_first = True
+    for batch in line_batches(chunks_of(source), line_bytes_max):
         for line in batch:
-            yield b"" if isinstance(line, TooLong) else line
+            kept = b"" if isinstance(line, TooLong) else line
+            yield kept.removeprefix(BOM) if is_first else kept
+            is_first = False
 
 
 def drop_lines(source: Source, target: BinaryIO, lines: Collection[LineRange]) -> int:

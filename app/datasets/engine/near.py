@@ -29,6 +29,8 @@ At 0.8 a ninth of the text may be another, in one place; 1.0 is equal text but f
 """
 PAIRS_MAX: Final = 20_000
 """Candidate pairs whose texts are compared (less than a millisecond each), the likeliest first."""
+LENGTH_SHARE_MIN: Final = 0.5
+"""Of the longer of two texts that the shorter has at least; below any similarity that is worth asking for."""
 LEAK_PAIRS_MAX: Final = 5_000
 """The same between two files, while somebody waits."""
 SAMPLE_LINES: Final = 64
@@ -239,6 +241,11 @@ class _Texts:
                 self._places[number + base] = (end, len(text))
                 end += len(text)
 
+    def are_of_like_size(self, one: int, other: int) -> bool:
+        """Texts of very different length are not worth comparing: one has pieces enough that the other lacks."""
+        shorter, longer = sorted((self._places.get(one, (0, 0))[1], self._places.get(other, (0, 0))[1]))
+        return shorter >= LENGTH_SHARE_MIN * longer
+
     def learn_template(self, sample: Iterable[int]) -> None:
         """What most lines of the sample say is left out from now on."""
         told = [self._pieces(number) for number in sample if number in self._places]
@@ -279,7 +286,7 @@ def _alike(
     texts.learn_template(sample)
     order = np.lexsort((found.second, found.first))
     for one, other in zip(found.first[order].tolist(), found.second[order].tolist(), strict=True):
-        if is_known(one, other):
+        if is_known(one, other) or not texts.are_of_like_size(one, other):
             continue
         ours, theirs = texts.pieces(one), texts.pieces(other)
         fewer, more = sorted((len(ours), len(theirs)))

@@ -25,8 +25,10 @@ FEW: Final = 0.2
 COMMON_SHARE: Final = 0.01
 COMMON_MIN: Final = 50
 """A piece that more lines have, and more than this share of all, finds only those that have no rarer piece."""
-SHARED_MIN: Final = 0.4
+SHARED_MIN: Final = 0.5
 """Of the pieces of the shorter sketch that a candidate pair has in common."""
+SHARED_OF_MORE_MIN: Final = 0.3
+"""Of those of the longer sketch; equal texts of which one is just long enough to keep half as many share half."""
 REPEATED_HELD: Final = 1 << 20
 """Pieces in memory that more than one line has; of a file that has more, the last lines find nobody."""
 NEIGHBOURS: Final = 6
@@ -180,8 +182,9 @@ def candidates(files: Sequence[tuple[IO[bytes], NDArray[np.int64]]], *, pairs_ma
         pairs.append(_pairs(entries[usable], across=len(files) > 1))
     found, shared = np.unique(np.concatenate(pairs), return_counts=True)
     first, second = (found >> _HALF).astype(np.int64), _lines(found)
-    share = shared / np.maximum(1, np.minimum(counts.of(first), counts.of(second)))
-    likely = np.flatnonzero(share >= SHARED_MIN)
+    fewer, more = np.sort([counts.of(first), counts.of(second)], axis=0)
+    share = shared / np.maximum(1, fewer)
+    likely = np.flatnonzero((share >= SHARED_MIN) & (shared >= SHARED_OF_MORE_MIN * more))
     likely = likely[np.argsort(-share[likely], kind="stable")][:pairs_max]
     return Candidates(first[likely], second[likely])
 

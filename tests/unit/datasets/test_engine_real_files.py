@@ -273,9 +273,10 @@ def test_62_validation_examples_of_the_mathematics_set_stand_in_its_training_fil
     training, validation = "msft.math_rft.training.v3.jsonl", "msft.math_rft.validation.v3.jsonl"
     leakage = kitae(training, "--validation", validation, directory=shared("1-chat"))["leakage"]
     assert leakage["exact"] == 62
-    (pair,) = leakage["pairs"]
-    assert (pair["training"], pair["validation"], pair["count"]) == (training, validation, 62)
+    pair, near = leakage["pairs"]
+    assert (pair["training"], pair["validation"], pair["kind"], pair["count"]) == (training, validation, "exact", 62)
     assert len(lines_of(pair)) == 62
+    assert (near["kind"], near["count"], leakage["near"]) == ("near", 1, 1)
 
 
 def test_no_whole_example_of_the_novels_validation_set_stands_in_its_training_file() -> None:
