@@ -38,6 +38,7 @@ from app.cli.reference import render_cli_markdown  # noqa: E402
 from app.datasets import states as dataset_states  # noqa: E402
 from app.datasets.engine import render_codes_markdown  # noqa: E402
 from app.deployments import states as deployment_states  # noqa: E402
+from app.generation import states as generation_states  # noqa: E402
 from app.jobs import states as job_states  # noqa: E402
 from app.kit.law import Law  # noqa: E402
 from app.kit.secrets import Vault  # noqa: E402
@@ -240,6 +241,9 @@ BLOCKS: Final[Mapping[str, Callable[[], str]]] = {
     ),
     "states of a comparison": lambda: states(
         deployment_states.COMPARISON_LAW, deployment_states.ComparisonStatus.RUNNING, deployment_states
+    ),
+    "states of a generation": lambda: states(
+        generation_states.GENERATION_LAW, generation_states.GenerationStatus.RUNNING, generation_states
     ),
     "settings of the service": service_settings_by_group,
     "settings of the emulator": emulator_settings_table,

@@ -27,7 +27,7 @@ class LedgerLine(Base):
     """The API key that caused it."""
     subject_id: Mapped[Id]
     category: Mapped[str]
-    """`training`, `hosting` or `inference`."""
+    """`training`, `hosting`, `inference` or `generation`."""
     kind: Mapped[str]
     amount_usd: Mapped[Decimal]
     note: Mapped[str]

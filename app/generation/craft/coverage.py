@@ -118,7 +118,7 @@ def cover(rows: Iterable[tuple[int, str, str]], *, rows_max: int, declared: Sequ
     facts: dict[tuple[str, ...], list[Fact]] = {}
     for line, question, answer in looked:
         told = _told(question, answer, names)
-        of_names = facts.setdefault(tuple(sorted(name.full for name in told)), [])
+        of_names = facts.setdefault(_label(told), [])
         key = key_of(answer)
         by_text = (fact for fact in of_names if fact.key == key)
         fact = next(by_text, None)
@@ -132,7 +132,7 @@ def cover(rows: Iterable[tuple[int, str, str]], *, rows_max: int, declared: Sequ
         fact.ways.update(ways_of(question, told))
     found = sorted((fact for some in facts.values() for fact in some), key=lambda fact: fact.lines[0])
     for fact in found:
-        _finish(fact)
+        _finish(fact, is_only_one=len(facts[_label(fact.names)]) == 1)
     return CoverageReport(len(looked), found)
 
 
@@ -176,8 +176,16 @@ def _same(facts: Sequence[Fact], key: str, *, told: bool) -> Fact | None:
     return None
 
 
-def _finish(fact: Fact) -> None:
-    """Slips show only beside the other questions; what is missing only when all were seen."""
+def _label(names: Sequence[Name]) -> tuple[str, ...]:
+    return tuple(sorted(name.full for name in names))
+
+
+def _finish(fact: Fact, *, is_only_one: bool) -> None:
+    """Slips show only beside the other questions; what is missing only when all were seen.
+
+    Args:
+        is_only_one: no other fact has these names, so that the name alone can ask for it.
+    """
     questions = fact.questions[:SLIPS_COMPARED]
     slips = sum(is_slip(question, questions[:at]) for at, question in enumerate(questions))
     if slips:
@@ -190,6 +198,7 @@ def _finish(fact: Fact) -> None:
         and (japanese or way not in JAPANESE_ONLY)
         and (way != "short-name" or any(name.has_short for name in fact.names))
         and way != "name-in-latin"
+        and (way != "name-only" or is_only_one)
         and (way != "name-in-kana" or any(_has_kanji(name) for name in fact.names))
     ]
     fact.missing = tuple(way for way in could if way not in fact.ways)
