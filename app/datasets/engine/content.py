@@ -327,20 +327,21 @@ def _finds(rule: Rule, text: str) -> bool:
 def oddities(row: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Each (code, detail, RFC 6901 pointer) of a row, in the order of the texts; not what it declares as tools."""
     answers = set(_answers(row))
-    for pointer, text in _texts(row):
-        if text.startswith("data:"):
-            continue
+    texts = [(pointer, text) for pointer, text in _texts(row) if not text.startswith("data:")]
+    together = BETWEEN.join([text for _, text in texts])
+    checks = [check for check in _CHECKS if check.may_hold(together)]
+    for pointer, text in texts:
         told: set[str] = set()
-        for rule in _rules(text, is_answer=pointer in answers):
+        for rule in _rules(text, checks, is_answer=pointer in answers):
             for code, detail in rule(text):
                 if code not in told:
                     told.add(code)
                     yield code, detail, pointer
 
 
-def _rules(text: str, *, is_answer: bool) -> list[Rule]:
-    """Those that may find something."""
-    rules = [check.rule for check in _CHECKS if (is_answer or not check.of_answers) and check.may_hold(text)]
+def _rules(text: str, checks: Sequence[_Check], *, is_answer: bool) -> list[Rule]:
+    """Those that may find something; `checks` are the ones left to ask."""
+    rules = [check.rule for check in checks if (is_answer or not check.of_answers) and check.may_hold(text)]
     if is_answer and _ends_in_the_middle(text[-_TAIL_CHARACTERS:]):
         rules.append(_cut)
     if is_answer and len(text) <= _NOT_WRITTEN_MAX and text[-1:] not in _ENDS:
