@@ -168,7 +168,7 @@ def test_a_whole_last_line_needs_no_line_break():
         (b"train_loss,step\n0.5\n0.4,2\n", 2, "before its `step`"),
         (b"<html>, not found</html>", 1, "no `step` column"),
         (b'{"error": {"code": "404", "message": "x"}}', 1, "no `step` column"),
-        (b'step,train_loss\n1,"' + b"x" * 200_000 + b'"\n', 2, "CSV is broken"),
+        (b'step,train_loss\n1,"' + b"x" * (17 << 20) + b'"\n', 2, "CSV is broken"),
         (b"step," + b",".join(b"c%d" % i for i in range(MAX_COLUMNS)) + b"\n", 1, "columns"),
     ],
 )
