@@ -27,6 +27,8 @@ COMMON_MIN: Final = 50
 """A piece that more lines have, and more than this share of all, finds only those that have no rarer piece."""
 SHARED_MIN: Final = 0.5
 """Of the pieces of the shorter sketch that a candidate pair has in common."""
+RICH: Final = 3 * PIECES
+"""A sketch with more pieces is of a text that had too few, and was looked at more closely than others like it."""
 SHARED_OF_MORE_MIN: Final = 0.3
 """Of those of the longer sketch; equal texts of which one is just long enough to keep half as many share half."""
 REPEATED_HELD: Final = 1 << 20
@@ -184,7 +186,8 @@ def candidates(files: Sequence[tuple[IO[bytes], NDArray[np.int64]]], *, pairs_ma
     first, second = (found >> _HALF).astype(np.int64), _lines(found)
     fewer, more = np.sort([counts.of(first), counts.of(second)], axis=0)
     share = shared / np.maximum(1, fewer)
-    likely = np.flatnonzero((share >= SHARED_MIN) & (shared >= SHARED_OF_MORE_MIN * more))
+    in_common = (shared >= SHARED_OF_MORE_MIN * more) | (more > RICH)
+    likely = np.flatnonzero((share >= SHARED_MIN) & in_common)
     likely = likely[np.argsort(-share[likely], kind="stable")][:pairs_max]
     return Candidates(first[likely], second[likely])
 

@@ -1,6 +1,8 @@
 """What a plan says of its material, by the pure function that every plan goes through."""
 
+from collections.abc import Sequence
 from datetime import date
+from typing import Any
 
 import pytest
 
@@ -32,7 +34,12 @@ def material(
     )
 
 
-def plan(training: Material, validation: Material | None = None, **fields: object) -> dict[str, PlanCheck]:
+def plan(
+    training: Material,
+    validation: Material | None = None,
+    leaks: Sequence[dict[str, Any]] = (),
+    **fields: object,
+) -> dict[str, PlanCheck]:
     wanted = JobCreate.model_validate(
         {"connection": "c", "model": "gpt-4.1-mini", "training": "travel", "validation": None} | fields
     )
@@ -43,7 +50,7 @@ def plan(training: Material, validation: Material | None = None, **fields: objec
         region="swedencentral",
         training=training,
         validation=validation,
-        leaks=[],
+        leaks=leaks,
         hyperparameters=wanted.hyperparameters.model_dump(exclude_none=True),
         estimate=None,
         today=date(2026, 11, 20),
@@ -54,6 +61,17 @@ def plan(training: Material, validation: Material | None = None, **fields: objec
 def test_sound_material_gives_no_error() -> None:
     found = plan(material("/training"), material("/validation"))
     assert [check.code for check in found.values() if check.verdict == "error"] == []
+
+
+def test_every_way_in_which_validation_leaks_is_a_warning() -> None:
+    leaks = [{"code": code, "message": "3 of 40.", "remedy": "Drop them."} for code in ("leakage", "near-leakage")]
+    found = plan(material("/training"), material("/validation"), leaks)
+    for code in ("leakage", "near-leakage"):
+        assert (found[code].verdict, found[code].pointer, found[code].detail) == (
+            "warning",
+            "/validation",
+            "3 of 40.",
+        )
 
 
 @pytest.mark.parametrize("method", ["dpo", "reinforcement"])
