@@ -38,7 +38,7 @@ def plan(
     training: Material,
     validation: Material | None = None,
     leaks: Sequence[dict[str, Any]] = (),
-    **fields: object,
+    **fields: Any,
 ) -> dict[str, PlanCheck]:
     wanted = JobCreate.model_validate(
         {"connection": "c", "model": "gpt-4.1-mini", "training": "travel", "validation": None} | fields
