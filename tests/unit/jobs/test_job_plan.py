@@ -109,7 +109,7 @@ def test_a_validation_set_with_another_error_is_an_error() -> None:
         ({"hyperparameters": {"batch_size": 41}}, "batch-larger-than-data"),
     ],
 )
-def test_what_azure_would_refuse_is_an_error_before_anything_is_sent(fields: dict[str, object], code: str) -> None:
+def test_what_azure_would_refuse_is_an_error_before_anything_is_sent(fields: dict[str, Any], code: str) -> None:
     assert plan(material("/training"), **fields)[code].verdict == "error"
 
 
@@ -120,7 +120,7 @@ def test_what_azure_would_refuse_is_an_error_before_anything_is_sent(fields: dic
         ({"hyperparameters": {"n_epochs": 12}}, "epochs-many"),
     ],
 )
-def test_what_rarely_goes_well_is_a_warning_with_a_remedy(fields: dict[str, object], code: str) -> None:
+def test_what_rarely_goes_well_is_a_warning_with_a_remedy(fields: dict[str, Any], code: str) -> None:
     found = plan(material("/training"), **fields)[code]
     assert found.verdict == "warning"
     assert found.remedy
