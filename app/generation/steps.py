@@ -270,7 +270,6 @@ class GenerationSteps:
 
     def _end(self, held: Claim, row: Generation, wanted: GenerationStatus) -> None:
         """The version, the settlement and the end, in one transaction."""
-        GENERATION_LAW.check(GenerationStatus(row.status), wanted)
         if wanted is not GenerationStatus.SUCCEEDED:
             with self._bench.begin() as work:
                 values: dict[str, Any] = {}
@@ -321,6 +320,7 @@ class GenerationSteps:
     def _record_end(
         self, work: UnitOfWork, held: Claim, row: Generation, wanted: GenerationStatus, values: dict[str, Any]
     ) -> None:
+        GENERATION_LAW.check(GenerationStatus(row.status), wanted)
         tally = repository.tallies(work.session, [row.id])[row.id]
         cost = (tally.answers_usd + tally.lost_usd).quantize(_PARTS, ROUND_UP) if row.has_price else None
         counts = repository.counts(work.session, [row.id])[row.id]
