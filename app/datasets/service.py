@@ -404,8 +404,8 @@ class DatasetService:
     def _store_once(self, version: DatasetVersion, content_sha256: str) -> None:
         """Where any version has this content already, rest in the same place.
 
-        It was uploaded and checked like any other before, so that nobody can tell from what we do and answer, nor from
-        how long it takes, that somebody else has the same bytes.
+        It was uploaded and checked like any other before, so that nobody can tell from what we do and answer, nor
+        from how long it takes, that somebody else has the same bytes.
         """
         with self._bench.read() as session:
             same = repository.find_same_content(session, version.id, content_sha256)

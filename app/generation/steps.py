@@ -321,7 +321,6 @@ class GenerationSteps:
         self, work: UnitOfWork, held: Claim, row: Generation, wanted: GenerationStatus, values: dict[str, Any]
     ) -> None:
         GENERATION_LAW.check(GenerationStatus(row.status), wanted)
-        GENERATION_LAW.check(GenerationStatus(row.status), wanted)
         tally = repository.tallies(work.session, [row.id])[row.id]
         cost = (tally.answers_usd + tally.lost_usd).quantize(_PARTS, ROUND_UP) if row.has_price else None
         counts = repository.counts(work.session, [row.id])[row.id]

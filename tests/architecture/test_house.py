@@ -292,7 +292,9 @@ def test_a_status_moves_only_where_the_law_is_asked() -> None:
         if name.startswith("app/http/"):
             continue  # there a status is HTTP's
         for function in functions(path):
-            asks = any(called == "check" and "LAW" in ast.unparse(call.func).upper() for called, call in _calls(function))
+            asks = any(
+                called == "check" and "LAW" in ast.unparse(call.func).upper() for called, call in _calls(function)
+            )
             found += [
                 f"{name}:{call.lineno} in {function.name}"
                 for called, call in _calls(function)

@@ -25,7 +25,6 @@ PLANTED: Final = {
     "models-repository": ("app/main.py", "import app.models.repository"),
     "deployments-repository": ("app/main.py", "import app.deployments.repository"),
     "generation-repository": ("app/main.py", "import app.generation.repository"),
-    "generation-repository": ("app/main.py", "import app.generation.repository"),
     "triggers-repository": ("app/main.py", "import app.triggers.repository"),
     "upkeep-repository": ("app/main.py", "import app.upkeep.repository"),
     "doors-hold-no-sql": ("app/jobs/endpoints.py", "import sqlalchemy"),
@@ -38,7 +37,6 @@ PLANTED: Final = {
     "engine-is-pure": ("app/datasets/engine/lines.py", "import app.kit.clock"),
     "analysis-is-pure": ("app/jobs/analysis/judge.py", "import app.kit.clock"),
     "craft-is-pure": ("app/generation/craft/facts.py", "import app.kit.clock"),
-    "craft-is-pure": ("app/generation/craft/ways.py", "import app.kit.clock"),
     "emulator-is-a-stranger": ("emulator/jobs.py", "import app.jobs.states"),
     "nobody-leans-on-the-emulator": ("app/jobs/service.py", "import emulator.jobs"),
 }

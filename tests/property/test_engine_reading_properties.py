@@ -25,7 +25,43 @@ BOUNDS = Bounds(
 )
 
 words = st.sampled_from(
-    ["messages", "role", "content", "user", "assistant", "system", "tool", "conversations", "from", "value", "human", "gpt", "function_call", "observation", "instruction", "input", "output", "question", "answer", "prompt", "completion", "chosen", "rejected", "history", "tools", "item", "custom_id", "body", "query", "response", "instances", "data", "rows", "row", "row_idx"]
+    [
+        "messages",
+        "role",
+        "content",
+        "user",
+        "assistant",
+        "system",
+        "tool",
+        "conversations",
+        "from",
+        "value",
+        "human",
+        "gpt",
+        "function_call",
+        "observation",
+        "instruction",
+        "input",
+        "output",
+        "question",
+        "answer",
+        "prompt",
+        "completion",
+        "chosen",
+        "rejected",
+        "history",
+        "tools",
+        "item",
+        "custom_id",
+        "body",
+        "query",
+        "response",
+        "instances",
+        "data",
+        "rows",
+        "row",
+        "row_idx",
+    ]
 )
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=6) | words,

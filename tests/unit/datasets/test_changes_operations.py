@@ -139,9 +139,24 @@ def test_a_split_by_time_gives_the_oldest_rows_to_the_first_part() -> None:
 
 
 def test_a_stratified_split_gives_each_part_its_share_of_each_value() -> None:
-    words = (
-        ["amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "heath", "inlet", "jetty", "knoll", "lagoon", "mesa", "north", "olive", "pearl"]
-    )
+    words = [
+        "amber",
+        "birch",
+        "cedar",
+        "delta",
+        "ember",
+        "fjord",
+        "grove",
+        "heath",
+        "inlet",
+        "jetty",
+        "knoll",
+        "lagoon",
+        "mesa",
+        "north",
+        "olive",
+        "pearl",
+    ]
     rows = [row(f"{word} {word[::-1]}", word, label="yn"[at % 4 == 0]) for at, word in enumerate(words)]
     train, test = change(rows, Split((Part("train", share=0.75), Part("test")), stratify="/label", seed=5))
     assert [sum(one["label"] == value for one in train) for value in "yn"] == [9, 3]

@@ -274,7 +274,12 @@ def test_62_validation_examples_of_the_mathematics_set_stand_in_its_training_fil
     leakage = kitae(training, "--validation", validation, directory=shared("1-chat"))["leakage"]
     assert leakage["exact"] == 62
     pair, near = leakage["pairs"]
-    assert (pair["training"], pair["validation"], pair["kind"], pair["count"]) == (training, validation, "exact", 62)
+    assert (pair["training"], pair["validation"], pair["kind"], pair["count"]) == (
+        training,
+        validation,
+        "exact",
+        62,
+    )
     assert len(lines_of(pair)) == 62
     assert (near["kind"], near["count"], leakage["near"]) == ("near", 1, 1)
 
