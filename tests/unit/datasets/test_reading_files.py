@@ -14,6 +14,7 @@ import zstandard
 
 from app.datasets.engine import Profile
 from app.datasets.engine.reading import BadHowError, Bounds, How, check_any, how_of, mapping_of, opened
+from app.datasets.engine.reading.files import HEAD_BYTES
 from app.datasets.engine.report import Finding, Method, Report
 from tests.shared_data import shared
 
@@ -193,6 +194,11 @@ def test_the_same_rows_are_read_from_every_container(name: str, content: bytes) 
     assert report_of(content, as_version=True).verdict == "ready"
 
 
+def test_examples_that_a_viewer_wrapped_are_taken_out() -> None:
+    wrapped = [{"row_idx": at, "row": row, "truncated_cells": []} for at, row in enumerate(ASKED)]
+    assert rows_of(orjson.dumps({"features": [], "rows": wrapped})) == ASKED
+
+
 def test_json_lines_of_chat_pass_through_byte_for_byte() -> None:
     content = b"\xef\xbb\xbf" + lines(*ASKED).replace(b":", b" : ") + b"\n"
     copy = io.BytesIO()
@@ -331,6 +337,13 @@ def test_an_encoding_that_is_not_declared_is_suggested_and_not_taken() -> None:
     assert "cp932" in found["invalid-utf-8"].remedy
     declared = report_of(content, how_of(encoding="Shift_JIS"))
     assert "other-encoding" in codes(declared)
+
+
+@pytest.mark.parametrize("shift", range(3))
+def test_what_is_looked_at_of_a_table_may_end_inside_a_character(shift: int) -> None:
+    content = "question,answer\n" + "x" * shift + "日本の首都はどこですか。,東京です。\n" * 6_000
+    assert len(content.encode()) > HEAD_BYTES
+    assert codes(report_of(content.encode())).keys() & {"invalid-utf-8", "table-error"} == set()
 
 
 def test_bytes_that_a_declared_encoding_does_not_have_are_refused() -> None:

@@ -5,6 +5,7 @@ Must not know the rules that rows are checked by.
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -351,8 +352,7 @@ class _File:
             return None
         container = "tsv" if dialect.delimiter == "\t" else "csv"
         try:
-            text.encode().decode("utf-8")
-            head[: -4 if not whole else None].decode("utf-8")
+            codecs.getincrementaldecoder("utf-8")().decode(head, final=whole)  # the head may end inside a character
         except UnicodeDecodeError as error:
             name = suggestion(head)
             hint = f"It reads as {name}; if that is right, say --encoding {name}." if name else ""
@@ -584,14 +584,13 @@ def _line(line: bytes, layout: Layout) -> bytes:
 
 
 def _written(record: Record, layout: Layout | None) -> bytes:
-    value = record.value
-    if type(value) is dict:
-        value = _unwrapped(value)
-        made = layout.convert(value) if layout is not None else None
-        if made is not None:
-            return dumped(made)
+    value = _unwrapped(record.value) if type(record.value) is dict else record.value
+    made = layout.convert(value) if layout is not None and type(value) is dict else None
+    if made is not None:
+        return dumped(made)
     written = dumped(value)
-    if record.text.count(":") != written.count(b":"):  # a key may stand twice: the check should see it
+    may_repeat_a_key = value is record.value and record.text.count(":") != written.count(b":")
+    if may_repeat_a_key:  # the check should see it
         return record.text.replace("\r", " ").replace("\n", " ").encode("utf-8", "replace") or written
     return written
 
