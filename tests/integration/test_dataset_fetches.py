@@ -365,6 +365,8 @@ def test_a_blob_comes_by_the_services_identity_where_an_operator_allows_it(signe
             ({"connection": "with-key"}, 422, "connection_without_entra"),
             ({"connection": "with-entra", "container": "payroll"}, 422, "blob_not_allowed"),
             ({"connection": "with-entra", "account": "theirs"}, 422, "blob_not_allowed"),
+            ({"connection": "with-entra", "blob": "../payroll/all.jsonl"}, 422, "blob_not_allowed"),
+            ({"connection": "with-entra", "blob": "2026/./train.jsonl"}, 422, "blob_not_allowed"),
             ({"connection": "nobodys"}, 404, "connection_not_found"),
             ({}, 422, "invalid_request"),
         ):

@@ -140,6 +140,12 @@ def own_blob(
     policy: Policy, azure: Azure, *, account: str, container: str, blob: str, sha256: str | None
 ) -> OwnBlob:
     """Raises `SourceRefused` where no operator has said that the service's identity may read this for projects."""
+    if not {".", ".."}.isdisjoint(blob.split("/")):  # HTTP would take them for steps, out of the container too
+        raise SourceRefused(
+            "The blob's name has a part that is only dots.",
+            code="blob_not_allowed",
+            hint="Give its full name within the container, without . and .. between slashes.",
+        )
     if not {account, f"{account}/{container}"} & policy.blob_accounts:
         raise SourceRefused(
             f"This service does not read the container {account}/{container} with its own identity.",
