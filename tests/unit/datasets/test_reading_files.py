@@ -366,6 +366,30 @@ def zipped(files: dict[str, bytes]) -> bytes:
     return target.getvalue()
 
 
+def test_what_the_older_models_needed_to_see_an_end_is_left_out_and_told() -> None:
+    given = [{"prompt": f"{n}+{n} ->", "completion": f" {2 * n} END\n"} for n in range(12)]
+    assert rows_of(lines(*given)) == [talk(f"{n}+{n}", str(2 * n)) for n in range(12)]
+    told = report_of(lines(*given)).format_reason
+    assert told.endswith("; without '->' at the end of each prompt, 'END' at the end of each completion.")
+
+
+def test_an_end_that_not_all_rows_have_belongs_to_them() -> None:
+    given = [{"prompt": "a ->", "completion": "THE END"}, {"prompt": "b", "completion": "LEGEND"}]
+    assert rows_of(lines(*given)) == [talk("a ->", "THE END"), talk("b", "LEGEND")]
+
+
+def test_only_what_became_nothing_is_told_as_left_out() -> None:
+    asked = [{"ID": n, "QUESTION": "1+1", "Response": "2", "system_prompt": "Count."} for n in range(12)]
+    read = talk("1+1", "2", system="Count.")
+    with opened(io.BytesIO(lines(*asked, talk("2+2", "4")))) as reading:
+        assert orjson.loads(next(iter(reading.content)).splitlines()[0]) == read
+        assert reading.told.left_out == ("ID",)
+
+
+def test_a_row_of_a_table_that_holds_only_blanks_is_passed_over() -> None:
+    assert rows_of(CSV.replace("\n", "\n  \n \t,\n").encode()) == ASKED
+
+
 def test_the_one_file_of_a_zip_archive_is_read_and_what_macos_adds_is_not() -> None:
     assert rows_of(zipped({"a/train": lines(*QUESTIONS), "__MACOSX/train": b"x"})) == ASKED
 

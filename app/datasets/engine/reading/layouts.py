@@ -9,6 +9,7 @@ Source: OpenAI legacy fine-tuning guide, 2023 (white space around completions); 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Mapping as AbstractMapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Final
@@ -122,19 +123,28 @@ def layout_of(
     reader = _READERS.get(kind)
     if reader is None or (kind in ON_REQUEST and wanted != kind):
         return None
+    of_kind = rows if wanted == kind else [row for row, one in zip(rows, kinds, strict=True) if one == kind]
+    ends = _ends_of(of_kind) if kind == "prompt-completion" else {}
 
-    def convert(row: Row) -> Row | None:
+    def said_in(row: Row) -> Said | None:
         if wanted != kind and kind_in(row, is_table=is_table) != kind:
             return None
         try:
-            said = reader(row)
+            return reader(_without_ends(row, ends))
         except KeyError:  # the caller named a layout that this row does not have
             return None
+
+    def convert(row: Row) -> Row | None:
+        said = said_in(row)
         return None if said is None else said.as_row(row, method)
 
-    used = _USED[kind]
-    left_out = tuple(key for key in keys if key not in used) if method != "reinforcement" else ()
-    return Layout(kind, f"{KINDS[kind].words}: {_SAID[kind]}", convert, left_out)
+    words = f"{KINDS[kind].words}: {_SAID[kind]}"
+    if ends:
+        told = ", ".join(f"{end.strip()!r} at the end of each {name}" for name, end in ends.items())
+        words = f"{words}; without {told}"
+    used = {key for row in of_kind if (said := said_in(row)) for key in said.used}
+    keys = list(dict.fromkeys(key for row in of_kind for key in row)) if used and method != "reinforcement" else []
+    return Layout(kind, words, convert, tuple(key for key in keys if key not in used))
 
 
 def kind_in(row: Row, *, is_table: bool) -> str:
@@ -162,6 +172,7 @@ class Said:
     kept: tuple[str, ...] | None = None
     """Members that stay beside the messages; None: all that are not used, for reinforcement only."""
     used: AbstractSet[str] = frozenset()
+    """Members that the messages were made of."""
 
     def as_row(self, row: Row, method: Method | None) -> Row:
         messages = list(self.asked)
@@ -211,23 +222,53 @@ def _user(*pieces: Any) -> list[Message]:
     return [{"role": "user", "content": _joined(pieces)}]
 
 
+_SYSTEM: Final = ("system", "system_prompt")
+
+
 def _system(row: Row) -> str:
-    value = row.get("system", row.get("system_prompt"))
+    value = next((row[key] for key in _SYSTEM if key in row), None)
     return value if isinstance(value, str) else ""
 
 
 # ── readers of known layouts ────────────────────────────────────────────────
 
+_SEPARATORS: Final = {
+    "prompt": ("###", "===", "-->", "->"),
+    "completion": (" END", "\nEND", "###", "===", "<|endoftext|>"),
+}
+"""What the older models needed to see where a prompt, or a completion, ends; chat has messages for that.
+Source: OpenAI legacy fine-tuning guide, 2023."""
+
+
+def _ends_of(rows: Sequence[Row]) -> dict[str, str]:
+    """Member -> the separator that it ends with in all of the rows."""
+    found: dict[str, str] = {}
+    for name, separators in _SEPARATORS.items():
+        texts = [value.rstrip() if isinstance(value := row.get(name), str) else "" for row in rows]
+        if end := next((one for one in separators if all(text.endswith(one) for text in texts)), None):
+            found[name] = end
+    return found
+
+
+def _without_ends(row: Row, ends: AbstractMapping[str, str]) -> Row:
+    cut = {
+        name: text.rstrip().removesuffix(end).rstrip()
+        for name, end in ends.items()
+        if isinstance(text := row.get(name), str) and text.rstrip().endswith(end)
+    }
+    return row | cut if cut else row
+
 
 def _prompt_completion(row: Row) -> Said | None:
+    used = frozenset({"prompt", "completion", "tools", *_SYSTEM})
     prompt, completion = parsed_messages(row["prompt"]), parsed_messages(row["completion"])
     if prompt is not None and completion is not None:
-        return Said(prompt + completion, system=_system(row), tools=tuple(tools_of(row.get("tools"))))
+        return Said(prompt + completion, system=_system(row), tools=tuple(tools_of(row.get("tools"))), used=used)
     asked = prompt if prompt is not None else _user(row["prompt"])
     answer = text_of(row["completion"])
     if isinstance(answer, str):
         answer = answer.strip()  # the older models wanted a space before it and a stop sequence behind it
-    return Said(asked, answer, "completion", system=_system(row), used=frozenset({"prompt", "completion"}))
+    return Said(asked, answer, "completion", system=_system(row), used=used)
 
 
 def parsed_messages(value: Any) -> list[Message] | None:
@@ -249,13 +290,13 @@ def _question_answer(row: Row) -> Said | None:
         text_of(row[answer]),
         answer,
         system=_system(row),
-        used=frozenset({question, answer, "history"}),
+        used=frozenset({question, answer, "history", *_SYSTEM}),
     )
 
 
 def _alpaca(row: Row) -> Said | None:
     asked = [*history_of(row.get("history")), *_user(row["instruction"], row.get("input"))]
-    used = frozenset({"instruction", "input", "output", "history", "system"})
+    used = frozenset({"instruction", "input", "output", "history", *_SYSTEM})
     return Said(asked, text_of(row["output"]), "output", system=_system(row), used=used)
 
 
@@ -273,7 +314,7 @@ def _sharegpt(row: Row) -> Said | None:
     messages = messages_of(row[talk]) if talk else None
     if messages is None:
         return None
-    used = frozenset({*TALKS, "system", "tools"})
+    used = frozenset({*TALKS, "tools", *_SYSTEM})
     return Said(messages, system=_system(row), tools=tuple(tools_of(row.get("tools"))), used=used)
 
 
@@ -290,7 +331,18 @@ def _preference(row: Row) -> Said | None:
         better, worse = better[len(asked) :], worse[len(asked) :]
     if not asked or not better or not worse:
         return None
-    return Said(asked, pair=(better, worse), system=_system(row), tools=tuple(tools_of(row.get("tools"))))
+    return Said(
+        asked,
+        pair=(better, worse),
+        system=_system(row),
+        tools=tuple(tools_of(row.get("tools"))),
+        used=frozenset({"chosen", "rejected", "tools", *_ASKED_OF_PAIR, *_SYSTEM}),
+    )
+
+
+_ASKED_OF_PAIR: Final = frozenset(
+    {*TALKS, "messages", "prompt", "question", "input", "query", "instruction", "history"}
+)
 
 
 def _asked_of_pair(row: Row) -> list[Message] | None:
@@ -380,31 +432,6 @@ _SAID: Final = {
     "evaluation": "the query is asked, the response is the answer",
     "prompt-flow": "the history is the conversation; a question without an answer is left out",
     "batch-request": "the messages of each body are the conversation",
-}
-_USED: Final = {
-    "prompt-completion": {"prompt", "completion", "system", "tools"},
-    "question-answer": {
-        *("question", "Question", "answer", "Answer", "ExpectedResponse", "response", "Response"),
-        *("system", "system_prompt", "history"),
-    },
-    "alpaca": {"instruction", "input", "output", "history", "system", "system_prompt"},
-    "self-instruct": {"instruction", "instances"},
-    "sharegpt": {*TALKS, "system", "tools"},
-    "preference": {
-        "prompt",
-        *TALKS,
-        "instruction",
-        "input",
-        "question",
-        "query",
-        "chosen",
-        "rejected",
-        "system",
-        "tools",
-    },
-    "evaluation": {"query", "response", "Query", "Response"},
-    "prompt-flow": {"history", "chat_history", "question", "answer", "ground_truth"},
-    "batch-request": {"custom_id", "method", "url", "body"},
 }
 
 

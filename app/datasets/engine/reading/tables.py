@@ -81,7 +81,7 @@ def _rows(head: str, separator: str, *, whole: bool) -> list[list[str]]:
     found: list[list[str]] = []
     try:
         for row in csv.reader(StringIO(head, newline=""), delimiter=separator):
-            if any(cell.strip() for cell in row):
+            if any(map(str.strip, row)):
                 found.append(row)
             if len(found) > _SAMPLE_ROWS:
                 break
@@ -123,7 +123,7 @@ def rows_of(source: BinaryIO, dialect: Dialect, bounds: Bounds) -> Iterator[Row]
         for cells in reader:
             number += 1
             lines.held_bytes = 0
-            if not any(cells) or number <= dialect.rows_before:
+            if not any(map(str.strip, cells)) or number <= dialect.rows_before:
                 continue
             if header_comes:
                 header_comes = False
