@@ -287,6 +287,12 @@ class _Check:
         if b"\r" in lines.raw:
             with self._findings.holding(held):
                 self._carriage_returns(first, lines, seen)
+        if seen.odd:
+            plain = set(seen.places)
+            with self._findings.holding(held):
+                for place, code, detail, pointer in seen.odd:
+                    if place in plain:
+                        self._findings.add(code, first + place, detail, pointer=pointer)
         prints, self._prints = PrintColumns.of(self._prints), []
         if seen.places:
             numbers = np.array(seen.places, dtype=np.uint64) + np.uint64(first)

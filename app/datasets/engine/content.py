@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from app.datasets.engine import private
 from app.datasets.engine.private import Search, escaped, searching
@@ -23,6 +26,9 @@ Rule = Callable[[str], Iterator[Oddity]]
 
 _TOOLS: Final = frozenset({"tools", "functions"})
 """What is declared there are examples of values, not data about somebody."""
+
+_DATA: Final = "data:"
+"""Begins an image or the like, in which nothing is looked for."""
 
 # -- garbled texts -------------------------------------------------------------------------------------------
 
@@ -171,7 +177,7 @@ _CUT: Final = re.compile(
 def _cut(answer: str) -> Iterator[Oddity]:
     end = answer.rstrip()
     last_line = end[end.rfind("\n") + 1 :]
-    if len(_FENCE.findall(end)) % 2:
+    if "```" in end and len(_FENCE.findall(end)) % 2:
         yield "truncated-answer", "a block of code is opened and never closed"
     elif len(end) >= _CUT_MIN and len(last_line) >= _CUT_LINE_MIN and _CUT.search(end):
         yield "truncated-answer", f"it ends in … {end[-20:]}"
@@ -205,8 +211,11 @@ Source of the categories: Azure OpenAI, safety evaluation of fine-tuning, "harm 
 _HARM: Final = re.compile("|".join(f"(?P<{kind}>{words})" for kind, words in HARM_WORDS.items()))
 
 
+_may_harm: Final = searching(_HARM.pattern.replace(r"\b", ""))
+
+
 def _harm(text: str) -> Iterator[Oddity]:
-    if match := _HARM.search(text):
+    if _may_harm(text) and (match := _HARM.search(text)):
         yield "content-safety", f"{match.lastgroup}: {match.group()[:40]}"
 
 
@@ -231,15 +240,18 @@ class _Check:
     rule: Rule
     of_answers: bool = False
     """Asked of answers alone."""
+    beyond_ascii: bool = False
+    """Finds nothing in a text in ASCII."""
 
 
 _CHECKS: Final = (
     *[_Check(gate, _private) for gate in private.GATES],
-    _Check(searching("Ã|Â|â€|ã|Ð|Ñ|Ø|Ù"), _mojibake),
-    _Check(searching("縺|繧|繝|锟"), _mojibake),
-    _Check(searching("‚|ƒ|､|･|¤|¥"), _mojibake),
-    _Check(searching("[\u0080\u0081\u0082\u0083\u0091\u0092\u0093\u0094\u0096]"), _mojibake),
-    _Check(searching("\ufffd"), _replacement),
+    _Check(private.holds_wide, _private, beyond_ascii=True),
+    _Check(searching("Ã|Â|â€|ã|Ð|Ñ|Ø|Ù"), _mojibake, beyond_ascii=True),
+    _Check(searching("縺|繧|繝|锟"), _mojibake, beyond_ascii=True),
+    _Check(searching("‚|ƒ|､|･|¤|¥"), _mojibake, beyond_ascii=True),
+    _Check(searching("[\u0080\u0081\u0082\u0083\u0091\u0092\u0093\u0094\u0096]"), _mojibake, beyond_ascii=True),
+    _Check(searching("\ufffd"), _replacement, beyond_ascii=True),
     _Check(searching(rf"\{{(?:{_FIELDS})\}}|<INSERT|\[INSERT|<YOUR|<ENTER|\[ENTER|\[FILL"), _unfilled),
     _Check(
         searching("myself|suicide|自殺|リストカット|首を吊|児童ポルノ|フェラチオ|爆弾の作り方|殺してやる|ぶっ殺す"),
@@ -271,8 +283,11 @@ BETWEEN: Final = "\x1e"
 """Stands between texts that are looked at together; no rule finds anything across it."""
 _TAIL_CHARACTERS: Final = 16
 _TOGETHER: Final = 16
-"""Texts tested together in search of one. A test costs a microsecond or two, whatever it is of, and then little a
-kilobyte."""
+"""Texts tested together in search of one: few enough to stay in the processor's cache from test to test. A test
+costs half a microsecond, whatever it is of, and then little a kilobyte."""
+_OF_DIGITS: Final = next(check for check in _CHECKS if check.may_hold is private.holds_nine_digits)
+_OF_BLOCKS: Final = tuple([check for check in _CHECKS if check is not _OF_DIGITS])
+_OF_NARROW_BLOCKS: Final = tuple([check for check in _OF_BLOCKS if not check.beyond_ascii])
 _ENDS: Final = frozenset(".!?。！？`)」』")
 """An answer that ends in one of these does not end in the middle."""
 _ends_in_the_middle: Final = searching(
@@ -281,62 +296,79 @@ _ends_in_the_middle: Final = searching(
 )
 
 
-def odd_messages(joined: bytes, texts: Sequence[str], answers: Sequence[int]) -> set[int]:
-    """Which of many texts have an oddity. Quick where few have.
+def odd_messages(
+    joined: bytes, ends: NDArray[np.intp], texts: Sequence[str], answers: Sequence[int]
+) -> dict[int, list[Oddity]]:
+    """What is odd in which of many texts, as `oddities` tells it of a row of them. Quick where little is.
 
     Texts in ASCII are tested apart: one wide character in a text makes all of it wide, and a wide text is turned
     into UTF-8 before it is searched.
 
     Args:
         joined: all of `texts` in UTF-8.
+        ends: where in it each text ends.
         answers: which of them are answers.
     """
-    odd: set[int] = set()
+    asked: dict[int, list[Rule]] = defaultdict(list)
     every = range(len(texts))
-    parts: list[Sequence[int]] = [every]
+    parts: list[tuple[Sequence[int], Sequence[_Check]]] = [(every, _OF_NARROW_BLOCKS)]
     if not joined.isascii():
         narrow = list(compress(every, map(str.isascii, texts)))
-        parts = [narrow, sorted(set(every).difference(narrow))] if narrow else [every]
-    answering = frozenset(answers)
-    asked: dict[Rule, set[int]] = defaultdict(set)
-    for part in parts:
-        blocks = [part[first : first + _TOGETHER] for first in range(0, len(part), _TOGETHER)]
-        joined_blocks = [BETWEEN.join([texts[at] for at in block]) for block in blocks]
-        together = BETWEEN.join(joined_blocks)
-        for check in _CHECKS:
-            if check.may_hold(together):
-                for block, text in zip(blocks, joined_blocks, strict=True):
-                    if check.may_hold(text):
-                        of_these = answering.intersection(block) if check.of_answers else block
-                        left = [at for at in of_these if at not in odd and check.may_hold(texts[at])]
-                        left = [at for at in left if at not in asked[check.rule]]
-                        asked[check.rule].update(left)
-                        odd.update([at for at in left if _finds(check.rule, texts[at])])
+        wide = sorted(set(every).difference(narrow))
+        parts = [(narrow, _OF_NARROW_BLOCKS), (wide, _OF_BLOCKS)]
+    digits = np.searchsorted(private.digit_places(joined), ends)
+    for at in np.flatnonzero(np.diff(digits, prepend=0)).tolist():
+        if _OF_DIGITS.may_hold(texts[at]):
+            asked[at].append(_OF_DIGITS.rule)
+    for part, checks in parts:
+        for at, rule in _in_blocks(texts, part, frozenset(answers), checks):
+            asked[at].append(rule)
     cut = [at for at in answers if texts[at][-1:] not in _ENDS]
     if _ends_in_the_middle(BETWEEN.join([texts[at][-_TAIL_CHARACTERS:] for at in cut])):
-        cut_short = [at for at in cut if _ends_in_the_middle(texts[at][-_TAIL_CHARACTERS:])]
-        odd.update([at for at in cut_short if _finds(_cut, texts[at])])
-    odd.update([at for at in cut if len(texts[at]) <= _NOT_WRITTEN_MAX and _finds(_not_written, texts[at])])
-    return odd
+        for at in cut:
+            if _ends_in_the_middle(texts[at][-_TAIL_CHARACTERS:]):
+                asked[at].append(_cut)
+    for at in cut:
+        if len(texts[at]) <= _NOT_WRITTEN_MAX:
+            asked[at].append(_not_written)
+    found = {at: list(_of_text(texts[at], rules)) for at, rules in asked.items()}
+    return {at: oddities for at, oddities in found.items() if oddities}
 
 
-def _finds(rule: Rule, text: str) -> bool:
-    return next(rule(text), None) is not None
+def _in_blocks(
+    texts: Sequence[str], part: Sequence[int], answers: frozenset[int], checks: Sequence[_Check]
+) -> Iterator[tuple[int, Rule]]:
+    """Which of that part of the texts has to be asked what."""
+    for first in range(0, len(part), _TOGETHER):
+        block = part[first : first + _TOGETHER]
+        together = BETWEEN.join([texts[at] for at in block])
+        for check in [check for check in checks if check.may_hold(together)]:
+            for at in answers.intersection(block) if check.of_answers else block:
+                if check.may_hold(texts[at]):
+                    yield at, check.rule
+
+
+def _of_text(text: str, rules: Iterable[Rule]) -> Iterator[Oddity]:
+    """What these rules find in it, each code once."""
+    if text.startswith(_DATA):
+        return
+    told: set[str] = set()
+    for rule in dict.fromkeys(rules):
+        for code, detail in rule(text):
+            if code not in told:
+                told.add(code)
+                yield code, detail
 
 
 def oddities(row: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Each (code, detail, RFC 6901 pointer) of a row, in the order of the texts; not what it declares as tools."""
     answers = set(_answers(row))
-    texts = [(pointer, text) for pointer, text in _texts(row) if not text.startswith("data:")]
+    texts = [(pointer, text) for pointer, text in _texts(row) if not text.startswith(_DATA)]
     together = BETWEEN.join([text for _, text in texts])
     checks = [check for check in _CHECKS if check.may_hold(together)]
     for pointer, text in texts:
-        told: set[str] = set()
-        for rule in _rules(text, checks, is_answer=pointer in answers):
-            for code, detail in rule(text):
-                if code not in told:
-                    told.add(code)
-                    yield code, detail, pointer
+        for code, detail in _of_text(text, _rules(text, checks, is_answer=pointer in answers)):
+            yield code, detail, pointer
 
 
 def _rules(text: str, checks: Sequence[_Check], *, is_answer: bool) -> list[Rule]:
@@ -346,7 +378,7 @@ def _rules(text: str, checks: Sequence[_Check], *, is_answer: bool) -> list[Rule
         rules.append(_cut)
     if is_answer and len(text) <= _NOT_WRITTEN_MAX and text[-1:] not in _ENDS:
         rules.append(_not_written)
-    return list(dict.fromkeys(rules))
+    return rules
 
 
 def _texts(row: dict[str, Any]) -> Iterator[tuple[str, str]]:

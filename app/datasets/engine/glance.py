@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from app.datasets.engine.content import odd_messages
+from app.datasets.engine.content import Oddity, odd_messages
 from app.datasets.engine.lines import Lines
 from app.datasets.engine.texts import brace_places, control_places, holds_invisible, placeholder_in
 from app.datasets.engine.tokens import GUARDED_CHARACTERS
@@ -73,6 +73,8 @@ class Glance:
     """One a message: its text as it is counted and compared."""
     others: list[int]
     """Lines that have to be examined."""
+    odd: tuple[tuple[int, str, str, str], ...] = ()
+    """Place of the line, code, detail and RFC 6901 pointer of what is odd in the texts of these and other lines."""
 
     @cached_property
     def joined(self) -> bytes:
@@ -116,7 +118,7 @@ class Glance:
             codes.append(self.codes[start:stop])
             kept.texts.extend(self.texts[start:stop])
             kept.utf8.extend(self.utf8[start:stop])
-        return replace(kept, codes=b"".join(codes))
+        return replace(kept, codes=b"".join(codes), odd=self.odd)
 
     def places_of(self, messages: Iterable[int]) -> set[int]:
         """The lines that these messages are in."""
@@ -156,7 +158,15 @@ def look(lines: Lines, is_sound: IsSound) -> Glance:
         seen = seen.without({at for at, order in zip(seen.places, seen.orders, strict=True) if not sound[order]})
     seen = seen.without(_odd(seen) | _with_other_colons(lines, seen))
     answers = [at for at in (seen.starts[1:] - 1).tolist() if seen.codes[at] == _ASSISTANT]
-    return seen.without(seen.places_of(odd_messages(seen.joined, seen.texts, answers)))
+    return replace(seen, odd=tuple(_told(seen, odd_messages(seen.joined, seen.ends, seen.texts, answers))))
+
+
+def _told(seen: Glance, odd: dict[int, list[Oddity]]) -> Iterator[tuple[int, str, str, str]]:
+    for at in sorted(odd):
+        example = int(np.searchsorted(seen.starts, at, side="right")) - 1
+        pointer = f"/messages/{at - int(seen.starts[example])}/content"
+        for code, detail in odd[at]:
+            yield seen.places[example], code, detail, pointer
 
 
 def _all_plain(lines: Lines) -> list[_Example] | None:

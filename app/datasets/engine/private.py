@@ -24,7 +24,9 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Final
 
+import numpy as np
 import xxhash
+from numpy.typing import NDArray
 from pydantic_core import SchemaValidator, core_schema
 
 Search = Callable[[str | bytes], bool]
@@ -277,7 +279,7 @@ class _Group:
     may_hold: Search
     sorts: tuple[_Sort, ...]
     in_a_line: re.Pattern[str] | None = None
-    """What the test finds, if only the lines in which it stands need to be searched."""
+    """Stands in every line that has something; only these are searched."""
 
 
 def _secret(kind: str, words: str, pattern: str, is_sound: Callable[[re.Match[str]], bool] = _is_varied) -> _Sort:
@@ -293,6 +295,7 @@ def _phone(
 _IS: Final = r"[\"']?\s{0,3}[:=,]\s{0,3}[\"']?"
 """Between the name of a value and the value."""
 _NINE_DIGITS: Final = rf"[0-9](?:[() .{_DASH}（）]{{0,2}}[0-9]){{8}}"
+_IN_A_LINE_OF_DIGITS: Final = re.compile(_NINE_DIGITS)
 _GROUPS: Final = (
     _Group(
         searching(
@@ -418,6 +421,7 @@ _GROUPS: Final = (
                 shown_characters=1,
             ),
         ),
+        in_a_line=re.compile("@"),
     ),
     _Group(
         searching(_NINE_DIGITS),
@@ -493,7 +497,7 @@ _GROUPS: Final = (
                 ),
             ),
         ),
-        in_a_line=re.compile(_NINE_DIGITS),
+        in_a_line=_IN_A_LINE_OF_DIGITS,
     ),
     _Group(
         searching(r"\.(?:0|1|2|3|4|5|6|7|8|9)[0-9]{0,2}\.[0-9]{1,3}\.[0-9]"),
@@ -506,6 +510,7 @@ _GROUPS: Final = (
                 _is_address,
             ),
         ),
+        in_a_line=re.compile(r"\.\d{1,3}\.\d"),
     ),
     _Group(
         searching(r"[23][0-9a-fA-F]{3}:[0-9a-fA-F]{1,4}:[0-9a-fA-F:]"),
@@ -528,23 +533,40 @@ KINDS: Final = tuple(dict.fromkeys(sort.kind for group in _GROUPS for sort in gr
 """The names of the marks."""
 
 _WIDE: Final = str.maketrans("０１２３４５６７８９＋＠", "0123456789+@")
-_holds_wide: Final = searching("[０-９]")
+holds_wide: Final = searching("[０-９]")
+"""Digits as wide as kanji."""
 _LONE: Final = re.compile("[\ud800-\udfff]")
-GATES: Final[tuple[Search, ...]] = (*[group.may_hold for group in _GROUPS], _holds_wide)
-"""Where none of these is true, nothing is found. Quick."""
+GATES: Final[tuple[Search, ...]] = tuple([group.may_hold for group in _GROUPS])
+"""Where none of these is true, nor `holds_wide`, nothing is found. Quick."""
+holds_nine_digits: Final = next(group.may_hold for group in _GROUPS if group.in_a_line is _IN_A_LINE_OF_DIGITS)
+"""The one of them that takes longest; it is never true where `digit_places` has none."""
+_DIGITS_TOGETHER: Final = 9
+_DIGITS_APART_MAX: Final = 1 + 2 * 3
+"""Bytes from one of nine digits to the next: at most two characters stand between them."""
+
+
+def digit_places(utf8: bytes) -> NDArray[np.intp]:
+    """Where in a long text, counted in bytes, nine digits may stand together: the place of the last of them."""
+    codes = np.frombuffer(utf8, dtype=np.uint8)
+    places = np.flatnonzero((codes - np.uint8(ord("0"))) < np.uint8(10))
+    first, last = places[: 1 - _DIGITS_TOGETHER], places[_DIGITS_TOGETHER - 1 :]
+    return last[last - first <= (_DIGITS_TOGETHER - 1) * _DIGITS_APART_MAX]
 
 
 def find(text: str) -> Sequence[Hit]:
     """What looks private in `text`, in order and without overlaps."""
-    if _LONE.search(text):  # of bytes that are no text; places stay, here and below
+    if not text.isascii() and _LONE.search(text):  # of bytes that are no text; places stay, here and below
         text = _LONE.sub("\ufffd", text)
-    if _holds_wide(text):
+    if holds_wide(text):
         text = text.translate(_WIDE)
     hits: list[Hit] = []
     for group in _GROUPS:
         if group.may_hold(text):
-            sorts = [sort for sort in group.sorts if sort.may_match(text)]
-            within = _lines_of(group.in_a_line, text) if group.in_a_line and sorts else ((0, len(text)),)
+            within, together = [(0, len(text))], text
+            if group.in_a_line is not None:
+                within = list(_lines_of(group.in_a_line, text))
+                together = "\n".join([text[first:stop] for first, stop in within])
+            sorts = [sort for sort in group.sorts if sort.may_match(together)]
             for first, stop in within:
                 for sort in sorts:
                     if sort.may_match(text[first:stop]):
