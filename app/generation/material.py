@@ -9,7 +9,7 @@ from app.datasets.engine.tokens import counter
 from app.generation.craft.documents import Chunk, Documents, chunks_of
 from app.generation.craft.facts import Name
 from app.generation.craft.kinds import Kind
-from app.generation.craft.operations import Operation, Unusable, operations_of
+from app.generation.craft.operations import Operation, Unusable, names_in, operations_of
 from app.generation.craft.paraphrases import Pair, Paraphrases, pair_of
 from app.generation.craft.scripts import key_of
 from app.generation.craft.styles import Style, shipped
@@ -21,6 +21,10 @@ CHUNKS_MAX = 500
 """Chunks of all documents of one generation."""
 OPERATIONS_MAX = 128
 """Tools that one example may carry. Source: Microsoft Learn, function calling with Azure OpenAI, 2026 (128)."""
+
+TOOLS_BYTES_MAX = 250_000
+"""Of all tools together as JSON. Each row repeats them, and one of more than about 65,000 tokens trains no model.
+Source: app/azure/catalogue/models.json, `tokens_per_example`."""
 
 
 def _wrong(pointer: str, code: str, detail: str, *, hint: str = "") -> Invalid:
@@ -87,20 +91,27 @@ def _style(wanted: str | OwnStyle, at: int) -> dict[str, Any]:
 def of_tool_use(wanted: ToolUse) -> dict[str, Any]:
     """Raises `Invalid` where the document, or a named operation, cannot be used."""
     try:
-        there = operations_of(wanted.openapi)
-    except Unusable as error:
-        raise _wrong("/source/openapi", "openapi_unusable", f"The document cannot be used: {error}.") from error
-    chosen = there[:OPERATIONS_MAX]
-    if wanted.operations is not None:
-        by_name = {one.name: one for one in there}
-        unknown = [name for name in wanted.operations if name not in by_name]
+        there = dict.fromkeys(names_in(wanted.openapi))
+        asked = dict.fromkeys(wanted.operations or list(there)[:OPERATIONS_MAX])
+        unknown = [name for name in asked if name not in there]
         if unknown:
             raise _wrong(
                 "/source/operations",
                 "unknown_operation",
-                f"The document has no operation {unknown[0]!r}; it has: {', '.join(list(by_name)[:20])}.",
+                f"The document has no operation {unknown[0]!r}; it has: {', '.join(list(there)[:20])}.",
             )
-        chosen = [by_name[name] for name in dict.fromkeys(wanted.operations)]
+        chosen = operations_of(wanted.openapi, list(asked))
+    except Unusable as error:
+        raise _wrong("/source/openapi", "openapi_unusable", f"The document cannot be used: {error}.") from error
+    size = len(orjson.dumps([one.tool for one in chosen]))
+    if size > TOOLS_BYTES_MAX:
+        raise _wrong(
+            "/source/operations",
+            "tools_too_long",
+            f"As tools the {len(chosen)} operations are {size:,} bytes; each row holds all of them, "
+            f"{TOOLS_BYTES_MAX:,} at most.",
+            hint="Name fewer operations.",
+        )
     return {
         "operations": [
             {

@@ -1,9 +1,10 @@
 """Reads what a generator answered: JSON as a rule, sometimes fenced, broken or cut off. Nothing it says raises."""
 
 import json
+import math
 import re
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 _FENCE: Final = re.compile(r"^\s*```[a-zA-Z]*\s*\n(.*?)\n?\s*```\s*$", re.DOTALL)
 _REFUSAL: Final = re.compile(
@@ -13,6 +14,30 @@ _REFUSAL: Final = re.compile(
 )
 ITEMS_MAX: Final = 200
 """More items than were ever asked for at once are cut."""
+DEPTH_MAX: Final = 64
+"""How deep an item may be nested, so that nobody who walks through it stumbles."""
+DIGITS_MAX: Final = 300
+"""Of a whole number; longer ones fit no other kind of number."""
+
+
+def _whole(text: str) -> int:
+    if len(text) > DIGITS_MAX:
+        raise ValueError("too long a number")
+    return int(text)
+
+
+def _fraction(text: str) -> float:
+    found = float(text)
+    if not math.isfinite(found):
+        raise ValueError("too large a number")
+    return found
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no JSON")
+
+
+_DECODER: Final = json.JSONDecoder(parse_int=_whole, parse_float=_fraction, parse_constant=_no_number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +59,14 @@ def read_items(text: str, member: str, *, finish_reason: str | None) -> Heard:
     fenced = _FENCE.match(text)
     body = fenced[1] if fenced else text
     try:
-        found = json.loads(_outermost(body))
+        found = _DECODER.decode(_outermost(body))
     except (ValueError, RecursionError):
         rescued = _whole_items(body)
         if finish_reason == "length":
             return Heard(rescued[:ITEMS_MAX], "cut-off")
         return Heard((), "malformed")
     items = found.get(member) if isinstance(found, dict) else found
-    if not isinstance(items, list):
+    if not isinstance(items, list) or _is_deeper(items, DEPTH_MAX):
         return Heard((), "malformed")
     return Heard(tuple(items[:ITEMS_MAX]), "cut-off" if finish_reason == "length" else None)
 
@@ -55,18 +80,25 @@ def _outermost(body: str) -> str:
 
 def _whole_items(body: str) -> tuple[Any, ...]:
     """The items of a list that was cut off, as far as they are whole."""
-    decoder = json.JSONDecoder()
     at = body.find("[") + 1
     items: list[Any] = []
     while 0 < at < len(body):
         while at < len(body) and body[at] in " \t\r\n,":
             at += 1
         try:
-            item, at = decoder.raw_decode(body, at)
+            item, at = _DECODER.raw_decode(body, at)
         except (ValueError, RecursionError):
             break
-        items.append(item)
+        if not _is_deeper(item, DEPTH_MAX):
+            items.append(item)
     return tuple(items)
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(one, levels - 1) for one in inner)
 
 
 def is_refusal(text: str) -> bool:

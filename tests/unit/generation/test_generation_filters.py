@@ -13,7 +13,13 @@ from app.generation.craft.documents import Chunk, chunks_of
 from app.generation.craft.documents import fault_of as fault_of_pair
 from app.generation.craft.facts import Name, guess_names, numbers_of
 from app.generation.craft.kinds import Kept, Unit
-from app.generation.craft.operations import Unusable, operations_of, violations
+from app.generation.craft.operations import (
+    SCHEMA_CHARACTERS_MAX,
+    Unusable,
+    names_in,
+    operations_of,
+    violations,
+)
 from app.generation.craft.paraphrases import Paraphrases, fault_of, pair_of
 from app.generation.craft.styles import Style, shares, shipped
 from app.generation.craft.tool_use import fault_of as fault_of_call
@@ -328,3 +334,89 @@ VALUES = st.one_of(
 def test_our_validation_agrees_with_json_schema(value: dict[str, Any]) -> None:
     ours = not list(violations(value, SCHEMA))
     assert ours == Draft202012Validator(SCHEMA).is_valid(value)
+
+
+def _one_operation(schema: Any) -> dict[str, Any]:
+    body = {"content": {"application/json": {"schema": schema}}}
+    return {
+        "openapi": "3.0.3",
+        "paths": {"/things": {"post": {"operationId": "make", "requestBody": body}}},
+        "components": {
+            "schemas": {
+                "Node": {
+                    "type": "object",
+                    "properties": {f"child{at}": {"$ref": "#/components/schemas/Node"} for at in range(10)},
+                }
+            }
+        },
+    }
+
+
+def test_a_schema_without_end_becomes_a_tool_of_a_size_that_a_model_reads() -> None:
+    made = operations_of(_one_operation({"$ref": "#/components/schemas/Node"}))[0]
+    assert len(json.dumps(made.tool)) < 2 * SCHEMA_CHARACTERS_MAX
+    assert made.parameters["properties"]["child9"]["type"] == "object"
+
+
+def test_an_operation_whose_parameters_have_no_measure_is_refused_in_words() -> None:
+    with pytest.raises(Unusable, match="paths//things/post: its parameters have more than 20,000 characters"):
+        operations_of(_one_operation({"type": "string", "enum": ["x" * 30_000]}))
+
+
+def test_only_the_operations_that_are_asked_for_are_read() -> None:
+    document = _one_operation({"type": "object", "properties": {"size": {"type": "integer"}}})
+    document["paths"]["/broken"] = {"get": {"operationId": "broken", "parameters": [{"$ref": "#/nowhere"}]}}
+    assert names_in(document) == ["make", "broken"]
+    assert [one.name for one in operations_of(document, ["make"])] == ["make"]
+
+
+def test_ten_thousand_operations_of_one_name_get_names_of_their_own() -> None:
+    same = {"get": {"operationId": "look_" * 20}}
+    names = names_in({"openapi": "3.1.0", "paths": {f"/{at}": same for at in range(10_000)}})
+    assert len(set(names)) == 10_000
+    assert max(map(len, names)) == 64
+
+
+WORDS_OF_SCHEMAS = st.sampled_from(
+    ["type", "enum", "pattern", "minimum", "multipleOf", "minLength", "maxItems", "required", "properties", "items"]
+)
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.just("string"),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(WORDS_OF_SCHEMAS | st.text(max_size=4), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(ANY_JSON, ANY_JSON)
+def test_no_schema_and_no_arguments_make_anything_stumble(schema: Any, value: Any) -> None:
+    document = _one_operation(schema)
+    document["paths"]["/things"]["post"]["parameters"] = schema
+    try:
+        made = operations_of(document)[0]
+    except Unusable:
+        return
+    item = {"question": "Make a thing", "arguments": {"body": value}, "result": 1, "answer": "Done."}
+    answer = json.dumps({"conversations": [item]})
+    for heard in read_items(answer, "conversations", finish_reason="stop").items:
+        assert fault_of_call(heard, made) is None or fault_of_call(heard, made).code in REASONS  # type: ignore[union-attr]  # not None
+
+
+def test_a_pattern_that_would_be_tried_for_ever_is_tried_in_linear_time() -> None:
+    assert list(violations("a" * 900 + "!", {"pattern": "^(a+)+$"}))
+    assert not list(violations("a" * 900, {"pattern": "^(a+)+$"}))
+    assert not list(violations("anything", {"pattern": "(?=of another dialect)"}))
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999", "9" * 400])
+def test_a_number_that_json_or_a_computer_lacks_makes_an_answer_malformed(number: str) -> None:
+    heard = read_items(
+        f'{{"conversations": [{{"arguments": {{"n": {number}}}}}]}}', "conversations", finish_reason="stop"
+    )
+    assert heard.problem == "malformed"
+
+
+def test_an_answer_that_is_nested_without_end_is_malformed() -> None:
+    deep = "[" * 500 + "]" * 500
+    assert read_items(f'{{"questions": [{deep}]}}', "questions", finish_reason="stop").problem == "malformed"
