@@ -386,6 +386,16 @@ def test_only_what_became_nothing_is_told_as_left_out() -> None:
         assert reading.told.left_out == ("ID",)
 
 
+def test_no_number_loses_its_digits() -> None:
+    given = b"".join(b'{"question":"%d","answer":123456789012345678901234}\n' % n for n in range(12))
+    assert {row["messages"][-1]["content"] for row in rows_of(given)} == {"123456789012345678901234"}
+
+
+def test_what_is_no_number_in_an_array_stays_for_the_check_to_find() -> None:
+    row = b'{"messages":[{"role":"user","content":"1"},{"role":"assistant","content":"2","weight":NaN}]}'
+    assert codes(report_of(b"[" + b",".join([row] * 12) + b"]"))["not-a-number"].count == 12
+
+
 def test_a_row_of_a_table_that_holds_only_blanks_is_passed_over() -> None:
     assert rows_of(CSV.replace("\n", "\n  \n \t,\n").encode()) == ASKED
 

@@ -15,9 +15,10 @@ from pydantic import Field
 
 from app.datasets.engine import near
 from app.datasets.engine.changes.fields import print_of, prompt_of
-from app.datasets.engine.changes.rows import Kept, Row, parse
+from app.datasets.engine.changes.rows import Kept, Row
 from app.datasets.engine.changes.steps import CLOSED, Step
 from app.datasets.engine.fingerprints import first_of_equal
+from app.datasets.engine.json_rows import parse
 from app.datasets.engine.sketches import Sketches
 
 AT_ONCE: Final = 1_000

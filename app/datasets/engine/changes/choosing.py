@@ -19,9 +19,10 @@ from pydantic import Field
 from app.datasets.engine import near
 from app.datasets.engine.changes.alike import Groups
 from app.datasets.engine.changes.fields import MISSING, FieldName, print_of, value_at
-from app.datasets.engine.changes.rows import Kept, Row, parse
+from app.datasets.engine.changes.rows import Kept, Row
 from app.datasets.engine.changes.steps import CLOSED, SEED_MAX, CannotChange, Step, chance
 from app.datasets.engine.fingerprints import first_of_equal
+from app.datasets.engine.json_rows import parse
 
 Seed = Annotated[int, Field(strict=True, ge=0, le=SEED_MAX, description="The same seed chooses the same rows.")]
 Share = Annotated[float, Field(gt=0, le=1)]

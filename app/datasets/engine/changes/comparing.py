@@ -17,9 +17,10 @@ import xxhash
 from numpy.typing import NDArray
 
 from app.datasets.engine.changes.fields import MISSING, print_of, prompt_of
-from app.datasets.engine.changes.rows import ORIGIN, parse
+from app.datasets.engine.changes.rows import ORIGIN
 from app.datasets.engine.changes.steps import Open
 from app.datasets.engine.fingerprints import first_of_equal
+from app.datasets.engine.json_rows import parse
 from app.datasets.engine.lines import TooLong, chunks_of, line_batches
 
 FIELDS_MAX: Final = 20

@@ -13,8 +13,9 @@ from pydantic import Field
 
 from app.datasets.engine.changes.fields import MISSING, FieldName, is_from, print_of, prompt_of, text_in, value_at
 from app.datasets.engine.changes.repairs import REFERENCE
-from app.datasets.engine.changes.rows import Kept, Origin, Row, parse, write
+from app.datasets.engine.changes.rows import Kept, Origin, Row
 from app.datasets.engine.changes.steps import CLOSED, CannotChange, Step
+from app.datasets.engine.json_rows import parse, write
 from app.datasets.engine.kinds import kind_of
 from app.datasets.engine.report import Method
 

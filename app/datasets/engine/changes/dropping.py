@@ -15,9 +15,10 @@ from pydantic import Field, JsonValue
 
 from app.datasets.engine.changes.fields import MISSING, FieldName, value_at
 from app.datasets.engine.changes.fixing import FindingCode
-from app.datasets.engine.changes.rows import Kept, Row, parse
+from app.datasets.engine.changes.rows import Kept, Row
 from app.datasets.engine.changes.steps import CLOSED, CannotChange, Step
 from app.datasets.engine.checking import check
+from app.datasets.engine.json_rows import parse
 
 Line = Annotated[int, Field(strict=True, ge=1, le=10**12)]
 Test = Literal[

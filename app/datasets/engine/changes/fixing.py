@@ -14,10 +14,11 @@ from typing import Annotated, ClassVar, Final, Literal
 from pydantic import Field
 
 from app.datasets.engine.changes import repairs
-from app.datasets.engine.changes.rows import Kept, Origin, Row, parse, write
+from app.datasets.engine.changes.rows import Kept, Origin, Row
 from app.datasets.engine.changes.steps import CLOSED, Step
 from app.datasets.engine.checking import check
 from app.datasets.engine.codes import CODES
+from app.datasets.engine.json_rows import parse, write
 from app.datasets.engine.lines import BOM
 from app.datasets.engine.torn import TornObject
 

@@ -15,8 +15,9 @@ import xxhash
 from pydantic import Field
 
 from app.datasets.engine.changes.fields import is_from, talk_of, text_in
-from app.datasets.engine.changes.rows import Kept, Row, parse, write
+from app.datasets.engine.changes.rows import Kept, Row
 from app.datasets.engine.changes.steps import CLOSED, CannotChange, Step
+from app.datasets.engine.json_rows import parse, write
 
 SYSTEM: Final = ("system", "developer")
 LINES_MAX: Final = 200_000

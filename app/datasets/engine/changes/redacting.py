@@ -13,8 +13,9 @@ from pydantic import Field
 
 from app.datasets.engine import private
 from app.datasets.engine.changes.fixing import FindingCode
-from app.datasets.engine.changes.rows import Kept, Row, parse, write
+from app.datasets.engine.changes.rows import Kept, Row
 from app.datasets.engine.changes.steps import CLOSED, Step
+from app.datasets.engine.json_rows import parse, write
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,25 +5,18 @@ Must not know any operation.
 
 from __future__ import annotations
 
-import json
-import re
 import struct
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, groupby
 from operator import itemgetter
-from typing import Any, BinaryIO, Final, NamedTuple, Protocol
-
-import orjson
+from typing import BinaryIO, Final, NamedTuple, Protocol
 
 from app.datasets.engine.lines import CHUNK_BYTES, Source, chunks_of, line_batches
 
 ORIGIN: Final = struct.Struct("<QQIII")
 """One origin of one row: the row (from 0), its first line there (from 1), how many lines more, which source, and a
 bit for each operation that touched the row. A row of several origins has several, one after the other."""
-_LONG_NUMBER: Final = re.compile(rb"\d{16}")
-"""Beyond what a double holds exactly."""
-
 Scratch = Callable[[], BinaryIO]
 """Makes an empty file that is gone once it is closed."""
 
@@ -48,27 +41,6 @@ class Row(NamedTuple):
 
     def changed(self, line: bytes, bit: int, *more: Origin) -> Row:
         return Row(line, (*self.origins, *more), self.touched | bit)
-
-
-def parse(line: bytes) -> dict[str, Any] | None:
-    """The row of a line; None where it is no JSON object. Numbers keep all their digits."""
-    try:
-        row = json.loads(line) if _LONG_NUMBER.search(line) else orjson.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return row if type(row) is dict else None
-
-
-def write(row: dict[str, Any]) -> bytes:
-    """The row as one line."""
-    try:
-        return orjson.dumps(row)
-    except TypeError:  # numbers beyond 64 bits, or half a surrogate pair
-        text = json.dumps(row, ensure_ascii=False, separators=(",", ":"))
-        return text.encode() if not _SURROGATE.search(text) else json.dumps(row, separators=(",", ":")).encode()
-
-
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 class Writable(Protocol):

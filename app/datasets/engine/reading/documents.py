@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 
+from app.datasets.engine.json_rows import NotANumber
 from app.datasets.engine.lines import BOM, CHUNK_BYTES
 from app.datasets.engine.reading.how import Bounds
 from app.datasets.engine.reading.refusals import RefusedError
@@ -40,7 +41,7 @@ class JsonText:
         self._source = source
         self._most = bounds.record_bytes_max
         self._decoder = codecs.getincrementaldecoder("utf-8")()
-        self._json = json.JSONDecoder()
+        self._json = json.JSONDecoder(parse_constant=NotANumber)
         self._text = ""
         self._at = 0
         self._whole = False

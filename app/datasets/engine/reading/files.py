@@ -6,7 +6,6 @@ Must not know the rules that rows are checked by.
 from __future__ import annotations
 
 import codecs
-import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import Any, BinaryIO, Final
 import orjson
 
 from app.datasets.engine.findings import Ranges
+from app.datasets.engine.json_rows import parse, write
 from app.datasets.engine.kinds import KINDS, kind_of
 from app.datasets.engine.lines import BOM
 from app.datasets.engine.reading.decoding import as_utf_8, encoding_of, suggestion
@@ -575,32 +575,26 @@ def _unwrapped(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _line(line: bytes, layout: Layout) -> bytes:
-    try:
-        row = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return line
-    made = layout.convert(row) if type(row) is dict else None
-    return line if made is None else dumped(made) + b"\n"
+    row = parse(line)
+    made = layout.convert(row) if row is not None else None
+    return line if made is None else write(made) + b"\n"
 
 
 def _written(record: Record, layout: Layout | None) -> bytes:
+    """The line of a record. Raises `RefusedError`."""
+    try:
+        return _as_line(record, layout)
+    except RecursionError as error:
+        raise RefusedError("too-deep", f"Record {record.number:,} is nested too deeply.") from error
+
+
+def _as_line(record: Record, layout: Layout | None) -> bytes:
     value = _unwrapped(record.value) if type(record.value) is dict else record.value
     made = layout.convert(value) if layout is not None and type(value) is dict else None
     if made is not None:
-        return dumped(made)
-    written = dumped(value)
+        return write(made)
+    written = write(value)
     may_repeat_a_key = value is record.value and record.text.count(":") != written.count(b":")
     if may_repeat_a_key:  # the check should see it
         return record.text.replace("\r", " ").replace("\n", " ").encode("utf-8", "replace") or written
     return written
-
-
-def dumped(value: Any) -> bytes:
-    """One line of JSON; what JSON does not have (NaN, half a surrogate pair) stays for the check to find."""
-    try:
-        return orjson.dumps(value)
-    except (TypeError, ValueError):
-        try:
-            return json.dumps(value, default=str).encode()
-        except RecursionError as error:
-            raise RefusedError("too-deep", "A row is nested too deeply.") from error
