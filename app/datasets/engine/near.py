@@ -36,6 +36,10 @@ LEAK_PAIRS_MAX: Final = 5_000
 SAMPLE_LINES: Final = 64
 """Lines in which the words of a template are looked for."""
 SAMPLE_MIN: Final = 10
+SAMPLE_BYTES_MAX: Final = 1 << 16
+"""Of the text of such a line; templates stand in short ones, too."""
+HELD_BYTES: Final = 1 << 24
+"""Of pieces of texts that are held to be compared again."""
 TEMPLATE_SHARE: Final = 0.5
 """A piece of text in at least this share of the lines belongs to a template, and is left out of comparisons."""
 _CONVERSATION_IDS: Final = ("conversation_id", "session_id", "thread_id", "dialogue_id", "dialog_id")
@@ -225,8 +229,9 @@ class _Texts:
     def __init__(self) -> None:
         self._file: IO[bytes] = SpooledTemporaryFile(MEMORY_BYTES)  # noqa: SIM115  lives as long as this
         self._places: dict[int, tuple[int, int]] = {}
-        self.pieces = lru_cache(256)(self._pieces)
+        self.pieces = lru_cache(2)(self._pieces)
         self._template = np.zeros(0, dtype=np.uint32)
+        self._longest = 0
 
     def take(self, reread: Reread, wanted: set[int], base: int) -> None:
         """Put the wanted lines aside; their number there is larger by `base`."""
@@ -238,6 +243,7 @@ class _Texts:
             if number in wanted and (row := _row(line)) is not None:
                 text = normalised(text_of(row)).encode("utf-8", "surrogatepass")
                 self._file.write(text)
+                self._longest = max(self._longest, len(text))
                 self._places[number + base] = (end, len(text))
                 end += len(text)
 
@@ -248,12 +254,17 @@ class _Texts:
 
     def learn_template(self, sample: Iterable[int]) -> None:
         """What most lines of the sample say is left out from now on."""
-        told = [self._pieces(number) for number in sample if number in self._places]
+        sizes = {number: self._places[number][1] for number in sample if number in self._places}
+        told = [self._pieces(number) for number, size in sizes.items() if size <= SAMPLE_BYTES_MAX]
         if len(told) < SAMPLE_MIN:
             return
         found, lines = np.unique(np.concatenate(told), return_counts=True)
         self._template = found[lines >= TEMPLATE_SHARE * len(told)]
         self.pieces.cache_clear()
+
+    def begin(self) -> None:
+        """To be called when all are put aside."""
+        self.pieces = lru_cache(min(256, max(2, HELD_BYTES // (4 * self._longest + 1))))(self._pieces)
 
     def _pieces(self, number: int) -> Pieces:
         start, size = self._places.get(number, (0, 0))
@@ -283,6 +294,7 @@ def _alike(
         here = numbers[(numbers >= SIDE) == bool(side)] - side * SIDE
         texts.take(reread, some | set(here.tolist()), side * SIDE)
         sample += [number + side * SIDE for number in some]
+    texts.begin()
     texts.learn_template(sample)
     order = np.lexsort((found.second, found.first))
     for one, other in zip(found.first[order].tolist(), found.second[order].tolist(), strict=True):

@@ -18,7 +18,7 @@ PIECE_BYTES: Final = 16
 """Long enough that two texts seldom share one by chance, short enough to survive between two edits."""
 MEMORY_BYTES: Final = 1 << 20
 """Of sketches held in memory; more go to a temporary file."""
-SORTED_AT_ONCE: Final = 1 << 20
+SORTED_AT_ONCE: Final = 1 << 19
 """Pieces sorted in one go (8 bytes each); more are sorted a part of all hashes at a time."""
 FEW: Final = 0.2
 """Of texts looked at together, the share that may be shorter than the others; these are looked at by themselves."""
@@ -33,6 +33,8 @@ SHARED_OF_MORE_MIN: Final = 0.3
 """Of those of the longer sketch; equal texts of which one is just long enough to keep half as many share half."""
 REPEATED_HELD: Final = 1 << 20
 """Pieces in memory that more than one line has; of a file that has more, the last lines find nobody."""
+PAIRED_AT_ONCE: Final = 1 << 17
+"""Of these pieces, so many are paired in one go, in about 200 bytes each; of more, a part of all lines at a time."""
 NEIGHBOURS: Final = 6
 """Of the lines that have a piece in common, each is paired with so many before it, and with the first."""
 ENTRY_BYTES: Final = 8
@@ -175,43 +177,56 @@ def candidates(files: Sequence[tuple[IO[bytes], NDArray[np.int64]]], *, pairs_ma
         entries = _read(files, parts, part)
         counts.add(entries)
         repeated.append(_repeated(entries)[: REPEATED_HELD // parts])
+        del entries
     common = max(COMMON_MIN, counts.lines * COMMON_SHARE)
     for entries in repeated:
         rare.add(entries[_run_sizes(entries) <= common])
-    pairs = []
-    for entries in repeated:
-        usable = (_run_sizes(entries) <= common) | (rare.of(_lines(entries)) == 0)
-        pairs.append(_pairs(entries[usable], across=len(files) > 1))
-    found, shared = np.unique(np.concatenate(pairs), return_counts=True)
-    first, second = (found >> _HALF).astype(np.int64), _lines(found)
-    fewer, more = np.sort([counts.of(first), counts.of(second)], axis=0)
+    for at, entries in enumerate(repeated):
+        repeated[at] = entries[(_run_sizes(entries) <= common) | (rare.of(_lines(entries)) == 0)]
+    slices = max(1, -(-sum(map(len, repeated)) // PAIRED_AT_ONCE))
+    kept = [np.zeros(0, dtype=np.uint64)]
+    shares = [np.zeros(0)]
+    for part in range(slices):
+        pairs = [_pairs(entries, across=len(files) > 1, slices=slices, part=part) for entries in repeated]
+        found, share = _likely(np.concatenate(pairs), counts)
+        kept, shares = [np.concatenate((*kept, found))], [np.concatenate((*shares, share))]
+        likeliest = np.lexsort((kept[0], -shares[0]))[:pairs_max]
+        kept, shares = [kept[0][likeliest]], [shares[0][likeliest]]
+    return Candidates((kept[0] >> _HALF).astype(np.int64), _lines(kept[0]))
+
+
+def _likely(pairs: Keys, counts: _Tally) -> tuple[Keys, NDArray[np.float64]]:
+    """Those that have so much in common that their texts should be compared, and what share of their pieces."""
+    found, shared = np.unique(pairs, return_counts=True)
+    fewer, more = np.sort([counts.of((found >> _HALF).astype(np.int64)), counts.of(_lines(found))], axis=0)
     share = shared / np.maximum(1, fewer)
     in_common = (shared >= SHARED_OF_MORE_MIN * more) | (more > RICH)
     likely = np.flatnonzero((share >= SHARED_MIN) & in_common)
-    likely = likely[np.argsort(-share[likely], kind="stable")][:pairs_max]
-    return Candidates(first[likely], second[likely])
+    return found[likely], share[likely]
 
 
-def _pairs(entries: Keys, *, across: bool) -> Keys:
-    """(line << 32 | line) of neighbours that share a piece, and of each with the first that has it; sorted."""
+def _pairs(entries: Keys, *, across: bool, slices: int, part: int) -> Keys:
+    """(line << 32 | line) of neighbours that share a piece, and of each with the first that has it.
+
+    Of all pairs those whose second line is in one part of all lines.
+    """
     lines, run = _lines(entries), _runs(entries)
     if not len(run):
         return entries
-    at = np.arange(len(entries))
-    head = np.flatnonzero(np.diff(run, prepend=-1))[run]
+    at = np.flatnonzero(lines % slices == part)
+    head = np.flatnonzero(np.diff(run, prepend=-1))[run[at]]
     ways = [head, *(np.maximum(at - back, head) for back in range(1, NEIGHBOURS + 1))]
     if across:
-        of_first = np.bincount(run, weights=lines < SIDE).astype(np.int64)[run]
+        of_first = np.bincount(run, weights=lines < SIDE).astype(np.int64)[run[at]]
         ways = [head, head + np.maximum(of_first - 1, 0)]
     found = []
     for way, mate in enumerate(ways):
         other = np.where(mate == head, at, mate) if way else mate
-        mates = lines[other] != lines
+        mates = lines[other] != lines[at]
         if across:
-            mates &= (lines >= SIDE) & (lines[other] < SIDE)
-        found.append((entries[other[mates]] << _HALF) | (entries[mates] & _LOW))
-    pairs: Keys = np.sort(np.concatenate(found))
-    return pairs
+            mates &= (lines[at] >= SIDE) & (lines[other] < SIDE)
+        found.append((entries[other[mates]] << _HALF) | (entries[at[mates]] & _LOW))
+    return np.concatenate(found)
 
 
 def _read(files: Sequence[tuple[IO[bytes], NDArray[np.int64]]], parts: int, part: int) -> Keys:
@@ -233,9 +248,8 @@ def _read(files: Sequence[tuple[IO[bytes], NDArray[np.int64]]], parts: int, part
 
 def _repeated(entries: Keys) -> Keys:
     """In ascending order and each once, those whose piece more than one line has."""
-    entries = np.sort(entries)
-    hashes = entries >> _HALF
-    equal = hashes[1:] == hashes[:-1]
+    entries.sort()
+    equal = (entries[1:] ^ entries[:-1]) <= _LOW
     among = np.zeros(len(entries), dtype=bool)
     among[1:] = equal
     among[:-1] |= equal
