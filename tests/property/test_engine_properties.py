@@ -15,7 +15,6 @@ from app.datasets.engine import (
     Profile,
     Severity,
     check,
-    drop_lines,
     leakage,
     sample_prompts,
     tokens,
@@ -176,25 +175,6 @@ def test_a_repeated_key_is_always_noticed(row: dict[str, int], data: st.DataObje
     )
     report = check([(written + "}").encode("utf-8", "replace")], Profile("estimate"))
     assert {"duplicate-key", "lone-surrogate"} & {finding.code for finding in report.findings}
-
-
-@given(
-    st.binary(max_size=200),
-    st.lists(st.tuples(st.integers(1, 12), st.integers(0, 4)), max_size=4),
-    st.integers(1, 50),
-)
-def test_dropping_keeps_exactly_the_other_lines(content: bytes, spans: list[tuple[int, int]], size: int) -> None:
-    ranges = [(first, first + more) for first, more in spans]
-    gone = {line for first, last in ranges for line in range(first, last + 1)}
-    every = [piece + b"\n" for piece in content.split(b"\n")]
-    every[-1] = every[-1][:-1]
-    if not every[-1]:
-        every.pop()
-    kept = [line for number, line in enumerate(every, 1) if number not in gone]
-    target = io.BytesIO()
-    pieces = [content[at : at + size] for at in range(0, len(content), size)]
-    assert drop_lines(pieces, target, ranges) == len(kept)
-    assert target.getvalue() == b"".join(kept)
 
 
 @given(

@@ -6,7 +6,7 @@ Pure: no database, no network, nothing of ours outside this package.
 from app.datasets.engine.checking import THREADS, check
 from app.datasets.engine.codes import CODES, render_codes_markdown
 from app.datasets.engine.fingerprints import leakage, shared_examples
-from app.datasets.engine.lines import drop_lines, plain_lines
+from app.datasets.engine.lines import plain_lines
 from app.datasets.engine.near import Sketched, near_leakage, near_leaks
 from app.datasets.engine.repeated import RepeatedText, repeated_text
 from app.datasets.engine.report import Finding, Limits, LineRange, Profile, Report, Severity, TokenStats
@@ -25,7 +25,6 @@ __all__ = [
     "Sketched",
     "TokenStats",
     "check",
-    "drop_lines",
     "leakage",
     "near_leakage",
     "near_leaks",

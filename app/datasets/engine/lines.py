@@ -6,16 +6,13 @@ Must not know what a line means.
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
-
-from app.datasets.engine.report import LineRange
 
 CHUNK_BYTES = 1024 * 1024
 """Read at a time."""
@@ -205,51 +202,3 @@ def plain_lines(source: Source, line_bytes_max: int) -> Iterator[bytes]:
             kept = b"" if isinstance(line, TooLong) else line
             yield kept.removeprefix(BOM) if is_first else kept
             is_first = False
-
-
-def drop_lines(source: Source, target: BinaryIO, lines: Collection[LineRange]) -> int:
-    """Writes all lines but these, each byte as it was.
-
-    Args:
-        source: the content, already cleaned.
-        target: where the kept lines go.
-        lines: ranges counted from 1, both ends included, in any order; they may overlap.
-
-    Returns:
-        The number of lines kept.
-    """
-    merged = _merged(lines)
-    firsts = [first for first, _ in merged]
-    number = 1
-    kept = 0
-    at_start = True
-
-    def dropped() -> bool:
-        at = bisect_right(firsts, number) - 1
-        return at >= 0 and number <= merged[at][1]
-
-    for chunk in chunks_of(source):
-        for piece in _pieces(chunk):
-            if not dropped():
-                target.write(piece)
-                kept += at_start
-            at_start = piece.endswith(b"\n")
-            number += at_start
-    return kept
-
-
-def _pieces(chunk: bytes) -> list[bytes]:
-    """`chunk` cut after each line feed, and nowhere else (bytes.splitlines also cuts at CR)."""
-    pieces = [piece + b"\n" for piece in chunk.split(b"\n")]
-    last = pieces.pop()[:-1]
-    return [*pieces, last] if last else pieces
-
-
-def _merged(lines: Collection[LineRange]) -> list[LineRange]:
-    merged: list[LineRange] = []
-    for first, last in sorted(lines):
-        if merged and first <= merged[-1][1] + 1:
-            merged[-1] = (merged[-1][0], max(merged[-1][1], last))
-        else:
-            merged.append((first, last))
-    return merged

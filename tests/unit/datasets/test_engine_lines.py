@@ -1,12 +1,10 @@
-"""Dropping lines, leaks between files, sampled questions, and the page of all findings."""
+"""Leaks between files, sampled questions, and the page of all findings."""
 
 import io
 import json
 from pathlib import Path
 
-import pytest
-
-from app.datasets.engine import CODES, Profile, check, drop_lines, leakage, render_codes_markdown, sample_prompts
+from app.datasets.engine import CODES, Profile, check, leakage, render_codes_markdown, sample_prompts
 from tests.shared_data import shared
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -19,39 +17,6 @@ def row(number: int, answer: str = "!") -> bytes:
         {"role": "assistant", "content": f"{number}{answer}"},
     ]
     return json.dumps({"messages": messages}).encode() + b"\n"
-
-
-def dropped(content: bytes, *lines: tuple[int, int]) -> tuple[bytes, int]:
-    target = io.BytesIO()
-    kept = drop_lines([content], target, lines)
-    return target.getvalue(), kept
-
-
-def test_dropped_lines_are_gone_and_all_others_are_unchanged() -> None:
-    content = b"1\r\n2\n\n4\r\r\n5"
-    assert dropped(content) == (content, 5)
-    assert dropped(content, (1, 1)) == (b"2\n\n4\r\r\n5", 4)
-    assert dropped(content, (5, 9), (2, 3)) == (b"1\r\n4\r\r\n", 2)
-    assert dropped(content, (2, 4), (1, 2), (3, 3)) == (b"5", 1)
-    assert dropped(content, (1, 5)) == (b"", 0)
-    assert dropped(b"") == (b"", 0)
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 5])
-def test_the_pieces_do_not_matter_for_dropping(size: int) -> None:
-    content = b"first\nsecond\n\nfourth\nfifth"
-    target = io.BytesIO()
-    kept = drop_lines([content[at : at + size] for at in range(0, len(content), size)], target, [(2, 2), (5, 5)])
-    assert (target.getvalue(), kept) == (b"first\n\nfourth\n", 3)
-
-
-def test_dropping_the_lines_of_a_finding_cures_it() -> None:
-    content = b"".join(row(number) for number in range(12)) + row(3) + b"\n" + row(50)
-    report = check([content], Profile("estimate"))
-    lines = [span for finding in report.findings for span in finding.lines]
-    cured, kept = dropped(content, *lines)
-    assert kept == 13
-    assert check([cured], Profile("estimate")).findings == []
 
 
 def prints(content: bytes) -> io.BytesIO:
