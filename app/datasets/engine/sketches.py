@@ -34,7 +34,7 @@ SHARED_OF_MORE_MIN: Final = 0.3
 REPEATED_HELD: Final = 1 << 20
 """Pieces in memory that more than one line has; of a file that has more, the last lines find nobody."""
 PAIRED_AT_ONCE: Final = 1 << 17
-"""Of these pieces, so many are paired in one go, in about 200 bytes each; of more, a part of all lines at a time."""
+"""Of these pieces, so many are paired in one go, in 200 bytes each; of more, a part of all lines at a time."""
 NEIGHBOURS: Final = 6
 """Of the lines that have a piece in common, each is paired with so many before it, and with the first."""
 ENTRY_BYTES: Final = 8
