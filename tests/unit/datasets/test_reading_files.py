@@ -311,6 +311,21 @@ def test_a_cell_may_hold_line_breaks_and_doubled_quotes() -> None:
     assert rows_of(b'question,answer\n"say ""a"",\nor b","c"\n') == [talk('say "a",\nor b', "c")]
 
 
+def test_a_mapping_of_numbers_says_that_a_table_has_no_header() -> None:
+    content = "".join(f"{row['question']}\t{row['answer']}\n" for row in QUESTIONS).encode()
+    assert rows_of(content, how_of(mapping="1=user,2=assistant")) == ASKED
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_of_a_table_may_end_as_on_any_machine(end: str) -> None:
+    assert rows_of(CSV.replace("\n", end).encode()) == ASKED
+    assert rows_of(CSV.removesuffix("\n").replace("\n", end).encode()) == ASKED
+    quoted = CSV.replace("What is", '"What\nis').replace(",", '",').replace('question",', "question,")
+    assert [row["messages"][0]["content"] for row in rows_of(quoted.replace("\n", end).encode())] == [
+        row["question"].replace("What ", f"What{end}") for row in QUESTIONS
+    ]
+
+
 def test_a_quote_that_is_never_closed_ends_the_reading_with_the_row() -> None:
     content = CSV.encode() + b'"open,1\n' + b"x,y\n" * 5000
     found = codes(report_of(content, bounds=Bounds(record_bytes_max=4_000)))

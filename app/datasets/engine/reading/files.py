@@ -345,9 +345,11 @@ class _File:
         whole = len(head) < HEAD_BYTES
         told = {"csv": None, "tsv": "\t"}.get(self._container or "")
         text = head.decode("utf-8", "replace")
-        dialect = dialect_of(text, whole=whole, delimiter=told)
+        mapping = self._how.mapping
+        has_header = mapping is None or not all(column.isdecimal() for column, _ in mapping.parts)
+        dialect = dialect_of(text, whole=whole, delimiter=told, has_header=has_header)
         if dialect is None and self._container == "csv":
-            dialect = dialect_of(text, whole=whole, delimiter=",")
+            dialect = dialect_of(text, whole=whole, delimiter=",", has_header=has_header)
         if dialect is None:
             return None
         container = "tsv" if dialect.delimiter == "\t" else "csv"

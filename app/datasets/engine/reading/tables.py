@@ -24,6 +24,8 @@ _NAME: Final = re.compile(r"\S[^\r\n]{0,79}\Z")
 """What the name of a column looks like."""
 _SEPARATOR_SAID: Final = re.compile(r"sep=([,;\t|])\r?\n")
 """What Excel writes and reads before a table."""
+_LINE: Final = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
+"""With its end, which on the first Macintoshes was a carriage return alone."""
 _NUMBER: Final = re.compile(r"[-+]?[\d.,]+%?\Z")
 _CELL_CHARACTERS_MAX: Final = 16 * 1024 * 1024
 
@@ -46,12 +48,13 @@ class Dialect:
         return f"separated by {DELIMITERS[self.delimiter]}, {head}"
 
 
-def dialect_of(head: str, *, whole: bool, delimiter: str | None = None) -> Dialect | None:
+def dialect_of(head: str, *, whole: bool, delimiter: str | None = None, has_header: bool = True) -> Dialect | None:
     """How the table that begins so is written; None when it is none.
 
     Args:
         head: the beginning, or all of the file when `whole`.
         delimiter: the one that is used, when it is known; a single column is a table then, too.
+        has_header: False when it is known that the first row is data: columns have numbers then.
     """
     head = head.removeprefix(BOM.decode())
     if said := _SEPARATOR_SAID.match(head):
@@ -71,9 +74,11 @@ def dialect_of(head: str, *, whole: bool, delimiter: str | None = None) -> Diale
     if best is None:
         return None
     alike, _, dialect = best
+    if not has_header:
+        dialect = _numbered(dialect.delimiter, len(dialect.columns))
     if said:
         dialect = replace(dialect, rows_before=1)
-    plausible = dialect.has_header and all(_NAME.match(name) for name in dialect.columns)
+    plausible = (dialect.has_header or not has_header) and all(_NAME.match(name) for name in dialect.columns)
     return dialect if delimiter or (plausible and alike >= 0.5) else None
 
 
@@ -99,8 +104,13 @@ def _named(separator: str, first: list[str]) -> Dialect:
     looks_like_names = all(_NAME.match(name) and not _NUMBER.match(name) for name in names if name)
     twice = max(Counter(name for name in names if name).values(), default=0) > 1
     if not any(names) or not looks_like_names or twice:
-        return Dialect(separator, tuple(str(at) for at in range(1, len(first) + 1)), has_header=False)
+        return _numbered(separator, len(first))
     return Dialect(separator, tuple(name or str(at) for at, name in enumerate(names, 1)), has_header=True)
+
+
+def _numbered(separator: str, width: int) -> Dialect:
+    """Columns by their place, counted from 1, where no row names them."""
+    return Dialect(separator, tuple(str(at) for at in range(1, width + 1)), has_header=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +161,8 @@ class _Lines:
         self._most = most
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._done = 0
+        self._cut: list[str] = []
+        """Lines that were read and not yet handed on, the last one first."""
         self.held_bytes = 0
         """Since the last whole row."""
 
@@ -158,6 +170,13 @@ class _Lines:
         return self
 
     def __next__(self) -> str:
+        if not self._cut:
+            text = self._read()
+            self._cut = _LINE.findall(text)[::-1] if "\r" in text.rstrip("\r\n") else [text]
+        return self._cut.pop()
+
+    def _read(self) -> str:
+        """What goes up to the next line feed."""
         line = self._source.readline(self._most + 1)
         self.held_bytes += len(line)
         if self.held_bytes > self._most:
