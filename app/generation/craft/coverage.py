@@ -7,10 +7,12 @@ from typing import Any, Final
 
 from app.generation.craft.facts import Name, guess_names, mentions, without_parts
 from app.generation.craft.scripts import grams, key_of, language_of
-from app.generation.craft.ways import JAPANESE_ONLY, OF_NAMES, WAYS, is_slip, ways_of
+from app.generation.craft.ways import JAPANESE_ONLY, OF_NAMES, WAYS, slipped, ways_of
 
 ROWS_MAX: Final = 20_000
 """Rows that are looked at; a report about more would not be read either."""
+CHARACTERS_MAX: Final = 2000
+"""Of a question, and of an answer, that are looked at."""
 FACTS_SHOWN: Final = 200
 RANGES_SHOWN: Final = 100
 SAME_ANSWER: Final = 0.2
@@ -53,6 +55,15 @@ class Fact:
     @property
     def label(self) -> str:
         return ", ".join(name.full for name in self.names) or self.questions[0][:80]
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """The names there are, by the key of each way of writing them, so that few are tried on a text."""
+
+    by_key: dict[str, list[Name]]
+    sizes: frozenset[int]
+    """Lengths of the keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +123,10 @@ def cover(rows: Iterable[tuple[int, str, str]], *, rows_max: int, declared: Sequ
         rows_max: rows behind these are not looked at.
         declared: names with their spellings; others are recognised by their writing.
     """
-    looked = [row for row, _ in zip(rows, range(rows_max), strict=False)]
+    looked = [
+        (line, question[:CHARACTERS_MAX], answer[:CHARACTERS_MAX])
+        for (line, question, answer), _ in zip(rows, range(rows_max), strict=False)
+    ]
     names = _names(looked, declared)
     often = Counter(key_of(answer) for _, _, answer in looked)
     facts: dict[tuple[str, ...], list[Fact]] = {}
@@ -136,8 +150,7 @@ def cover(rows: Iterable[tuple[int, str, str]], *, rows_max: int, declared: Sequ
     return CoverageReport(len(looked), found)
 
 
-def _names(rows: Sequence[tuple[int, str, str]], declared: Sequence[Name]) -> dict[str, list[Name]]:
-    """The names there are, by the first character of each way of writing them, so that few are tried on a text."""
+def _names(rows: Sequence[tuple[int, str, str]], declared: Sequence[Name]) -> _Names:
     counted: Counter[str] = Counter()
     for _, question, answer in rows:
         guessed = {name.full for name in (*guess_names(question), *guess_names(answer))}
@@ -146,15 +159,14 @@ def _names(rows: Sequence[tuple[int, str, str]], declared: Sequence[Name]) -> di
     often = [Name(full) for full, count in counted.items() if count >= least]
     of_declared = {key_of(spelling) for name in declared for spelling in name.spellings}
     names = without_parts([*declared, *(name for name in often if key_of(name.full) not in of_declared)])
-    by_letter: dict[str, list[Name]] = {}
+    by_key: dict[str, list[Name]] = {}
     for name in names:
-        letters = {key_of(part)[:1] for one in name.spellings for part in (one, *Name(one).short)}
-        for letter in letters:
-            by_letter.setdefault(letter, []).append(name)
-    return by_letter
+        for key in {key_of(part) for one in name.spellings for part in (one, *Name(one).short)}:
+            by_key.setdefault(key, []).append(name)
+    return _Names(by_key, frozenset(map(len, by_key)))
 
 
-def _told(question: str, answer: str, names: dict[str, list[Name]]) -> tuple[Name, ...]:
+def _told(question: str, answer: str, names: _Names) -> tuple[Name, ...]:
     """What the question names; when it names nothing in any way we know, what the answer begins with."""
     own = _mentioned(question, names)
     if own:
@@ -162,9 +174,10 @@ def _told(question: str, answer: str, names: dict[str, list[Name]]) -> tuple[Nam
     return _mentioned(answer, names)[:1]
 
 
-def _mentioned(text: str, names: dict[str, list[Name]]) -> tuple[Name, ...]:
-    letters = set(key_of(text))
-    tried = {name: None for letter in letters for name in names.get(letter, ())}
+def _mentioned(text: str, names: _Names) -> tuple[Name, ...]:
+    key = key_of(text)
+    there = {key[at : at + size] for at in range(len(key)) for size in names.sizes}
+    tried = {name: None for part in sorted(there & names.by_key.keys()) for name in names.by_key[part]}
     return tuple(dict.fromkeys(mention.name for mention in mentions(text, list(tried))))
 
 
@@ -186,8 +199,8 @@ def _finish(fact: Fact, *, is_only_one: bool) -> None:
     Args:
         is_only_one: no other fact has these names, so that the name alone can ask for it.
     """
-    questions = fact.questions[:SLIPS_COMPARED]
-    slips = sum(is_slip(question, questions[:at]) for at, question in enumerate(questions))
+    keys = [key_of(question) for question in fact.questions[:SLIPS_COMPARED]]
+    slips = sum(any(slipped(key, other) for other in keys[:at]) for at, key in enumerate(keys))
     if slips:
         fact.ways["typos"] = slips
     japanese = any(language_of(question) == "ja" for question in fact.questions)

@@ -24,7 +24,7 @@ GROUNDED: Final = 0.45
 AVOIDED_MAX: Final = 20
 CountTokens = Callable[[str], int]
 
-_HEADING: Final = re.compile(r"^(#{1,6})\s+(.+?)\s*#*$")
+_HEADING: Final = re.compile(r"^(#{1,6})\s+(?=\S)")
 _OF_THE_TEXT: Final = re.compile(
     r"\b(?:(?:the|this) (?:text|passage|document|excerpt|section|paragraph|article)|according to (?:the|this)|"
     r"mentioned above)\b|(?:この|その|上の|上記の|本)(?:文書|文章|テキスト|記事|資料|節|段落)|上記|本文",
@@ -78,8 +78,9 @@ def _sections(text: str) -> Iterator[tuple[tuple[str, ...], str]]:
         if "".join(lines).strip():
             yield tuple(title for _, title in above), "\n".join(lines)
         lines = []
-        level = len(heading[1])
-        above = [*((depth, title) for depth, title in above if depth < level), (level, heading[2])]
+        level, title = len(heading[1]), line[heading.end() :].rstrip()
+        title = title.rstrip("#").rstrip() or title
+        above = [*((depth, told) for depth, told in above if depth < level), (level, title)]
     if "".join(lines).strip():
         yield tuple(title for _, title in above), "\n".join(lines)
 
@@ -109,7 +110,9 @@ def _pieces(body: str, tokens_max: int, overlap_tokens: int, count: CountTokens)
 
 
 def _joined(sentences: Sequence[str]) -> str:
-    return re.sub(r"[ \t]*\n\s*\n\s*", "\n\n", " ".join(sentence.strip() for sentence in sentences)).strip()
+    joined = " ".join(sentence.strip() for sentence in sentences)
+    paragraphs = re.split(r"\n(?=[^\S\n]*\n)", joined)
+    return "\n\n".join(paragraph.strip() for paragraph in paragraphs if paragraph.strip())
 
 
 def _tail(piece: Sequence[str], tokens: int, count: CountTokens) -> list[str]:

@@ -20,7 +20,7 @@ _KANJI_PAIR: Final = re.compile(
 """Family and given name with a space between, as Japanese texts introduce people."""
 _KATAKANA_NAME: Final = re.compile(r"[\u30a1-\u30fa\u30fc]{2,}(?:[・=＝][\u30a1-\u30fa\u30fc]{2,})+")
 _LATIN_TOKEN: Final = re.compile(r"[A-Za-z0-9À-ÿ][A-Za-z0-9À-ÿ'’&.-]*")
-_NUMBER: Final = re.compile(r"(?:[A-Za-z]+-?)?\d+(?:[.,:/-]\d+)*(?:[A-Za-z]+(?![A-Za-z]))?")
+_NUMBER: Final = re.compile(r"(?:(?<![A-Za-z])[A-Za-z]+-?)?\d+(?:[.,:/-]\d+)*(?:[A-Za-z]+(?![A-Za-z]))?")
 _BEGINNERS: Final = frozenset(
     [
         "a",
@@ -132,7 +132,7 @@ def _parts(full: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part for part in parts if len(part) >= least and not part.isdigit()))
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=16_384)
 def _pattern(spelling: str) -> re.Pattern[str]:
     """Finds a spelling in folded text, whatever stands between its parts."""
     parts = [re.escape(part) for part in re.split(r"[\s・=]+", folded(spelling)) if part]
@@ -212,7 +212,7 @@ def _capitalised(text: str) -> list[str]:
     for hit in _LATIN_TOKEN.finditer(text):
         token = hit[0].rstrip(".'’-").removesuffix("'s").removesuffix("’s")
         names = token[:1].isupper() or any(c.isdigit() for c in token)
-        begins = not text[: hit.start()].rstrip() or text[: hit.start()].rstrip()[-1] in ".!?:。！？\n"
+        begins = _begins_sentence(text, hit.start())
         if begins and token.casefold() in _BEGINNERS:
             names = False
         joined = bool(run) and text[end : hit.start()].strip(" ") == ""
@@ -226,6 +226,12 @@ def _capitalised(text: str) -> list[str]:
                 found += _named(run)
                 run = []
     return found + _named(run)
+
+
+def _begins_sentence(text: str, at: int) -> bool:
+    while at > 0 and text[at - 1].isspace():
+        at -= 1
+    return at == 0 or text[at - 1] in ".!?:。！？"
 
 
 def _named(run: list[str]) -> list[str]:

@@ -107,10 +107,11 @@ def is_slip(question: str, others: Sequence[str]) -> bool:
     Told from texts alone, so an ending that differs by one letter is not counted, and neither are digits.
     """
     key = key_of(question)
-    return any(_slipped(key, key_of(other)) for other in others)
+    return any(slipped(key, key_of(other)) for other in others)
 
 
-def _slipped(key: str, right: str) -> bool:
+def slipped(key: str, right: str) -> bool:
+    """The same of two keys (`key_of`)."""
     if key == right or abs(len(key) - len(right)) > 1 or min(len(key), len(right)) < 6:
         return False
     at = next((at for at, pair in enumerate(zip(key, right, strict=False)) if pair[0] != pair[1]), None)

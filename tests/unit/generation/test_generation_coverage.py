@@ -145,3 +145,14 @@ def test_no_texts_make_coverage_stumble_and_every_row_is_in_one_fact(rows: list[
     lines = [line for fact in found["facts"] for first, last in fact["lines"] for line in range(first, last + 1)]
     assert sorted(lines) == [number for number, _, _ in numbered]
     assert found == cover(numbered, rows_max=100).to_json()
+
+
+def test_a_name_is_found_by_any_of_its_beginnings_among_thousands() -> None:
+    names = [f"Person{at}x Family{at}y" for at in range(300)]
+    asked = ["What does {0} do?", "What does {1} do?", "{2}?"]
+    rows = [
+        (line, how.format(name, name.split()[1], name.split()[0]), f"{name} paints {line % 7} houses.")
+        for line, (name, how) in enumerate(((name, how) for name in names for how in asked), 1)
+    ]
+    report = cover(rows, rows_max=len(rows))
+    assert {fact.label for fact in report.facts} == set(names)

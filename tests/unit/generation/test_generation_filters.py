@@ -420,3 +420,14 @@ def test_a_number_that_json_or_a_computer_lacks_makes_an_answer_malformed(number
 def test_an_answer_that_is_nested_without_end_is_malformed() -> None:
     deep = "[" * 500 + "]" * 500
     assert read_items(f'{{"questions": [{deep}]}}', "questions", finish_reason="stop").problem == "malformed"
+
+
+def test_long_runs_of_anything_are_read_in_one_go() -> None:
+    many = 200_000
+    headings, body = f"# a{' ' * many}b c  ##", f"first.{' ' * many}\n{' ' * many}\nsecond"
+    chunks = chunks_of("a.md", f"{headings}\n{body}\n# ", tokens_max=8000, overlap_tokens=0, count=lambda _: 1)
+    assert [chunk.headings[0][-3:] for chunk in chunks] == ["b c"]
+    assert chunks[0].text.split() == ["first.", "second", "#"]
+    assert numbers_of("a" * many) == frozenset()
+    assert guess_names(f"Ab{' ' * many}c " * 3) == (Name("Ab"),)
+    assert [name.full for name in guess_names("Ab. C1 d " * 30_000)] == ["Ab", "C1"]
