@@ -6,7 +6,6 @@ to be counted; every other line is examined by itself. Must not know the rules b
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from app.datasets.engine.content import Oddity, odd_messages
 from app.datasets.engine.lines import Lines
+from app.datasets.engine.private import searching
 from app.datasets.engine.texts import brace_places, control_places, holds_invisible, placeholder_in
 from app.datasets.engine.tokens import GUARDED_CHARACTERS
 
@@ -36,9 +36,10 @@ BETWEEN: Final = b"\x1e"
 """Stands between texts that are looked at together."""
 _COLON: Final = ord(":")
 _OPENS, _CLOSES, _RETURN = b"{}\r"
-_ESCAPE: Final = re.compile(rb"\\u")
 _HIDDEN_COLON: Final = b"\\u003"
 """Beginning of a colon's escape, which would hide an equal key from the count of colons."""
+_hides_a_colon: Final = searching(r"\\u003")
+"""The same in many lines: five times as fast as `in`, where back slashes are frequent."""
 
 
 class _Message(msgspec.Struct, gc=False, forbid_unknown_fields=True):
@@ -231,7 +232,7 @@ def _with_other_colons(lines: Lines, seen: Glance) -> set[int]:
     raw = lines.raw
     if len(seen.places) < len(lines):
         raw = b"".join([lines[at] for at in seen.places])  # type: ignore[misc]  # plain lines are bytes
-    hidden = _ESCAPE.search(raw) is not None and _HIDDEN_COLON in raw
+    hidden = _hides_a_colon(raw)
     if not hidden and _colons(raw) == len(seen.places) + 2 * len(seen.texts) + _colons(seen.joined):
         return set()
     found = set()

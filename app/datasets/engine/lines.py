@@ -196,9 +196,26 @@ def _cut(raw: bytes, line_bytes_max: int) -> Iterator[Lines]:
 
 def plain_lines(source: Source, line_bytes_max: int) -> Iterator[bytes]:
     """One line after the other, without a byte-order mark; in place of one that is too long, an empty one."""
-    is_first = True
-    for batch in line_batches(chunks_of(source), line_bytes_max):
-        for line in batch:
-            kept = b"" if isinstance(line, TooLong) else line
-            yield kept.removeprefix(BOM) if is_first else kept
-            is_first = False
+    lines = _plain_lines(chunks_of(source), line_bytes_max)
+    for first in lines:
+        yield first.removeprefix(BOM)
+        yield from lines
+
+
+def _plain_lines(chunks: Iterable[bytes], line_bytes_max: int) -> Iterator[bytes]:
+    held: list[bytes] = []
+    size = 0
+    """Of the line that goes on in the next chunk; it is held until it is too long."""
+    for chunk in chunks:
+        first, *whole = chunk.split(b"\n")
+        size += len(first)
+        held = [*held, first] if size <= line_bytes_max else []
+        if whole:
+            last = whole.pop()
+            yield b"".join(held)
+            for line in whole:
+                yield line if len(line) <= line_bytes_max else b""
+            size = len(last)
+            held = [last] if size <= line_bytes_max else []
+    if size:
+        yield b"".join(held)
