@@ -10,7 +10,18 @@ from typing import Any, Final
 
 import structlog
 
-from app.azure.port import AzureTarget, NotThere, OutcomeUnknown, Refused, RemoteFile, SentParts, Unauthorised
+from app.azure.port import (
+    AzureError,
+    AzureTarget,
+    Busy,
+    NotThere,
+    OutcomeUnknown,
+    Refused,
+    RemoteFile,
+    SentParts,
+    Throttled,
+    Unauthorised,
+)
 from app.connections.service import ConnectionService, Traffic
 from app.datasets import repository
 from app.datasets.tables import DatasetVersion, RemoteFileRow
@@ -18,7 +29,7 @@ from app.kit import care
 from app.kit.care import Claim
 from app.kit.failpoints import failpoint
 from app.kit.ids import new_id
-from app.workbench import UnitOfWork, Workbench
+from app.workbench import UnitOfWork, Workbench, describe
 
 log = structlog.get_logger("kitae.files")
 
@@ -125,16 +136,20 @@ class FileService:
             ):
                 self._write_intent(held, intent, size)
                 failpoint("jobs.files.intent")
-                remote = azure.upload_file(
-                    filename=name,
-                    content=content,
-                    purpose="fine-tune",
-                    sent=sent,
-                    keep=lambda parts: self._keep_parts(held, name, parts),
-                )
+                try:
+                    remote = azure.upload_file(
+                        filename=name,
+                        content=content,
+                        purpose="fine-tune",
+                        sent=sent,
+                        keep=lambda parts: self._keep_parts(held, name, parts),
+                    )
+                except AzureError as error:
+                    self._note(held, name, error)
+                    raise
         except OutcomeUnknown as error:
             log.warning("file.outcome_unknown", name=name, error=error.message)
-            return FileStep(wait_seconds=2.0)
+            return FileStep(wait_seconds=self._pause_seconds(name))
         except Refused as error:
             if sent is None or isinstance(error, Unauthorised):
                 raise
@@ -159,6 +174,22 @@ class FileService:
         if parts is not None and parts.part_ids and not parts.completing:
             failpoint("files.part.recorded")
 
+    def _note(self, held: Claim, name: str, error: AzureError) -> None:
+        """Keep what Azure said last. Where it says when to come back, that was no failure of the upload."""
+        with self._bench.begin() as work:
+            care.extend(work.session, held, lease_seconds=self._bench.policy.lease_seconds)
+            row = repository.find_file(work.session, name)
+            if row is not None:
+                sends = max(row.sends - 1, 0) if isinstance(error, Throttled | Busy) else row.sends
+                repository.change_file(work.session, row.id, {"sends": sends, "error": describe(error)})
+
+    def _pause_seconds(self, name: str) -> float:
+        """After an upload without an answer: longer each time."""
+        with self._bench.read() as session:
+            row = repository.find_file(session, name)
+        sends = min(row.sends, 10) if row is not None else 1
+        return min(2.0**sends, max(2.0, self._bench.policy.backoff_max_seconds))
+
     def _patience(self, size_bytes: int) -> float:
         return self._bench.policy.lease_seconds + size_bytes / UPLOAD_BYTES_PER_SECOND
 
@@ -182,6 +213,8 @@ class FileService:
                     "remote_id": remote.remote_id,
                     "remote_status": remote.status,
                     "sent_parts": None,
+                    "sends": 0,
+                    "error": None,
                     "deleted_at": None,
                 },
             )
@@ -201,7 +234,10 @@ class FileService:
             return self._torn(held, target, row, found[0])
         with self._bench.read() as session:
             age = repository.file_age_seconds(session, row.id)
-        patience = min(LOST_UPLOAD_SECONDS, self._bench.policy.settle_seconds)
+        settled = min(LOST_UPLOAD_SECONDS, self._bench.policy.settle_seconds)
+        patience = min(
+            settled * 2.0 ** min(max(row.sends - 1, 0), 10), max(settled, self._bench.policy.backoff_max_seconds)
+        )
         if age < patience:
             return FileStep(wait_seconds=max(0.2, patience - age))
         return self._send_again(held, target, version, row, sent)
@@ -214,6 +250,9 @@ class FileService:
         row: RemoteFileRow,
         sent: SentParts | None,
     ) -> FileStep:
+        """Not for ever; every part that has arrived makes up for one time that it did not go well."""
+        if row.sends >= self._bench.policy.park_after_failures + (len(sent.part_ids) if sent else 0):
+            return FileStep(error=_unanswered(row))
         return self._upload(
             held, target, version, row.op_key, sent, owner_id=row.owner_id, role=row.role, attempt=row.attempt
         )
@@ -365,6 +404,17 @@ def _parts_of(row: RemoteFileRow) -> SentParts | None:
 def _is_whole(remote: RemoteFile, size_bytes: int) -> bool:
     """Whether Azure has as many bytes as were sent. It may not say at first, and never tells a digest."""
     return remote.bytes is None or remote.bytes == size_bytes
+
+
+def _unanswered(row: RemoteFileRow) -> dict[str, Any]:
+    said = row.error or {}
+    return {
+        "code": "azure_upload_unanswered",
+        "message": f"Azure did not take the {row.role} file, which was sent {row.sends} times.",
+        "hint": "Create the job again once Azure answers; nothing was trained and nothing is billed.",
+        "http_status": said.get("http_status"),
+        "remote": said.get("remote"),
+    }
 
 
 def _torn_error(row: RemoteFileRow, remote: RemoteFile) -> dict[str, Any]:

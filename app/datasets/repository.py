@@ -210,13 +210,13 @@ def files_of(session: Session, owner_id: str) -> Sequence[RemoteFileRow]:
 
 
 def add_file_intent(session: Session, values: dict[str, Any]) -> None:
-    """Write that an upload is about to begin; a second time it only moves `sent_at` and forgets Azure's id."""
+    """Write that an upload is about to begin; later times only move `sent_at`, count, and forget Azure's id."""
     session.execute(
         insert(RemoteFileRow)
-        .values(**values)
+        .values(sends=1, **values)
         .on_conflict_do_update(
             index_elements=[RemoteFileRow.op_key],
-            set_={"sent_at": func.clock_timestamp(), "remote_id": None},
+            set_={"sent_at": func.clock_timestamp(), "sends": RemoteFileRow.sends + 1, "remote_id": None},
         )
     )
 

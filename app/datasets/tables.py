@@ -239,6 +239,8 @@ class RemoteFileRow(Base):
     """Also the file's name at Azure, by which a lost upload is found again."""
     sent_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     """When the upload was last begun."""
+    sends: Mapped[int] = mapped_column(server_default="0")
+    """How often it was begun since Azure last had the file: not for ever."""
     remote_id: Mapped[str | None]
     remote_status: Mapped[str | None]
     bytes: Mapped[int]

@@ -148,6 +148,67 @@ def test_no_call_is_made_before_azure_allows_it_and_none_waits_for_ever(
     assert (row.fail_count, row.parked_reason) == (0, None)
 
 
+@pytest.mark.row(22)
+@pytest.mark.parametrize("in_parts", [False, True])
+def test_a_file_that_azure_answers_with_500_again_and_again_is_not_sent_for_ever(
+    in_parts: bool,  # noqa: FBT001  a parameter of the test
+    settings: Settings,
+    azure: Emulator,
+) -> None:
+    patience = quick(
+        settings,
+        azure.url,
+        settle_seconds=0.1,
+        backoff_max_seconds=0.1,
+        park_after_failures=3,
+        circuit_rest_seconds=0.1,
+        azure_parts_from_bytes=1 if in_parts else 100_000_000,
+    )
+    with open_workbench(patience) as bench:
+        life = Life.begin(bench, make_project(bench, "500").id, azure.url)
+        training, _ = life.example(lines=12)
+        job_id = life.job(life.connect(), training)
+        azure.faults(
+            {"match": {"operation": "files.upload"}, "do": {"status": 500}},
+            {"match": {"operation": "uploads.start"}, "do": {"status": 500}},
+        )
+
+        def look() -> Job | None:
+            now(life, job_id)
+            JobSteps(bench).advance(job_id)
+            job = life.read(job_id)
+            return job if job.status in ENDS or job.parked_reason else None
+
+        job = until(look)
+        error = job.error or job.last_error or {}
+        assert error["http_status"] == 500, error
+        if job.parked_reason is None:
+            assert (job.status, error["code"]) == (JobStatus.FAILED, "azure_upload_unanswered"), error
+        assert calls(azure, "files.upload", "uploads.start") == 3
+        assert azure.state()["jobs"] == []
+        assert_invariants(bench, azure.url)
+
+
+@pytest.mark.row(23)
+def test_a_file_that_azure_throttles_again_and_again_is_sent_until_it_is_taken(
+    settings: Settings, azure: Emulator
+) -> None:
+    with open_workbench(quick(settings, azure.url, settle_seconds=0.1, park_after_failures=2)) as bench:
+        life = Life.begin(bench, make_project(bench, "429").id, azure.url)
+        training, _ = life.example(lines=12)
+        job_id = life.job(life.connect(), training)
+        azure.faults(
+            {
+                "match": {"operation": "files.upload"},
+                "when": {"first_n": 4},
+                "do": {"status": 429, "headers": {"retry-after-ms": "1"}},
+            }
+        )
+        job = life.drive(job_id, until_status=ENDS)
+        assert job.status == JobStatus.SUCCEEDED, (job.error, job.last_error, job.parked_reason)
+        assert calls(azure, "files.upload") == 5
+
+
 @pytest.mark.row(26)
 @pytest.mark.parametrize(
     "spoiled",
