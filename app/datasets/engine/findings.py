@@ -20,7 +20,7 @@ RANGES_MAX = 10_000
 EXAMPLES_MAX = 3
 """Occurrences told in words."""
 
-_ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
+ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
 
 
 class Ranges:
@@ -155,7 +155,7 @@ class Findings:
 
     def as_list(self) -> list[Finding]:
         found = [_finding(code, gathered) for code, gathered in self._gathered.items()]
-        return sorted(found, key=lambda f: (_ORDER[f.severity], f.lines[0] if f.lines else (0, 0), f.code))
+        return sorted(found, key=lambda f: (ORDER[f.severity], f.lines[0] if f.lines else (0, 0), f.code))
 
 
 def _lines_in_words(first: int, last: int) -> str:

@@ -86,14 +86,18 @@ _MAGIC = (
     (b"\x7fELF", "a program"),
 )
 
-_UTF_16 = (
-    (b"\xff\xfe\x00\x00", "UTF-32"),
-    (b"\x00\x00\xfe\xff", "UTF-32"),
-    (b"\xff\xfe", "UTF-16"),
-    (b"\xfe\xff", "UTF-16"),
+_MARKS = (
+    (b"\xff\xfe\x00\x00", "utf-32"),
+    (b"\x00\x00\xfe\xff", "utf-32"),
+    (b"\xff\xfe", "utf-16"),
+    (b"\xfe\xff", "utf-16"),
 )
+_SAMPLE_BYTES = 1024
+_ZEROS_SHARE = 0.8
+"""Of every other byte, in UTF-16 text of a Latin script."""
 
-_RESULT_COLUMNS = {"train_loss", "training_loss"}
+RESULT_COLUMNS = frozenset({"train_loss", "training_loss"})
+"""One of these beside `step`: the rows are results of a training job."""
 _HEADER_CELL = re.compile(r'"?[\w .()/-]{1,64}"?\Z')
 
 
@@ -116,10 +120,9 @@ def recognise_file(head: bytes, *, whole: bool) -> Recognised | None:
     for magic, name in _MAGIC:
         if head.startswith(magic):
             return Recognised("binary", "not-text", f"The file is {_office(head) or name}, not text.")
-    for magic, name in _UTF_16:
-        if head.startswith(magic):
-            return Recognised("unknown", "utf-16", f"The file is {name} text; Azure reads UTF-8.")
-    if _looks_utf_16(head):
+    if (encoding := marked_encoding(head)) is not None:
+        return Recognised("unknown", "utf-16", f"The file is {encoding.upper()} text; Azure reads UTF-8.")
+    if looks_utf_16(head) is not None:
         return Recognised("unknown", "utf-16", "The file is UTF-16 text without a mark; Azure reads UTF-8.")
     start = head.lstrip()
     if start[:1] not in {b"{", b"["} and b"\0" in head:
@@ -208,10 +211,21 @@ def _office(head: bytes) -> str | None:
     return None
 
 
-def _looks_utf_16(head: bytes) -> bool:
-    sample = head[:1024]
+def marked_encoding(head: bytes) -> str | None:
+    """The encoding that a byte-order mark says, other than UTF-8."""
+    return next((name for mark, name in _MARKS if head.startswith(mark)), None)
+
+
+def looks_utf_16(head: bytes) -> str | None:
+    """Which UTF-16 a text without a mark looks like."""
+    sample = head[:_SAMPLE_BYTES]
     half = len(sample) // 2
-    return half >= 2 and max(sample[0::2].count(0), sample[1::2].count(0)) > 0.8 * half
+    if half < 2:
+        return None
+    high, low = sample[0::2].count(0), sample[1::2].count(0)
+    if max(high, low) <= _ZEROS_SHARE * half or min(high, low) > half // 10:
+        return None
+    return "utf-16-le" if low > high else "utf-16-be"
 
 
 def _array(start: bytes, *, whole: bool) -> Recognised | None:
@@ -242,7 +256,7 @@ def _table(start: bytes) -> Recognised | None:
     if second and second[0].strip() and separator.encode() not in second[0]:
         return None
     names = {cell.strip().strip('"') for cell in cells}
-    if "step" in names and names & _RESULT_COLUMNS:
+    if "step" in names and names & RESULT_COLUMNS:
         return Recognised(
             "results-csv", "wrong-kind", f"The rows are {KINDS['results-csv'].words}, not training data."
         )

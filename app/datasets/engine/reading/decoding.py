@@ -10,18 +10,10 @@ import tempfile
 from contextlib import ExitStack
 from typing import BinaryIO, Final
 
+from app.datasets.engine.kinds import looks_utf_16, marked_encoding
 from app.datasets.engine.lines import BOM, CHUNK_BYTES
 from app.datasets.engine.reading.refusals import RefusedError
 
-_MARKS: Final = (
-    (b"\xff\xfe\x00\x00", "utf-32"),
-    (b"\x00\x00\xfe\xff", "utf-32"),
-    (b"\xff\xfe", "utf-16"),
-    (b"\xfe\xff", "utf-16"),
-)
-_SAMPLE_BYTES: Final = 1024
-_ZEROS_SHARE: Final = 0.8
-"""Of every other byte, in UTF-16 text of a Latin script."""
 _GUESSES: Final = ("cp932", "euc_jp", "cp1252")
 """Encodings that are suggested where bytes are not UTF-8, in this order; never taken without being told."""
 
@@ -30,21 +22,7 @@ def encoding_of(head: bytes, declared: str | None) -> str:
     """A byte-order mark says more than the caller, the caller more than the looks."""
     if head.startswith(BOM):
         return "utf-8"
-    for mark, name in _MARKS:
-        if head.startswith(mark):
-            return name
-    return declared or _looks_utf_16(head) or "utf-8"
-
-
-def _looks_utf_16(head: bytes) -> str | None:
-    sample = head[:_SAMPLE_BYTES]
-    half = len(sample) // 2
-    if half < 2:
-        return None
-    high, low = sample[0::2].count(0), sample[1::2].count(0)
-    if max(high, low) <= _ZEROS_SHARE * half or min(high, low) > half // 10:
-        return None
-    return "utf-16-le" if low > high else "utf-16-be"
+    return marked_encoding(head) or declared or looks_utf_16(head) or "utf-8"
 
 
 def suggestion(sample: bytes) -> str | None:

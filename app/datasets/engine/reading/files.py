@@ -17,7 +17,7 @@ import orjson
 
 from app.datasets.engine.findings import Ranges
 from app.datasets.engine.json_rows import parse, write
-from app.datasets.engine.kinds import KINDS, kind_of
+from app.datasets.engine.kinds import KINDS, RESULT_COLUMNS, kind_of
 from app.datasets.engine.lines import BOM
 from app.datasets.engine.reading.decoding import as_utf_8, encoding_of, suggestion
 from app.datasets.engine.reading.documents import (
@@ -46,7 +46,6 @@ _PIECE_BYTES: Final = 256 * 1024
 """Of written lines handed on together."""
 _NAMES_TOLD: Final = 12
 _NAME_CHARACTERS: Final = 60
-_RESULT_COLUMNS: Final = frozenset({"train_loss", "training_loss"})
 _ROW_KEYS: Final = frozenset(
     [
         "messages",
@@ -390,7 +389,7 @@ class _File:
     ) -> Reading:
         self._container = container
         names = ", ".join(columns[:_NAMES_TOLD])[:300]
-        if "step" in columns and _RESULT_COLUMNS & set(columns):
+        if "step" in columns and RESULT_COLUMNS & set(columns):
             words = KINDS["results-csv"].words
             raise RefusedError(
                 "wrong-kind",

@@ -11,13 +11,12 @@ from dataclasses import replace
 from typing import BinaryIO
 
 from app.datasets.engine.checking import check
+from app.datasets.engine.findings import ORDER
 from app.datasets.engine.kinds import KINDS
 from app.datasets.engine.reading.files import Reading, opened
 from app.datasets.engine.reading.how import Bounds, How
 from app.datasets.engine.reading.refusals import finding
 from app.datasets.engine.report import Finding, Profile, Report, Severity, Verdict
-
-_ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
 
 
 def check_any(  # noqa: PLR0913  as many as check has
@@ -91,7 +90,7 @@ def _judged(report: Report, reading: Reading, *, as_version: bool) -> Report:
     known = {one.code for one in report.findings}
     findings = sorted(
         [*(one for one in about_file if one is not None and one.code not in known), *report.findings],
-        key=lambda one: _ORDER[one.severity],
+        key=lambda one: ORDER[one.severity],
     )
     detected = report.format if as_version or told.detected == "unknown" else told.detected
     return replace(
