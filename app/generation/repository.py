@@ -273,6 +273,12 @@ def ask(session: Session, generation_id: str, values: Mapping[str, Any]) -> None
     )
 
 
+def is_cancel_requested(session: Session, generation_id: str) -> bool:
+    return bool(
+        session.scalar(select(Generation.cancel_requested_at.is_not(None)).where(Generation.id == generation_id))
+    )
+
+
 def heed_cancel(session: Session, generation_id: str) -> None:
     """Let no finished step put the next look behind a wish to cancel that was written meanwhile."""
     session.execute(

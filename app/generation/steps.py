@@ -41,7 +41,7 @@ log = structlog.get_logger("kitae.generation")
 PAUSED_LOOK_SECONDS: Final = 15.0
 """How often a generation of a paused project looks whether it may go on."""
 UNITS_A_STEP: Final = 4
-"""Times the concurrency: so many units a step takes, before it looks again whether it was cancelled."""
+"""Times the concurrency: so many units a step takes, before it counts anew what is kept and what is left."""
 TRIES: Final = 3
 """After so many requests without an answer a unit is given up."""
 _PARTS: Final = Decimal("0.000001")
@@ -116,6 +116,8 @@ class GenerationSteps:
         again: AzureError | None = None
         with ThreadPoolExecutor(max_workers=row.concurrency, thread_name_prefix="generation") as pool:
             while under_way or waiting:
+                if waiting and not self._may_ask(row):
+                    waiting.clear()
                 while waiting and len(under_way) < row.concurrency:
                     item = self._prepare(row, kind, waiting[0], kept)
                     if row.has_price and item.most_usd > left:
@@ -123,8 +125,8 @@ class GenerationSteps:
                     waiting.popleft()
                     left -= item.most_usd
                     under_way[pool.submit(self._ask, held, row, target, item)] = item
-                if not under_way:
-                    return False
+                if not under_way:  # the next step counts anew what is left, unless this one could ask nothing
+                    return len(waiting) < len(units)
                 done, _ = wait(under_way, return_when=FIRST_COMPLETED)
                 for future in done:
                     error = self._take(held, row, kind, under_way.pop(future), future, kept)
@@ -134,6 +136,12 @@ class GenerationSteps:
         if again is not None:
             raise again
         return True
+
+    def _may_ask(self, row: Generation) -> bool:
+        """Whether nobody has cancelled it, nor thrown a kill switch, since the step began."""
+        with self._bench.read() as session:
+            cancelled = repository.is_cancel_requested(session, row.id)
+        return not cancelled and not self._access.is_paused(row.project_id)
 
     def _refuse_unready(self, row: Generation) -> None:
         """A generator that is being made, or is gone, is waited for, and in the end parks the generation."""
@@ -221,7 +229,7 @@ class GenerationSteps:
                 },
             )
         failpoint("generations.unit.recorded")
-        kept += [Kept(unit.subject, one.text) for one in items if one.fault is None]
+        kept += [Kept(unit.subject, storable(one.text)) for one in items if one.fault is None]
         return None
 
     def _take_error(self, held: Claim, row: Generation, item: _Asked, error: AzureError) -> AzureError | None:

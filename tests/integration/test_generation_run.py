@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -10,7 +11,10 @@ import httpx2
 import pytest
 from invariants_hold import assert_invariants
 from lives import Emulator, Life, quick, until
+from sqlalchemy import update
 
+from app.access.schemas import ProjectPatch
+from app.access.service import AccessService
 from app.bootstrap import open_workbench
 from app.costs.schemas import BudgetPut
 from app.costs.service import BudgetExceeded, CostService
@@ -20,8 +24,9 @@ from app.deployments.schemas import DeploymentCreate
 from app.deployments.service import DeploymentService
 from app.deployments.steps import DeploymentSteps
 from app.generation.schemas import GenerationCreate, GenerationRead
-from app.generation.service import GenerationService
+from app.generation.service import ROUNDS_MAX, GenerationService
 from app.generation.steps import GenerationSteps
+from app.generation.tables import Generation
 from app.kit.clock import utc_now
 from app.kit.errors import Conflict, Invalid
 from app.kit.pagination import Page
@@ -256,6 +261,38 @@ def test_a_cancelled_generation_asks_nothing_more_and_gives_its_money_back(
     assert (done.status, done.version, done.cost_usd) == ("cancelled", None, Decimal(0))
     assert questions(azure) == before
     assert CostService(life.bench).budget(life.caller.project_id).month_used_usd == 0
+
+
+@pytest.mark.parametrize("stop", ["cancel", "pause"])
+def test_in_the_middle_of_a_step_nothing_more_is_asked_once_somebody_says_stop(
+    life: Life, azure: Emulator, writer: str, stop: str
+) -> None:
+    made = begin(life, asked(concurrency=1))
+    before = questions(azure)
+    azure.strike("chat", times=20, delay_seconds=1)
+    with ThreadPoolExecutor(1) as pool:
+        step = pool.submit(GenerationSteps(life.bench).advance, made.id)
+        until(lambda: questions(azure) > before or None)
+        if stop == "cancel":
+            GenerationService(life.bench).cancel(life.caller.project_id, made.id)
+        else:
+            AccessService(life.bench).patch_project(life.caller, life.caller.project_id, ProjectPatch(paused=True))
+        step.result()
+    assert questions(azure) - before <= 2
+    seen = GenerationService(life.bench).get(life.caller.project_id, made.id)
+    assert (seen.status, seen.error) == ("cancelled" if stop == "cancel" else "running", None)
+
+
+def test_money_that_bears_no_whole_step_at_its_highest_cost_bears_one_request_after_the_other(
+    life: Life, azure: Emulator, writer: str
+) -> None:
+    made = begin(life, asked(concurrency=2))
+    most = made.reserved_usd / (ROUNDS_MAX * made.requests)
+    with life.bench.begin() as work:
+        work.session.execute(update(Generation).where(Generation.id == made.id).values(reserved_usd=most * 2))
+    done = finish(life, made.id)
+    assert (done.status, done.error) == ("succeeded", None)
+    assert (done.cost_usd or 0) <= done.reserved_usd
 
 
 def test_conversations_call_operations_with_arguments_that_fit_their_schema(
