@@ -23,7 +23,7 @@ from app.datasets.service import DatasetService, Upload
 from app.datasets.sources import repository
 from app.datasets.sources.fetches import FetchService, pieces_of
 from app.datasets.sources.places import Place, SourceFile, SourceRefused, web_page
-from app.datasets.sources.shards import join_parquet
+from app.datasets.sources.shards import JOIN_SECONDS, join_parquet
 from app.datasets.states import FETCH_LAW, FetchStatus
 from app.datasets.tables import DatasetFetch
 from app.kit import care
@@ -367,6 +367,8 @@ class FetchSteps:
                     digests.append(self._pour(held, file, out.write))
                 parts.append(part)
             whole = directory / "whole.parquet"
+            with self._bench.begin() as work:
+                care.extend(work.session, held, lease_seconds=self._policy.lease_seconds + JOIN_SECONDS)
             join_parquet(parts, whole)
             _copy(stack.enter_context(whole.open("rb")), upload)
         return digests
