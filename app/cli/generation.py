@@ -30,7 +30,7 @@ System = Annotated[str | None, typer.Option(help="System message of every row.")
 MaxCost = Annotated[str | None, typer.Option(help="Refuse it if it may cost more, in USD.")]
 MaxTokens = Annotated[int | None, typer.Option(min=50, help="Most tokens of one answer.")]
 Concurrency = Annotated[int | None, typer.Option(min=1, max=16, help="Requests under way at the same time.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what it may cost and make nothing.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what it may cost and ask nothing.")]
 
 
 def add_to(app: typer.Typer) -> None:

@@ -14,7 +14,15 @@ from app.generation.craft.paraphrases import Pair, Paraphrases, pair_of
 from app.generation.craft.scripts import key_of
 from app.generation.craft.styles import Style, shipped
 from app.generation.craft.tool_use import ToolCalls
-from app.generation.schemas import PAIRS_MAX, FromDocuments, OwnStyle, Paraphrase, QuestionAnswer, ToolUse
+from app.generation.schemas import (
+    ANSWER_MAX,
+    QUESTION_MAX,
+    FromDocuments,
+    OwnStyle,
+    Paraphrase,
+    QuestionAnswer,
+    ToolUse,
+)
 from app.kit.errors import FieldError, Invalid
 
 CHUNKS_MAX = 500
@@ -159,12 +167,12 @@ def of_documents(wanted: FromDocuments, tokenizer: str) -> dict[str, Any]:
 
 
 def pairs_in(content: Sequence[bytes]) -> list[QuestionAnswer]:
-    """Of chat examples the last question that is answered, with its answer; 500 at most. Others are passed over."""
+    """Of chat examples the last answered question, with its answer; none that is longer than a pair may be."""
     found: list[QuestionAnswer] = []
     for line in content:
         told = question_and_answer(line)
-        if told is not None and len(found) < PAIRS_MAX:
-            found.append(QuestionAnswer(question=told[0][:4000], answer=told[1][:20_000]))
+        if told is not None and len(told[0]) <= QUESTION_MAX and len(told[1]) <= ANSWER_MAX:
+            found.append(QuestionAnswer(question=told[0], answer=told[1]))
     return found
 
 

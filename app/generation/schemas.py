@@ -16,8 +16,11 @@ from app.kit.wire import Count, Flag, Measure, RequestModel
 PAIRS_MAX: Final = 500
 DOCUMENTS_MAX: Final = 50
 PHRASINGS_MAX: Final = 100
+QUESTION_MAX: Final = 4000
+ANSWER_MAX: Final = 20_000
+"""Characters."""
 
-Sentence = Annotated[str, Field(min_length=1, max_length=4000)]
+Sentence = Annotated[str, Field(min_length=1, max_length=QUESTION_MAX)]
 Passage = Annotated[str, Field(min_length=1, max_length=1_000_000)]
 System = Annotated[str, Field(min_length=1, max_length=20_000, description="System message of every row.")]
 StyleName = Annotated[str, Field(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$")]
@@ -61,7 +64,7 @@ class QuestionAnswer(RequestModel):
     )
 
     question: Sentence
-    answer: Annotated[str, Field(min_length=1, max_length=20_000)]
+    answer: Annotated[str, Field(min_length=1, max_length=ANSWER_MAX)]
 
 
 class OwnStyle(RequestModel):

@@ -8,10 +8,21 @@ from typing import Any, Final, NoReturn
 
 _FENCE: Final = re.compile(r"^\s*```[a-zA-Z]*\s*\n(.*?)\n?\s*```\s*$", re.DOTALL)
 _REFUSAL: Final = re.compile(
-    r"^\s*(?:i'?m (?:very )?sorry|sorry,|i (?:can(?:no|')t|am unable)|as an ai\b|"
+    r"^\s*(?:i['’]?m (?:very )?sorry|sorry,|i (?:can(?:no|['’])t|am unable)|as an ai\b|"
     r"申し訳|すみませんが|お答えできません)",
     re.IGNORECASE,
 )
+"""How a whole answer begins that is no JSON."""
+_REFUSED: Final = re.compile(
+    r"^\s*(?:(?:i['’]?m (?:very |so )?sorry|sorry)[,.]? (?:but )?)?"
+    r"(?:as an ai\b|(?:i can(?:no|['’])t|i(?: a|['’])m unable to|i won['’]t|i will not) "
+    r"(?:help|assist|provide|comply|answer|do (?:that|this)|fulfil|create|generate|write|continue|discuss)\b)"
+    r"|^\s*(?:(?:大変)?申し訳|すみません|恐れ入りますが)[^。？?]{0,40}(?:対応|回答|提供|生成)"
+    r"(?:でき(?:ません|かねます)|(?:いた)?しかねます)"
+    r"|^[^。？?]{0,60}(?:お答え|お応え|お手伝い)(?:でき(?:ません|かねます)|(?:いた)?しかねます)",
+    re.IGNORECASE,
+)
+"""How an item refuses. To say sorry, or that one cannot log in, is how people begin a question, too."""
 ITEMS_MAX: Final = 200
 """More items than were ever asked for at once are cut."""
 DEPTH_MAX: Final = 64
@@ -102,4 +113,4 @@ def _is_deeper(value: object, levels: int) -> bool:
 
 
 def is_refusal(text: str) -> bool:
-    return bool(_REFUSAL.search(text))
+    return bool(_REFUSED.search(text))

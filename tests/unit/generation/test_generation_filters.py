@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from app.generation.craft.answers import read_items
+from app.generation.craft.answers import is_refusal, read_items
 from app.generation.craft.documents import Chunk, chunks_of
 from app.generation.craft.documents import fault_of as fault_of_pair
 from app.generation.craft.facts import Name, guess_names, numbers_of
@@ -24,6 +24,7 @@ from app.generation.craft.paraphrases import Paraphrases, fault_of, pair_of
 from app.generation.craft.styles import Style, shares, shipped
 from app.generation.craft.tool_use import fault_of as fault_of_call
 from app.generation.craft.verdicts import REASONS
+from app.generation.material import pairs_in
 
 ANY = Style(name="any", descriptions={"en": "Any."})
 KOSAKA = pair_of(
@@ -431,3 +432,61 @@ def test_long_runs_of_anything_are_read_in_one_go() -> None:
     assert numbers_of("a" * many) == frozenset()
     assert guess_names(f"Ab{' ' * many}c " * 3) == (Name("Ab"),)
     assert [name.full for name in guess_names("Ab. C1 d " * 30_000)] == ["Ab", "C1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "refuses"),
+    [
+        ("I'm sorry, but I can't help with that.", True),
+        ("I’m sorry, but I can’t assist with this request.", True),
+        ("I cannot provide that.", True),
+        ("I'm unable to answer this.", True),
+        ("申し訳ありませんが、そのご質問にはお答えできません。", True),
+        ("申し訳ございませんが、対応いたしかねます。", True),
+        ("I can't log in to my account, what do I do?", False),
+        ("Sorry, where is Kyoto?", False),
+        ("このフォームで回答できません。どうすればよいですか？", False),
+        ("すみませんが、香坂さんの性格を教えてください", False),
+        ("申し訳ありませんが、営業時間を教えていただけますか", False),
+    ],
+)
+def test_to_say_sorry_is_no_refusal(text: str, *, refuses: bool) -> None:
+    assert is_refusal(text) == refuses
+
+
+JAPANESE = Chunk(
+    "案内.md",
+    ("会社",),
+    1,
+    "本社は東京都港区にあり、Contoso Cloudを月額300円で提供しています。問い合わせは平日です。",
+)
+ENGLISH = Chunk(
+    "kyoto.md", (), 1, "The old capital lies in Kansai. Its name is Kyoto in English, and it has many temples."
+)
+
+
+@pytest.mark.parametrize(
+    ("chunk", "question", "answer", "reason"),
+    [
+        (JAPANESE, "本社はどこですか？", "東京都港区", None),
+        (JAPANESE, "月額はいくらですか？", "300円", None),
+        (JAPANESE, "何というサービスを提供していますか？", "Contoso Cloud", None),
+        (JAPANESE, "Where is the head office of the company?", "東京都港区", "wrong-language"),
+        (JAPANESE, "本社はどこですか？", "The head office is in Tokyo.", "wrong-language"),
+        (ENGLISH, "What is its name in English?", "Kyoto", None),
+        (ENGLISH, "What does the city have?", "多くの寺があります", "wrong-language"),
+    ],
+)
+def test_names_and_numbers_are_no_other_language(
+    chunk: Chunk, question: str, answer: str, reason: str | None
+) -> None:
+    fault = fault_of_pair({"question": question, "answer": answer}, chunk)
+    assert (fault.code if fault else None) == reason
+
+
+def test_a_pair_that_is_too_long_is_passed_over_and_never_cut() -> None:
+    def line(answer: str) -> bytes:
+        messages = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": answer}]
+        return json.dumps({"messages": messages}).encode()
+
+    assert [pair.answer for pair in pairs_in([line("x" * 20_001), line("Because.")])] == ["Because."]
