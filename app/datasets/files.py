@@ -104,6 +104,11 @@ class FileService:
             return FileStep(remote_id=row.remote_id)
         return self._follow(target, row)
 
+    @staticmethod
+    def try_again(work: UnitOfWork, owner_id: str) -> None:
+        """A person says so: its files may be sent as often as new ones."""
+        repository.forget_sends(work.session, owner_id)
+
     def _upload(
         self,
         held: Claim,

@@ -230,6 +230,15 @@ def change_file(session: Session, file_id: str, values: dict[str, Any]) -> None:
     )
 
 
+def forget_sends(session: Session, owner_id: str) -> None:
+    session.execute(
+        update(RemoteFileRow)
+        .where(RemoteFileRow.owner_id == owner_id)
+        .values(sends=0)
+        .execution_options(synchronize_session=False)
+    )
+
+
 def file_gone(session: Session, file_id: str, remote_id: str, *, wanted_again: bool) -> bool:
     """Azure no longer has the file that the row names. False when the row names another one by now, or none."""
     values: dict[str, Any] = (

@@ -10,6 +10,7 @@ from app.access.service import refuse_if_paused
 from app.connections.service import ConnectionService
 from app.costs.service import CostService
 from app.datasets.estimates import counts_of
+from app.datasets.files import FileService
 from app.datasets.service import DatasetService
 from app.datasets.tables import DatasetVersion
 from app.jobs import analysis, repository
@@ -265,6 +266,7 @@ class JobService:
                 raise _no_such_job(job_id)
             if not repository.unpark(work.session, project_id, job_id):
                 raise Conflict("The job is not parked; it is being looked after.", code="not_parked")
+            FileService.try_again(work, job_id)
             work.announce("job.retry_requested", project_id=project_id, subject_id=job_id)
             work.nudge("jobs.advance", job_id)
 

@@ -187,6 +187,10 @@ def test_a_file_that_azure_answers_with_500_again_and_again_is_not_sent_for_ever
         assert calls(azure, "files.upload", "uploads.start") == 3
         assert azure.state()["jobs"] == []
         assert_invariants(bench, azure.url)
+        if job.parked_reason is not None:  # its owner says retry, and Azure is well again
+            azure.faults()
+            JobService(bench).retry(life.caller.project_id, job_id)
+            assert life.drive(job_id, until_status=ENDS).status == JobStatus.SUCCEEDED
 
 
 @pytest.mark.row(23)
