@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import orjson
@@ -21,10 +21,11 @@ from app.datasets import engine
 from app.datasets.engine import reading
 from app.datasets.engine.lines import BOM
 from app.datasets.engine.report import Method, printable
-from app.datasets.estimates import counts_of, estimate_of
-from app.datasets.schemas import EstimateRequest, FindingRead
 from app.kit.clock import utc_now
 from app.kit.errors import Invalid
+
+if TYPE_CHECKING:
+    from app.datasets.schemas import FindingRead
 
 Spans = list[tuple[int, int]]
 """First and last line of each range, counted from 1."""
@@ -156,7 +157,7 @@ def how_of(*, format_: str | None, mapping: str | None, encoding: str | None, sh
     try:
         return reading.how_of(format=format_, mapping=mapping, encoding=encoding, sheet=sheet)
     except reading.BadHowError as error:
-        raise Told(str(error), hint=f"A column is one of {', '.join(reading.PARTS)}.", code=Exit.USAGE) from error
+        raise Told(str(error), hint=error.hint, code=Exit.USAGE) from error
 
 
 def convert_file(
@@ -347,6 +348,9 @@ def _tell(outcomes: Sequence[Checked], leaks: Sequence[Leak], model: str) -> Non
 
 def _cost(report: engine.Report, model: str) -> str | None:
     """Of one training of what was checked; `kitae datasets estimate` tells the rest."""
+    from app.datasets.estimates import counts_of, estimate_of
+    from app.datasets.schemas import EstimateRequest
+
     if report.method is None or not report.tokens.total:
         return None
     counts = counts_of(report.to_json(), subject="", method=report.method)
@@ -364,4 +368,6 @@ def _unit(report: engine.Report) -> str:
 
 def as_read(finding: engine.Finding) -> FindingRead:
     """A finding in the shape in which it crosses the wire."""
+    from app.datasets.schemas import FindingRead  # 45 MB; after the check that much is free again
+
     return FindingRead.model_validate(asdict(finding))

@@ -518,4 +518,4 @@ def how_to_read(
     try:
         return reading.how_of(format=format, mapping=mapping, encoding=encoding, sheet=sheet)
     except reading.BadHowError as error:
-        raise Invalid(str(error), code="bad_how", hint=f"A column is one of {', '.join(reading.PARTS)}.") from error
+        raise Invalid(str(error), code="bad_how", hint=error.hint) from error

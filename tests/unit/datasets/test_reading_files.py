@@ -257,16 +257,18 @@ def test_a_mapping_is_read_back_from_what_is_stored_of_it() -> None:
     ],
 )
 def test_a_mapping_that_means_nothing_is_refused_in_words(written: Any) -> None:
-    with pytest.raises(BadHowError, match=r"[a-z]"):
+    with pytest.raises(BadHowError, match=r"[a-z]") as refused:
         mapping_of(written)
+    assert "assistant" in str(refused.value.hint)
 
 
 @pytest.mark.parametrize(
     "said", [{"format": "docx"}, {"encoding": "base64"}, {"encoding": "utf-7"}, {"encoding": "\0"}]
 )
 def test_what_is_no_format_or_encoding_is_refused_in_words(said: dict[str, str]) -> None:
-    with pytest.raises(BadHowError, match="is no"):
+    with pytest.raises(BadHowError, match="is no") as refused:
         how_of(**said)
+    assert refused.value.hint is None  # what a column can be is no help here
 
 
 def test_a_table_whose_columns_say_nothing_asks_for_a_mapping() -> None:
@@ -346,11 +348,13 @@ def test_a_table_of_answers_for_a_grader_keeps_them_beside_the_question() -> Non
 # ── encodings ───────────────────────────────────────────────────────────────
 
 
-def test_an_encoding_that_is_not_declared_is_suggested_and_not_taken() -> None:
-    content = "質問,回答\n首都は?,東京です\n".encode("cp932")
-    found = codes(report_of(content))
+@pytest.mark.parametrize(
+    "content", ["質問,回答\n首都は?,東京です\n", "質問,回答,分類\n首都は?,東京です,地理\n" * 40]
+)
+def test_an_encoding_that_is_not_declared_is_suggested_and_not_taken(content: str) -> None:
+    found = codes(report_of(content.encode("cp932")))
     assert "cp932" in found["invalid-utf-8"].remedy
-    declared = report_of(content, how_of(encoding="Shift_JIS"))
+    declared = report_of(content.encode("cp932"), how_of(encoding="Shift_JIS"))
     assert "other-encoding" in codes(declared)
 
 

@@ -343,7 +343,7 @@ class _File:
     def _table(self, content: BinaryIO, head: bytes) -> Reading | None:
         whole = len(head) < HEAD_BYTES
         told = {"csv": None, "tsv": "\t"}.get(self._container or "")
-        text = head.decode("utf-8", "replace")
+        text = head.decode(_written_in(head), "replace")
         mapping = self._how.mapping
         has_header = mapping is None or not all(column.isdecimal() for column, _ in mapping.parts)
         dialect = dialect_of(text, whole=whole, delimiter=told, has_header=has_header)
@@ -599,3 +599,12 @@ def _as_line(record: Record, layout: Layout | None) -> bytes:
     if may_repeat_a_key:  # the check should see it
         return record.text.replace("\r", " ").replace("\n", " ").encode("utf-8", "replace") or written
     return written
+
+
+def _written_in(head: bytes) -> str:
+    """The encoding in which the names of columns can be looked at; what is not UTF-8 is refused all the same."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return suggestion(head) or "utf-8"
+    return "utf-8"

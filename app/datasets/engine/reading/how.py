@@ -119,6 +119,15 @@ _TAGS: Final = {
 class BadHowError(ValueError):
     """What the caller said of the file means nothing; the text says why."""
 
+    hint: str | None = None
+    """What could be said instead, where that can be listed."""
+
+
+class BadMappingError(BadHowError):
+    """What was said of the columns means nothing."""
+
+    hint = f"A column is one of {', '.join(PARTS)}."
+
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
@@ -207,18 +216,18 @@ def mapping_of(written: str | AbstractMapping[str, Any]) -> Mapping:
     """
     if isinstance(written, str):
         if len(written) > TEXT_CHARACTERS_MAX:
-            raise BadHowError(f"A mapping has at most {TEXT_CHARACTERS_MAX:,} characters.")
+            raise BadMappingError(f"A mapping has at most {TEXT_CHARACTERS_MAX:,} characters.")
         if not written.lstrip().startswith("{"):
             return _made([_pair(text) for text in written.split(",") if text.strip()])
         try:
             written = json.loads(written)
         except (ValueError, RecursionError) as error:
-            raise BadHowError(f"The mapping is not JSON: {error}.") from error
+            raise BadMappingError(f"The mapping is not JSON: {error}.") from error
     if not isinstance(written, AbstractMapping):
-        raise BadHowError("A mapping is an object of columns and what they are.")
+        raise BadMappingError("A mapping is an object of columns and what they are.")
     columns = written.get("columns", written)
     if not isinstance(columns, AbstractMapping):
-        raise BadHowError("The columns of a mapping are an object of names and what they are.")
+        raise BadMappingError("The columns of a mapping are an object of names and what they are.")
     elsewhere = bool({"tags", "formatting", "ranking"} & written.keys())
     if not elsewhere and not all(part in PARTS for part in columns.values()):
         elsewhere = columns.keys() <= _COLUMNS_ELSEWHERE.keys()
@@ -246,7 +255,7 @@ def _word(value: Any) -> str | None:
 def _pair(text: str) -> tuple[str, Any]:
     column, equals, part = text.rpartition("=")
     if not equals:
-        raise BadHowError(f"{text.strip()[:60]!r} is no pair such as question=user.")
+        raise BadMappingError(f"{text.strip()[:60]!r} is no pair such as question=user.")
     return column.strip(), part.strip()
 
 
@@ -260,17 +269,17 @@ def _made(
     seen: set[str] = set()
     for column, part in pairs:
         if part not in PARTS:
-            raise BadHowError(f"{str(part)[:40]!r} is nothing a column can be; say one of {', '.join(PARTS)}.")
+            raise BadMappingError(f"{str(part)[:40]!r} is nothing a column can be; say one of {', '.join(PARTS)}.")
         if not column or len(column) > NAME_CHARACTERS_MAX:
-            raise BadHowError("A column of the mapping has no name, or too long a one.")
+            raise BadMappingError("A column of the mapping has no name, or too long a one.")
         if column in seen:
-            raise BadHowError(f"The mapping names {column[:60]!r} twice.")
+            raise BadMappingError(f"The mapping names {column[:60]!r} twice.")
         seen.add(column)
     if not pairs or len(pairs) > COLUMNS_MAX:
-        raise BadHowError(f"A mapping names at least one column and at most {COLUMNS_MAX}.")
+        raise BadMappingError(f"A mapping names at least one column and at most {COLUMNS_MAX}.")
     parts = {part for _, part in pairs}
     if not parts & {"user", "messages"} and not {"chosen", "rejected"} <= parts:
-        raise BadHowError("The mapping names no column that is user or messages: nothing would be asked.")
+        raise BadMappingError("The mapping names no column that is user or messages: nothing would be asked.")
     return Mapping(tuple(pairs), role_key=role_key, content_key=content_key, roles=roles)
 
 
