@@ -422,18 +422,20 @@ def coverage(
 
 
 def _of_file(path: Path, names: list[str]) -> dict[str, Any]:
+    from app.datasets.engine import Limits, plain_lines, reading
     from app.generation.craft.coverage import ROWS_MAX, cover
     from app.generation.craft.facts import Name
     from app.generation.material import question_and_answer
 
     declared = [Name(one["name"], tuple(one["also"])) for one in map(_name, names)]
-    with path.open("rb") as file:
-        told = ((number, question_and_answer(line)) for number, line in enumerate(file, 1))
+    with path.open("rb") as file, reading.opened(file) as read:
+        lines = plain_lines(read.content, Limits().line_bytes_max)
+        told = ((number, question_and_answer(line)) for number, line in enumerate(lines, 1))
         report = cover(((number, *pair) for number, pair in told if pair), rows_max=ROWS_MAX, declared=declared)
     if not report.rows:
         raise Told(
             f"{path} has no row with a question and an answer.",
-            hint="It reads chat examples as JSON Lines; `kitae datasets convert` makes them from other files.",
+            hint="`kitae datasets check` says what the file was taken for, `convert` takes options to read it.",
             code=Exit.USAGE,
         )
     return report.to_json()

@@ -85,7 +85,7 @@ def test_json_on_stdout_is_one_value_and_nothing_else(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert told.keys() == {"files", "leakage"}
     training, validation = told["files"]
-    assert training.keys() == {"path", "detected", "verdict", "examples", "tokens", "findings"}
+    assert training.keys() == {"path", "detected", "verdict", "examples", "tokens", "findings", "reading"}
     assert (training["path"], training["detected"], training["examples"]) == (
         str(TRAVEL / "train.jsonl"),
         "chat",
@@ -280,3 +280,12 @@ def test_the_reference_has_every_command_with_its_options(command: str) -> None:
     page = render_cli_markdown()
     assert f"# kitae {command}\n" in page
     assert f"$ kitae {command} [OPTIONS]" in page
+
+
+def test_coverage_of_a_table_says_which_ways_of_asking_are_missing_offline(tmp_path: Path) -> None:
+    table = tmp_path / "pairs.csv"
+    table.write_text("question,answer\nWho is Mary Smith?,A pilot.\nwho's Mary Smith?,A pilot.\n", encoding="utf-8")
+    done = kitae("datasets", "coverage", str(table), "--json", directory=tmp_path)
+    (fact,) = json.loads(done.stdout)["facts"]
+    assert fact["questions"] == 2
+    assert "keywords" in fact["missing"]

@@ -119,7 +119,7 @@ _TAGS: Final = {
 class BadHowError(ValueError):
     """What the caller said of the file means nothing; the text says why."""
 
-    hint: str | None = None
+    hint: str = ""
     """What could be said instead, where that can be listed."""
 
 
