@@ -91,6 +91,8 @@ def test_every_body_is_typed_and_has_an_example(document):
 
     def has_example(media: dict[str, Any]) -> bool:
         schema = resolve(media["schema"])
+        if "anyOf" in schema:
+            return all(has_example({"schema": choice}) for choice in schema["anyOf"])
         items = schema.get("properties", {}).get("data", {}).get("items")
         return bool(
             media.get("example")
