@@ -32,7 +32,7 @@ MAX_DEPTH: Final = 64
 class RequestModel(BaseModel):
     """Base of every request body: unknown members are refused, and so is what cannot be stored."""
 
-    model_config = ConfigDict(extra="forbid", defer_build=True)
+    model_config = ConfigDict(extra="forbid")
 
     @model_validator(mode="before")
     @classmethod

@@ -151,7 +151,7 @@ def test_a_file_without_an_answer_to_learn_is_refused(fit):
 def test_billed_tokens_are_those_of_the_whole_file_for_every_epoch(fit):
     file = [said("one two", "three four")]
     once, twice = fit(file, epochs=1).billed_tokens, fit(file, epochs=2).billed_tokens
-    assert once == 2 + 2 + 2 * 3 + 3
+    assert once == 2 + 2 + 2 * (3 + 1) + 3  # a message costs three, its role one
     assert twice == 2 * once
 
 

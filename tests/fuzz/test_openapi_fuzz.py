@@ -99,6 +99,7 @@ def real_path(house: House) -> dict[str, Any]:
         "number": "1",
         "upload": house.ids["upload"],
         "fetch": house.ids["fetch"],
+        "transform": house.ids["transform"],
         "job": house.ids["job"],
         "model": house.ids["model"],
         "base_model": "gpt-4.1-mini",

@@ -247,6 +247,7 @@ def test_the_janitor_deletes_what_no_row_names_once_it_is_old_and_nothing_else(
     assert left == {
         f"datasets/{kept.id}/content",
         f"datasets/{kept.id}/fingerprints",
+        f"datasets/{kept.id}/sketches",
         f"datasets/{young}/content",
         "elsewhere/unknown",
     }
