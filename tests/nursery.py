@@ -184,6 +184,8 @@ def _fork(command: list[str], environment: dict[str, str], log: str, limits: dic
         return pid
     code = 70
     try:
+        for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):  # a shell in the background ignores them
+            signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
         _become(environment, log, limits)
         code = _run(command)
     except SystemExit as ended:
