@@ -32,6 +32,8 @@ from app.azure.port import (
     ApiStyle,
     AzureTarget,
     ChatAnswer,
+    Graded,
+    GraderVerdict,
     NewRemoteJob,
     NotThere,
     Refused,
@@ -260,6 +262,46 @@ class OpenAIDataPlane:
             for checkpoint in self._each(what, page, payloads.checkpoint_from)
         ]
         return sorted(found, key=lambda checkpoint: checkpoint.step)
+
+    # Graders
+
+    def validate_grader(self, grader: Mapping[str, Any]) -> GraderVerdict:
+        what = "validating the grader"
+        try:
+            response = self._grading(what, "validate", {"grader": dict(grader)})
+        except Refused as exc:
+            if exc.http_status not in {400, 422}:
+                raise
+            return GraderVerdict(accepted=False, message=exc.message, raw=exc.remote)
+        raw = self._read(CallKind.READ, what, response, lambda found: found)
+        return GraderVerdict(accepted=True, message="", raw=raw)
+
+    def run_grader(self, grader: Mapping[str, Any], *, item: Mapping[str, Any], answer: str) -> Graded:
+        what = "running the grader"
+        body = {"grader": dict(grader), "item": dict(item), "model_sample": answer}
+        started = time.perf_counter()
+        response = self._grading(what, "run", body)
+        latency_seconds = time.perf_counter() - started
+        return self._read(
+            CallKind.READ, what, response, lambda raw: payloads.graded_from(raw, latency_seconds=latency_seconds)
+        )
+
+    def _grading(self, what: str, verb: str, body: Mapping[str, Any]) -> httpx2.Response:
+        """Only v1 has these routes, under `alpha`. Source: v1 OpenAPI 2026-02-02; absent from the dated specs."""
+        if self._dated:
+            raise Refused(
+                f"api-version {self._api_version} knows no graders",
+                code="azure_graders_unsupported",
+                hint="Set the connection's api style to `v1`.",
+            )
+        return self._send(
+            CallKind.READ,
+            what,
+            "POST",
+            f"/fine_tuning/alpha/graders/{verb}",
+            body=body,
+            timeout_seconds=self._chat_timeout_seconds,
+        )
 
     # Models and chat
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from app.azure.port import (
+    Graded,
     RemoteCheckpoint,
     RemoteDeployment,
     RemoteFile,
@@ -122,6 +123,30 @@ def job_from(raw: Json) -> RemoteJob:
         created_at=moment(raw.get("created_at")),
         finished_at=moment(raw.get("finished_at")),
         estimated_finish_at=moment(raw.get("estimated_finish")),
+        raw=raw,
+    )
+
+
+def graded_from(raw: Json, *, latency_seconds: float) -> Graded:
+    """What a grader made of one answer. Source: RunGraderResponse of the v1 OpenAPI, 2026-02-02."""
+    metadata = _object(raw.get("metadata"))
+    flags = _object(metadata.get("errors"))
+    errors = {
+        name: _text(flags.get(f"{name}_details")) or _text(flags.get(f"{name}_type")) or ""
+        for name, flag in flags.items()
+        if flag is True
+    }
+    scores = _object(raw.get("sub_rewards")) or _object(metadata.get("scores"))
+    used = _object(raw.get("model_grader_token_usage_per_model"))
+    tokens = {str(model): count for model, value in used.items() if (count := _count(value)) is not None}
+    if not tokens and (whole := _count(metadata.get("token_usage"))):
+        tokens = {_text(metadata.get("sampled_model_name")) or "": whole}
+    return Graded(
+        reward=_real(raw.get("reward")),
+        errors=errors,
+        scores={str(name): score for name, value in scores.items() if (score := _real(value)) is not None},
+        tokens=tokens,
+        latency_seconds=latency_seconds,
         raw=raw,
     )
 

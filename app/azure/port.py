@@ -289,6 +289,32 @@ class Usage:
     unit: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraderVerdict:
+    """Whether Azure takes a grader for reinforcement."""
+
+    accepted: bool
+    message: str
+    """Azure's words when it does not; empty when it does."""
+    raw: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graded:
+    """What a grader made of one answer."""
+
+    reward: float | None
+    """None when it could not be told; a grader that failed gives 0 and names why in `errors`."""
+    errors: Mapping[str, str]
+    """Azure's names of what went wrong (`sample_parse_error`, …) → its details, empty when it told none."""
+    scores: Mapping[str, float]
+    """Of the parts of a `multi` grader."""
+    tokens: Mapping[str, int]
+    """Tokens that models which grade used, by model; Azure does not tell input from output."""
+    latency_seconds: float
+    raw: Mapping[str, Any]
+
+
 READ_TIMEOUT_SECONDS: Final = 60.0
 """Ceiling for any single call; the settle time of the creation protocol must be longer."""
 
@@ -344,6 +370,22 @@ class DataPlane(Protocol):
 
     def checkpoints(self, remote_id: str) -> list[RemoteCheckpoint]:
         """Oldest first."""
+        ...
+
+    def validate_grader(self, grader: Mapping[str, Any]) -> GraderVerdict:
+        """Whether Azure takes this grader; costs nothing. A grader it refuses is a verdict, no error.
+
+        Raises `Refused` (`azure_graders_unsupported`) on a resource that is spoken to in the dated form.
+        """
+        ...
+
+    def run_grader(self, grader: Mapping[str, Any], *, item: Mapping[str, Any], answer: str) -> Graded:
+        """Grade one answer; a grader that is a model uses tokens, which cost. Asking twice makes nothing twice.
+
+        Args:
+            item: the example's own fields, `item.…` to the grader.
+            answer: what a model answered, `sample.output_text` to the grader.
+        """
         ...
 
     def list_models(self) -> list[Mapping[str, Any]]:
