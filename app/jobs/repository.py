@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -489,7 +490,22 @@ def known_events(session: Session, job_id: str) -> frozenset[str]:
     return frozenset(session.scalars(_KNOWN_EVENTS, {"job_id": job_id}))
 
 
-def add_events(session: Session, job_id: str, events: Sequence[RemoteJobEvent]) -> int:
+_NEXT_REVISION: Final = (
+    update(cast("Table", Job.__table__))
+    .where(_jobs.id == bindparam("job_id"))
+    .values(live_revision=_jobs.live_revision + 1)
+    .returning(_jobs.live_revision)
+)
+
+
+def next_revision(session: Session, job_id: str) -> int:
+    """The revision of what this transaction writes of the job's course. It holds the job's row until it ends, so
+    that revisions become visible in their order and whoever follows them misses none.
+    """
+    return int(session.connection().execute(_NEXT_REVISION, {"job_id": job_id}).scalar_one())
+
+
+def add_events(session: Session, job_id: str, events: Sequence[RemoteJobEvent], *, revision: int) -> int:
     """Keep Azure's job events, oldest first; those kept already are left alone. Returns how many were new."""
     if not events:
         return 0
@@ -501,6 +517,7 @@ def add_events(session: Session, job_id: str, events: Sequence[RemoteJobEvent]) 
                     "id": new_id("jev"),
                     "job_id": job_id,
                     "remote_id": event.remote_id,
+                    "revision": revision,
                     "level": event.level,
                     "type": event.type,
                     "message": event.message[:4000].replace("\x00", "\ufffd"),
@@ -521,20 +538,31 @@ def event_page(session: Session, job_id: str, wanted: Page) -> Slice[JobEventRow
     return slice_of(session.scalars(keyset(statement, JobEventRow.id, wanted)).all(), wanted)
 
 
-def put_points(session: Session, job_id: str, points: Iterable[tuple[int, Mapping[str, float]]]) -> None:
-    """Keep measured values; a step that is there already gains the new names."""
-    rows = [{"job_id": job_id, "step": step, "values": dict(values)} for step, values in points]
+def put_points(
+    session: Session, job_id: str, points: Iterable[tuple[int, Mapping[str, float]]], *, revision: int
+) -> None:
+    """Keep measured values; a step that is there already gains the new names. One without news stays as it is."""
+    rows = [
+        {"job_id": job_id, "step": step, "values": _as_json(values), "revision": revision} for step, values in points
+    ]
     for start in range(0, len(rows), 1000):
         statement = insert(JobPoint).values(rows[start : start + 1000])
         session.execute(
+        filled = JobPoint.values.op("||")(statement.excluded["values"])
             statement.on_conflict_do_update(
                 index_elements=[JobPoint.job_id, JobPoint.step],
-                set_={"values": JobPoint.values.op("||")(statement.excluded["values"])},
+                set_={"values": filled, "revision": statement.excluded["revision"]},
+                where=filled != JobPoint.values,
             )
         )
 
 
 def points(session: Session, job_id: str) -> Sequence[tuple[int, dict[str, Any]]]:
+def _as_json(values: Mapping[str, float]) -> dict[str, float | str]:
+    """JSON has no NaN and no infinity, and a loss that is none of the numbers must not be lost: it is text."""
+    return {name: value if math.isfinite(value) else str(value) for name, value in values.items()}
+
+
     return [
         (step, values)
         for step, values in session.execute(

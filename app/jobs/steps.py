@@ -609,8 +609,11 @@ class JobSteps:
             if event.type == "metrics" and str(event.data.get("step", "")).replace(".0", "").isdigit()
         )
         with self._bench.begin() as work:
-            new = repository.add_events(work.session, job_id, events)
-            repository.put_points(work.session, job_id, ((point.step, point.values) for point in measured.points))
+            revision = repository.next_revision(work.session, job_id)
+            new = repository.add_events(work.session, job_id, events, revision=revision)
+            repository.put_points(
+                work.session, job_id, ((point.step, point.values) for point in measured.points), revision=revision
+            )
             if new and measured.points:
                 last = measured.points[-1]
                 work.announce(
@@ -648,7 +651,12 @@ class JobSteps:
         with self._bench.begin() as work:
             care.extend(work.session, held, lease_seconds=self._policy.lease_seconds)
             if parsed is not None:
-                repository.put_points(work.session, job.id, ((point.step, point.values) for point in parsed.points))
+                repository.put_points(
+                    work.session,
+                    job.id,
+                    ((point.step, point.values) for point in parsed.points),
+                    revision=repository.next_revision(work.session, job.id),
+                )
             repository.replace_checkpoints(work.session, job.id, checkpoints)
             results = as_results(repository.points(work.session, job.id))
             judged = judge(job, results, repository.checkpoints(work.session, job.id))

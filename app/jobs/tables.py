@@ -67,6 +67,19 @@ class Job(CareColumns, Base):
     send_state: Mapped[str] = mapped_column(server_default="idle")
     attempt: Mapped[int] = mapped_column(server_default="1")
     """Which training file this is the try of; raised only after the last one was fenced."""
+    watch: Mapped[dict[str, Any] | None]
+    """The watch-dog's rules; null = the default ones of `app.jobs.watchdog`."""
+    watch_fired: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    """By rule: the last evidence it fired on, so that it fires once on each."""
+    pause_reason: Mapped[dict[str, Any] | None]
+    """Who wished the pause that `pause_wanted` asks for, and why."""
+    paused_because: Mapped[dict[str, Any] | None]
+    """While paused: who paused it, on what evidence, and what can be decided."""
+    accepted_usd: Mapped[Decimal | None]
+    """What somebody who let it go on said it may cost in all; the watch-dog pauses it there."""
+    live_revision: Mapped[int] = mapped_column(server_default="0")
+    """Raised by every transaction that writes job events or points: whoever follows them goes on behind it."""
+
     sent_at: Mapped[datetime | None]
     """When the intent of the present POST was written, on the database's clock."""
     fenced_at: Mapped[datetime | None]
@@ -111,13 +124,18 @@ class JobEventRow(Base):
     """One of Azure's job events, as Azure told it."""
 
     __tablename__ = "job_events"
-    __table_args__ = (UniqueConstraint("job_id", "remote_id"),)
+    __table_args__ = (
+        UniqueConstraint("job_id", "remote_id"),
+        Index("ix_job_events_live", "job_id", "revision", "id"),
+    )
 
     id: Mapped[Id] = mapped_column(primary_key=True)
     job_id: Mapped[Id] = mapped_column(ForeignKey("jobs.id"))
     remote_id: Mapped[str]
     level: Mapped[str]
     type: Mapped[str]
+    revision: Mapped[int] = mapped_column(server_default="0")
+    """`Job.live_revision` when it was written."""
     message: Mapped[str]
     data: Mapped[dict[str, Any]]
     created_at: Mapped[datetime]
@@ -131,10 +149,14 @@ class JobPoint(Base):
 
     job_id: Mapped[Id] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
     step: Mapped[int] = mapped_column(primary_key=True)
+    __table_args__ = (Index("ix_job_points_live", "job_id", "revision", "step"),)
     values: Mapped[dict[str, Any]]
 
 
 class Checkpoint(Base):
+    """By name; JSON has no NaN and no infinity, so these are text: `"nan"`, `"inf"`, `"-inf"`."""
+    revision: Mapped[int] = mapped_column(server_default="0")
+    """`Job.live_revision` when a value was last new."""
     """A deployable state of the model during training."""
 
     __tablename__ = "checkpoints"
