@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from app.costs.schemas import CostEstimate, TrainingOffer
     from app.datasets.schemas import FindingRead, VersionRead
-    from app.jobs.schemas import JobPlan, JobRead, Metrics
+    from app.jobs.schemas import JobPlan, JobRead, Metrics, PlanChoice
 
 MARKS: Final = {"error": ("✗", "red"), "warning": ("!", "yellow"), "note": ("·", "dim"), "ok": ("✓", "green")}
 INDENT: Final = "    "
@@ -80,8 +80,10 @@ def token_facts(tokens: Mapping[str, Any]) -> list[tuple[str, object]]:
 
 
 def plan(planned: JobPlan, *, to: Console | None = None) -> None:
-    """Every check, then the cost."""
+    """Every setting with its reason, every check, then the cost."""
     console = to or words.word_console()
+    if planned.choices:
+        choices(planned.choices, to=console)
     for item in planned.checks:
         mark, style = MARKS[item.verdict]
         words.marked(mark, style, item.detail, to=console)
@@ -92,6 +94,26 @@ def plan(planned: JobPlan, *, to: Console | None = None) -> None:
         words.say(
             "  `kitae datasets estimate` compares all models, hosting and break-even.", style="dim", to=console
         )
+
+
+_BY: Final = {"caller": "you", "goal": "the goal", "azure": "Azure"}
+
+
+def choices(made: Sequence[PlanChoice], *, to: Console) -> None:
+    """A table: each setting, its value, who chose it and why."""
+    words.table(
+        ["SETTING", "VALUE", "BY", "WHY"],
+        [
+            (
+                choice.setting,
+                "auto" if choice.value is None and choice.by == "azure" else choice.value,
+                _BY[choice.by],
+                choice.reason,
+            )
+            for choice in made
+        ],
+        to=to,
+    )
 
 
 def cost(estimate: CostEstimate) -> str:

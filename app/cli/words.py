@@ -129,7 +129,13 @@ def as_json(value: Any) -> Any:
     return value
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[str] = ()) -> None:
+def table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    right: Sequence[str] = (),
+    to: Console | None = None,
+) -> None:
     """Rows as columns of text, without frames, so that `awk` and eyes both read them."""
     from rich.table import Table
     from rich.text import Text
@@ -141,7 +147,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Se
         )
     for row in rows:
         shown.add_row(*[_cell(value) for value in row])
-    data_console().print(shown if rows else Text("Nothing yet.", style="dim"))
+    (to or data_console()).print(shown if rows else Text("Nothing yet.", style="dim"))
 
 
 def _cell(value: object) -> Any:

@@ -76,6 +76,16 @@ class PlanCheck(BaseModel):
     pointer: str | None = None
 
 
+class PlanChoice(BaseModel):
+    """One setting of the training: what it will be, who chose it, and why. Give it explicitly to change it."""
+
+    setting: str = Field(examples=["n_epochs"])
+    value: int | float | str | None = Field(description="null: left to Azure.")
+    by: Literal["caller", "goal", "azure"]
+    reason: str
+    source: str = Field(description="Where the rule was read; empty for what the caller gave.")
+
+
 class JobPlan(BaseModel):
     """What would be sent, every check, and the cost."""
 
@@ -91,6 +101,15 @@ class JobPlan(BaseModel):
                     "training": "dsv_01kz8q7v1efn9s0a2b3c4d5e6f",
                     "validation": None,
                     "hyperparameters": {"n_epochs": 3},
+                    "choices": [
+                        {
+                            "setting": "n_epochs",
+                            "value": 3,
+                            "by": "goal",
+                            "reason": "As many as Azure itself would take. Azure usually takes 3 for 140 examples.",
+                            "source": "field report on fine-tuning GPT-4.1 on Azure, 2025-05",
+                        }
+                    ],
                     "examples": 140,
                     "tokens": 22000,
                     "checks": [
@@ -128,6 +147,10 @@ class JobPlan(BaseModel):
     training: str
     validation: str | None
     hyperparameters: dict[str, Any]
+    choices: list[PlanChoice] = Field(
+        default_factory=list,
+        description="Every setting, who chose it and why; empty in plans made before this was told.",
+    )
     examples: int | None
     tokens: int | None
     checks: list[PlanCheck]

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import func
 
 from app.access.service import refuse_if_paused
+from app.azure.catalogue.catalogue import BaseModel
 from app.connections.service import ConnectionService
 from app.costs.service import CostService
 from app.datasets.estimates import counts_of
@@ -14,9 +15,9 @@ from app.datasets.files import FileService
 from app.datasets.service import DatasetService
 from app.datasets.tables import DatasetVersion
 from app.jobs import analysis, repository
-from app.jobs.goals import REPRODUCIBLE_SEED, hyperparameters_for
+from app.jobs.goals import Training, choose, hyperparameters_of, seed_of
 from app.jobs.plan import Material, checks
-from app.jobs.schemas import AnalysisRead, JobCreate, JobPlan, Metrics
+from app.jobs.schemas import AnalysisRead, JobCreate, JobPlan, Metrics, PlanChoice
 from app.jobs.states import JobStatus
 from app.jobs.tables import Checkpoint, Job, JobEventRow
 from app.kit.caller import Caller
@@ -58,9 +59,8 @@ class JobService:
             self._datasets.version(caller.project_id, wanted.validation) if wanted.validation is not None else None
         )
         base = self._bench.catalogue.find(wanted.model)
-        chosen = hyperparameters_for(wanted.goal, training.examples or 0) | wanted.hyperparameters.model_dump(
-            exclude_none=True
-        )
+        choices = self._choices(wanted, base, training, validation)
+        chosen = hyperparameters_of(choices)
         estimate = None
         if base is not None and training.report is not None:
             estimate = self._costs.estimate_training(
@@ -96,12 +96,34 @@ class JobService:
             training=training.id,
             validation=validation.id if validation else None,
             hyperparameters=chosen,
+            choices=choices,
             examples=training.examples,
             tokens=training.tokens,
             checks=found,
             estimate=estimate,
         )
         return plan, training, validation, connection.id
+
+    def _choices(
+        self,
+        wanted: JobCreate,
+        base: BaseModel | None,
+        training: DatasetVersion,
+        validation: DatasetVersion | None,
+    ) -> list[PlanChoice]:
+        return choose(
+            wanted.goal,
+            Training(
+                method=wanted.method,
+                model=base.id if base else wanted.model,
+                examples=training.examples,
+                tokens=training.tokens,
+                validation_examples=validation.examples if validation else None,
+                tokens_times_epochs_max=self._bench.catalogue.limits.tokens_times_epochs,
+            ),
+            wanted.hyperparameters.model_dump(exclude_none=True),
+            seed=wanted.seed,
+        )
 
     def _material(self, version: DatasetVersion, pointer: str) -> Material:
         tokens = (version.report or {}).get("tokens", {})
@@ -151,9 +173,6 @@ class JobService:
             ]
             raise PlanRefused(f"The plan has {len(errors)} error(s); nothing was made.", errors=errors)
         job_id = new_id("job")
-        seed = wanted.seed
-        if seed is None and wanted.goal == "reproducible":
-            seed = REPRODUCIBLE_SEED
         job = Job(
             id=job_id,
             project_id=caller.project_id,
@@ -168,7 +187,7 @@ class JobService:
             training_type=wanted.training_type,
             hyperparameters=plan.hyperparameters,
             suffix=wanted.suffix,
-            seed=seed,
+            seed=seed_of(plan.choices),
             user_metadata=wanted.metadata,
             plan=plan.model_dump(mode="json"),
             status=JobStatus.DRAFT,
