@@ -59,6 +59,8 @@ _READ: Final = select(
     _jobs.status_changed_at,
     _jobs.cancel_requested_at,
     _jobs.attempt,
+    _jobs.paused_because,
+    _jobs.watch,
     _jobs.remote_id,
     _jobs.remote_status,
     _jobs.remote_seen_at,
@@ -516,9 +518,9 @@ def add_events(session: Session, job_id: str, events: Sequence[RemoteJobEvent], 
                 {
                     "id": new_id("jev"),
                     "job_id": job_id,
-                    "remote_id": event.remote_id,
                     "revision": revision,
                     "level": event.level,
+                    "remote_id": event.remote_id,
                     "type": event.type,
                     "message": event.message[:4000].replace("\x00", "\ufffd"),
                     "data": dict(event.data),
@@ -543,13 +545,14 @@ def put_points(
 ) -> None:
     """Keep measured values; a step that is there already gains the new names. One without news stays as it is."""
     rows = [
-        {"job_id": job_id, "step": step, "values": _as_json(values), "revision": revision} for step, values in points
+        {"job_id": job_id, "step": step, "values": _as_json(values), "revision": revision}
+        for step, values in points
     ]
     for start in range(0, len(rows), 1000):
         statement = insert(JobPoint).values(rows[start : start + 1000])
-        session.execute(
         filled = JobPoint.values.op("||")(statement.excluded["values"])
             statement.on_conflict_do_update(
+        session.execute(
                 index_elements=[JobPoint.job_id, JobPoint.step],
                 set_={"values": filled, "revision": statement.excluded["revision"]},
                 where=filled != JobPoint.values,
@@ -557,13 +560,13 @@ def put_points(
         )
 
 
-def points(session: Session, job_id: str) -> Sequence[tuple[int, dict[str, Any]]]:
 def _as_json(values: Mapping[str, float]) -> dict[str, float | str]:
     """JSON has no NaN and no infinity, and a loss that is none of the numbers must not be lost: it is text."""
     return {name: value if math.isfinite(value) else str(value) for name, value in values.items()}
 
 
     return [
+def points(session: Session, job_id: str) -> Sequence[tuple[int, dict[str, Any]]]:
         (step, values)
         for step, values in session.execute(
             select(JobPoint.step, JobPoint.values).where(JobPoint.job_id == job_id).order_by(JobPoint.step)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.costs.schemas import CostEstimate, Usd
+from app.jobs.watchdog import WatchPolicy
 from app.kit.wire import Count, Flag, Measure, RequestModel
 
 Ref = Annotated[str, Field(min_length=1, max_length=200)]
@@ -62,6 +63,10 @@ class JobCreate(RequestModel):
     ] = Field(default_factory=dict)
     max_cost_usd: Annotated[Decimal, Field(ge=0, le=10_000_000)] | None = Field(
         default=None, description="Refuse if the expected cost is higher."
+    )
+    watch: WatchPolicy | None = Field(
+        default=None,
+        description="What the watch-dog looks out for; left out, it tells of trouble and does nothing.",
     )
     dry_run: Flag = Field(default=False, description="Answer the plan and make nothing.")
 
@@ -179,6 +184,8 @@ class JobRead(BaseModel):
                     "status": "running",
                     "status_changed_at": "2026-11-20T09:00:00Z",
                     "cancel_requested_at": None,
+                    "paused_because": None,
+                    "watch": None,
                     "attempt": 1,
                     "remote_id": "ftjob-372c72db22c34e6f9ccb62c26ee0fbd9",
                     "remote_status": "running",
@@ -218,6 +225,10 @@ class JobRead(BaseModel):
     attempt: int
     remote_id: str | None
     remote_status: str | None
+    paused_because: dict[str, Any] | None = Field(
+        description="While paused: who paused it and why, what it has cost, and what can be decided."
+    )
+    watch: dict[str, Any] | None = Field(description="The watch-dog's rules; null: the default ones.")
     remote_seen_at: datetime | None
     fine_tuned_model: str | None
     trained_tokens: int | None

@@ -190,6 +190,7 @@ class JobService:
             seed=seed_of(plan.choices),
             user_metadata=wanted.metadata,
             plan=plan.model_dump(mode="json"),
+            watch=wanted.watch.model_dump(mode="json") if wanted.watch is not None else None,
             status=JobStatus.DRAFT,
             next_check_at=func.clock_timestamp(),
         )
