@@ -153,6 +153,9 @@ class Settings(BaseSettings):
     """Pause between the deletion of a deployment and its re-creation, for Azure to release the quota."""
     sweep_seconds: float = Field(default=600.0, gt=0)
     """How often everything at a resource that carries our mark is compared with our rows."""
+    catalogue_seconds: float = Field(default=21_600.0, ge=60)
+    """How often Azure Resource Manager is asked, along with a sweep, which models a resource offers, and when they
+    end."""
     recreate_max: int = Field(default=3, ge=0, le=100)
     """How often one deployment is made again after Azure, or somebody there, removed it; see `on_removal`."""
     janitor_seconds: float = Field(default=3600.0, gt=0)
@@ -222,6 +225,7 @@ class Settings(BaseSettings):
             deployment_ttl_seconds=self.deployment_ttl_seconds,
             quota_release_seconds=self.quota_release_seconds,
             sweep_seconds=self.sweep_seconds,
+            catalogue_seconds=self.catalogue_seconds,
             recreate_max=self.recreate_max,
             janitor_seconds=self.janitor_seconds,
             leftover_seconds=self.leftover_seconds,

@@ -67,6 +67,8 @@ class Policy:
     quota_release_seconds: float
     sweep_seconds: float
     """How often a whole resource is compared with our rows."""
+    catalogue_seconds: float
+    """How often ARM is asked which models a resource offers and when they end."""
     recreate_max: int
     """How often a deployment that Azure removed is made again, if its `on_removal` says so."""
     janitor_seconds: float

@@ -160,13 +160,22 @@ class ArmControlPlane:
         path = f"{self._region_path or self._account_path}/usages"
         return [usage for usage in self._items("reading quota", path, payloads.usage_from) if usage]
 
+    def tuned_capacity(self, *, model_format: str, name: str, version: str) -> dict[str, float]:
+        """Source: ARM `Location Based Model Capacities - List`, 2024-10-01: `availableFinetuneCapacity`."""
+        if self._region_path is None:
+            return {}
+        asked = {"modelFormat": model_format, "modelName": name, "modelVersion": version}
+        what = f"reading the capacity of {name}"
+        found = self._items(what, f"{self._region_path}/modelCapacities", payloads.tuned_capacity_from, asked)
+        return {sku: left for sku, left in found if sku is not None and left is not None}
+
     def _deployment_url(self, name: str) -> httpx2.URL:
         if not name or name in {".", ".."}:
             raise ValueError(f"{name!r} is not the name of a deployment")
         return self._url(f"{self._account_path}/deployments/{quote(name, safe='')}")
 
-    def _url(self, path: str) -> httpx2.URL:
-        return httpx2.URL(f"{self._base}{path}", params={"api-version": self._api_version})
+    def _url(self, path: str, asked: Mapping[str, str] | None = None) -> httpx2.URL:
+        return httpx2.URL(f"{self._base}{path}", params={**(asked or {}), "api-version": self._api_version})
 
     def _is_ours(self, url: str) -> bool:
         """True for an absolute URL on the same scheme, host and port as the ARM endpoint."""
@@ -243,7 +252,13 @@ class ArmControlPlane:
         headers = {name.lower(): value for name, value in response.headers.items()}
         return retry_after_seconds(headers, now=datetime.now(UTC))
 
-    def _items(self, what: str, path: str, parse: Callable[[dict[str, Any]], Parsed]) -> list[Parsed]:
+    def _items(
+        self,
+        what: str,
+        path: str,
+        parse: Callable[[dict[str, Any]], Parsed],
+        asked: Mapping[str, str] | None = None,
+    ) -> list[Parsed]:
         """Every item of a list over all its pages; `nextLink` is followed within the ARM endpoint only."""
 
         def read(page: dict[str, Any]) -> tuple[list[Parsed], str]:
@@ -253,7 +268,7 @@ class ArmControlPlane:
 
         found: list[Parsed] = []
         seen: set[str] = set()
-        url = self._url(path)
+        url = self._url(path, asked)
         while True:
             items, following = self._read(what, self._send(what, "GET", url), read)
             found += items

@@ -213,6 +213,14 @@ def operation_from(raw: Json, *, retry_after_seconds: float | None) -> RemoteOpe
     return RemoteOperation(status=status, error=_error(raw.get("error")), retry_after_seconds=retry_after_seconds)
 
 
+def tuned_capacity_from(raw: dict[str, Any]) -> tuple[str | None, float | None]:
+    """(SKU, what is left to deploy of fine-tunes) of one line of a model's capacity."""
+    said = raw.get("properties")
+    properties = said if isinstance(said, dict) else {}
+    sku, left = properties.get("skuName"), properties.get("availableFinetuneCapacity")
+    return (sku if isinstance(sku, str) else None), float(left) if isinstance(left, int | float) else None
+
+
 def usage_from(raw: Json) -> Usage | None:
     """One line of quota, None when it has no name or no numbers."""
     name = raw.get("name")

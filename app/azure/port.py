@@ -351,6 +351,10 @@ class DataPlane(Protocol):
         """Deleting what is not there is success."""
         ...
 
+    def read_file(self, remote_id: str, write: Callable[[bytes], object], *, max_bytes: int) -> None:
+        """Hand a file's content on, chunk by chunk. Raises `Refused` (`azure_file_too_large`) beyond max_bytes."""
+        ...
+
     def file_content(self, remote_id: str, *, max_bytes: int) -> bytes:
         """Raises `Refused` (`azure_file_too_large`) beyond max_bytes."""
         ...
@@ -439,7 +443,14 @@ class ControlPlane(Protocol):
         """Reads an Azure-AsyncOperation; refuses a URL outside the ARM endpoint."""
         ...
 
-    def list_models(self) -> list[Mapping[str, Any]]: ...
+    def list_models(self) -> list[Mapping[str, Any]]:
+        """Verbatim: base models that the account offers, and its tuned ones."""
+        ...
+
+    def tuned_capacity(self, *, model_format: str, name: str, version: str) -> Mapping[str, float]:
+        """Deployment SKU → thousands of tokens per minute left for fine-tunes of a base model; empty = not said."""
+        ...
+
     def list_usages(self) -> list[Usage]: ...
 
 

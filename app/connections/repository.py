@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, case, cast, delete, func, literal, literal_col
 from sqlalchemy.dialects.postgresql import BIT, insert
 from sqlalchemy.orm import Session
 
-from app.connections.tables import AccountLock, Connection
+from app.connections.tables import AccountLock, Connection, ResourceFacts
 from app.kit.care import in_seconds
 
 
@@ -264,3 +264,40 @@ def take_account(session: Session, account_key: str, holder: str, *, seconds: fl
 
 def free_account(session: Session, account_key: str, holder: str) -> None:
     session.execute(delete(AccountLock).where(AccountLock.account_key == account_key, AccountLock.holder == holder))
+
+
+# ── what Azure said of a resource ───────────────────────────────────────────
+
+
+def put_facts(session: Session, connection_id: str, project_id: str, values: Mapping[str, Any]) -> None:
+    """Keep what was learnt; what is not named stays as it was."""
+    session.execute(
+        insert(ResourceFacts)
+        .values(connection_id=connection_id, project_id=project_id, **values)
+        .on_conflict_do_update(index_elements=[ResourceFacts.connection_id], set_=dict(values))
+    )
+
+
+def facts_of_project(session: Session, project_id: str) -> Sequence[tuple[Connection, ResourceFacts | None]]:
+    """Every connection of the project that can be chosen, with what is known of its resource."""
+    rows = session.execute(
+        select(Connection, ResourceFacts)
+        .outerjoin(ResourceFacts, ResourceFacts.connection_id == Connection.id)
+        .where(Connection.project_id == project_id, Connection.archived_at.is_(None))
+        .order_by(Connection.name)
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+def facts_of(session: Session, connection_id: str) -> ResourceFacts | None:
+    return session.get(ResourceFacts, connection_id)
+
+
+def models_asked_seconds(session: Session, connection_id: str) -> float | None:
+    """How long ago ARM was asked for its models; None = never."""
+    age = session.scalar(
+        select(func.extract("epoch", func.clock_timestamp() - ResourceFacts.models_asked_at)).where(
+            ResourceFacts.connection_id == connection_id
+        )
+    )
+    return None if age is None else float(age)

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey
+from sqlalchemy import ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.kit.care import CareColumns, care_index
@@ -61,6 +61,37 @@ class Connection(CareColumns, NamedColumns, Base):
     reads_outage_told_at: Mapped[datetime | None]
     """When an event told that the circuit has been open for long."""
     writes_outage_told_at: Mapped[datetime | None]
+
+
+class ResourceFacts(Base):
+    """What Azure last said of a connection's resource: the models it offers, and how much is on it.
+
+    A sweep reads it; whoever plans or shows reads it here, so that no reading of ours ever waits for Azure.
+    """
+
+    __tablename__ = "resource_facts"
+    __table_args__ = (Index("ix_resource_facts_project", "project_id"),)
+
+    connection_id: Mapped[Id] = mapped_column(ForeignKey("connections.id"), primary_key=True)
+    project_id: Mapped[Id] = mapped_column(ForeignKey("projects.id"))
+    models: Mapped[list[Any] | None]
+    """ARM's list of the account's models, verbatim, as far as it concerns whoever fine-tunes; null = never read."""
+    capacity: Mapped[dict[str, Any] | None]
+    """Base model → deployment SKU → thousands of tokens per minute left for its tuned models."""
+    models_read_at: Mapped[datetime | None]
+    models_asked_at: Mapped[datetime | None]
+    """When ARM was last asked, whether it answered or not."""
+    models_error: Mapped[dict[str, Any] | None]
+    """Why the last asking was in vain; null = it was not."""
+    files: Mapped[int | None]
+    """Null = they could not be listed, as with the other counts."""
+    file_bytes: Mapped[int | None]
+    jobs: Mapped[int | None]
+    jobs_running: Mapped[int | None]
+    """Standard and Global together, of whoever made them."""
+    jobs_running_developer: Mapped[int | None]
+    jobs_queued: Mapped[int | None]
+    counted_at: Mapped[datetime | None]
 
 
 class AccountLock(Base):

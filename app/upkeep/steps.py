@@ -18,6 +18,7 @@ from sqlalchemy import func
 from sqlalchemy.orm import Session
 
 from app.azure.port import AzureError, AzureTarget, NotThere, RemoteDeployment, RemoteJob
+from app.connections.resources import ResourceService
 from app.connections.service import ConnectionService, Traffic
 from app.connections.tables import Connection
 from app.costs.service import CostService
@@ -110,6 +111,7 @@ class SweepSteps:
         self._bench = bench
         self._policy = bench.policy
         self._connections = ConnectionService(bench)
+        self._resources = ResourceService(bench)
 
     def sweep(self, sweep_id: str) -> None:
         """Look at everything once."""
@@ -124,6 +126,8 @@ class SweepSteps:
         target = self._connections.target(connection)
         resource, problems = self._list(held, target)
         failpoint("upkeep.sweep.listed")
+        self._resources.learn_models(connection, target)
+        self._resources.count(connection, resource.files, resource.jobs)
         seen = Seen(
             connection,
             target,

@@ -1,6 +1,6 @@
 """Tables of the upkeep room."""
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -105,3 +105,19 @@ class InvariantCheck(Base):
     seconds: Mapped[float]
     """How long looking took."""
     checked_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+
+
+class RetirementNotice(Base):
+    """An end that was told of, once for each level of urgency; a day that moves is told of anew."""
+
+    __tablename__ = "retirement_notices"
+    __table_args__ = (Index("ix_retirement_notices_project", "project_id"),)
+
+    subject_id: Mapped[Id] = mapped_column(primary_key=True)
+    """A model or a deployment."""
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    """What ends: `training`, `base_inference` or `tuned_inference`."""
+    ends_on: Mapped[date] = mapped_column(primary_key=True)
+    level: Mapped[str] = mapped_column(primary_key=True)
+    project_id: Mapped[Id] = mapped_column(ForeignKey("projects.id"))
+    told_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())

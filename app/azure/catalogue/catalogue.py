@@ -44,6 +44,8 @@ class Retirement:
     kind: Literal["training", "base_inference", "tuned_inference"]
     on: date
     source: str
+    as_of: date | None = None
+    """When the source said so; None = as the model's own entry. The newest source holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
