@@ -36,6 +36,7 @@ PLANTED: Final = {
     "kit-knows-no-word-of-the-domain": ("app/kit/care.py", "import app.azure.port"),
     "engine-is-pure": ("app/datasets/engine/lines.py", "import app.kit.clock"),
     "analysis-is-pure": ("app/jobs/analysis/judge.py", "import app.kit.clock"),
+    "graders-are-pure": ("app/graders/facts.py", "import app.kit.clock"),
     "craft-is-pure": ("app/generation/craft/facts.py", "import app.kit.clock"),
     "emulator-is-a-stranger": ("emulator/jobs.py", "import app.jobs.states"),
     "nobody-leans-on-the-emulator": ("app/jobs/service.py", "import emulator.jobs"),
