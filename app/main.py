@@ -15,6 +15,7 @@ from app.access import endpoints as access_endpoints
 from app.access.measures import MEASURES as ACCESS_MEASURES
 from app.access.measures import halted_by_setting
 from app.access.service import AccessService
+from app.adoptions import endpoints as adoptions_endpoints
 from app.audit import endpoints as audit_endpoints
 from app.audit.service import AuditService
 from app.connections import endpoints as connections_endpoints
@@ -46,6 +47,8 @@ from app.jobs.measures import MEASURES as JOBS_MEASURES
 from app.kit.measures import Measure
 from app.models import endpoints as models_endpoints
 from app.settings import Settings
+from app.studies import endpoints as studies_endpoints
+from app.studies.measures import MEASURES as STUDIES_MEASURES
 from app.triggers import endpoints as triggers_endpoints
 from app.upkeep import endpoints as upkeep_endpoints
 from app.upkeep.measures import MEASURES as UPKEEP_MEASURES
@@ -61,10 +64,12 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     upload_endpoints.router,
     transform_endpoints.router,
     jobs_endpoints.router,
+    adoptions_endpoints.router,
     models_endpoints.router,
     deployments_endpoints.router,
     deployments_endpoints.chat_router,
     generation_endpoints.router,
+    studies_endpoints.router,
     upkeep_endpoints.router,
     triggers_endpoints.router,
     triggers_endpoints.hooks_router,
@@ -78,6 +83,7 @@ MEASURES: Final[tuple[Measure, ...]] = (
     *JOBS_MEASURES,
     *DEPLOYMENTS_MEASURES,
     *GENERATION_MEASURES,
+    *STUDIES_MEASURES,
     *UPKEEP_MEASURES,
 )
 """What the rooms count for Prometheus."""

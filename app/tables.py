@@ -1,6 +1,7 @@
 """Every table of the house in one import, for migrations and tests. It knows nothing else."""
 
 from app.access import tables as _access
+from app.adoptions import tables as _adoptions
 from app.audit import tables as _audit
 from app.connections import tables as _connections
 from app.costs import tables as _costs
@@ -12,9 +13,10 @@ from app.http import tables as _http
 from app.jobs import tables as _jobs
 from app.kit.db import Base
 from app.models import tables as _models
+from app.studies import tables as _studies
 from app.triggers import tables as _triggers
 from app.upkeep import tables as _upkeep
 
 __all__ = ["Base"]
-del _access, _audit, _connections, _costs, _datasets, _deployments, _events, _http, _jobs, _models
-del _generation, _triggers, _upkeep
+del _access, _adoptions, _audit, _connections, _costs, _datasets, _deployments, _events, _http, _jobs, _models
+del _generation, _studies, _triggers, _upkeep

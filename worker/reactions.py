@@ -14,6 +14,7 @@ from app.events.log import Event, read_after
 from app.events.tables import EventCursor
 from app.kit.failpoints import failpoint
 from app.models.service import ModelService
+from app.studies.service import StudyService
 from app.workbench import Workbench
 
 log = structlog.get_logger("kitae.reactions")
@@ -28,8 +29,14 @@ def _register_models(bench: Workbench, event: Event) -> None:
     ModelService(bench).register(event.subject_id)
 
 
+def _go_on_with_studies(bench: Workbench, event: Event) -> None:
+    StudyService(bench).job_ended(event.subject_id)
+
+
 REACTIONS: Final[Mapping[str, Sequence[Reaction]]] = {
-    "job.succeeded": (_register_models,),
+    "job.succeeded": (_register_models, _go_on_with_studies),
+    "job.failed": (_go_on_with_studies,),
+    "job.cancelled": (_go_on_with_studies,),
 }
 """Event type → what the rooms above do about it."""
 

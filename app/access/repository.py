@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, RowMapping, func, insert, literal_column, or_, select, text, update
+from sqlalchemy import ColumnElement, RowMapping, Select, func, insert, literal_column, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
@@ -120,22 +120,28 @@ def revoke_operator_keys_but(session: Session, *, sha256: str, name: str) -> Seq
 
 def find_by_hash(session: Session, sha256: str) -> RowMapping | None:
     """A key that opens something now, with `used_lately` = its use was noted within a minute."""
-    statement = (
-        select(
-            *_KEY,
-            (func.coalesce(ApiKeyRow.last_used_at, text("'-infinity'::timestamptz")) > func.now() - _MINUTE).label(
-                "used_lately"
-            ),
-        )
+    used_lately = func.coalesce(ApiKeyRow.last_used_at, text("'-infinity'::timestamptz")) > func.now() - _MINUTE
+    statement = _opening(used_lately.label("used_lately")).where(ApiKeyRow.sha256 == sha256)
+    return session.execute(statement).mappings().one_or_none()
+
+
+def find_opening(session: Session, project_id: str, key_id: str) -> RowMapping | None:
+    """A key of the project by its id, if it opens something now."""
+    statement = _opening().where(ApiKeyRow.id == key_id, ApiKeyRow.project_id == project_id)
+    return session.execute(statement).mappings().one_or_none()
+
+
+def _opening(*more: Any) -> Select[Any]:
+    """Keys that are not revoked, nor expired, nor of an archived project."""
+    return (
+        select(*_KEY, *more)
         .outerjoin(ProjectRow, ProjectRow.id == ApiKeyRow.project_id)
         .where(
-            ApiKeyRow.sha256 == sha256,
             ApiKeyRow.revoked_at.is_(None),
             or_(ApiKeyRow.expires_at.is_(None), ApiKeyRow.expires_at > func.now()),
             ProjectRow.archived_at.is_(None),
         )
     )
-    return session.execute(statement).mappings().one_or_none()
 
 
 def note_use(session: Session, key_id: str) -> None:

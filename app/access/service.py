@@ -239,12 +239,15 @@ class AccessService:
                 return None
             if not row["used_lately"]:
                 repository.note_use(session, row["id"])
-        scopes = frozenset(row["scopes"])
         if row["project_id"] is None:
-            return Operator(key_id=row["id"], scopes=scopes)
-        return Caller(
-            project_id=row["project_id"], key_id=row["id"], scopes=scopes, spend_cap_usd=row["spend_cap_usd"]
-        )
+            return Operator(key_id=row["id"], scopes=frozenset(row["scopes"]))
+        return _caller(row)
+
+    def caller(self, project_id: str, key_id: str) -> Caller | None:
+        """Whoever began something that goes on without them; None once their key opens nothing any more."""
+        with self._bench.read() as session:
+            row = repository.find_opening(session, project_id, key_id)
+        return None if row is None else _caller(row)
 
     # first steps of an installation
 
@@ -327,6 +330,15 @@ def _wrong(pointer: str, code: str, detail: str) -> Invalid:
 
 def _name_taken(name: str) -> Conflict:
     return Conflict(f"There is a project named {name} already.", code="name_taken", hint="Choose another name.")
+
+
+def _caller(row: RowMapping) -> Caller:
+    return Caller(
+        project_id=row["project_id"],
+        key_id=row["id"],
+        scopes=frozenset(row["scopes"]),
+        spend_cap_usd=row["spend_cap_usd"],
+    )
 
 
 def _project(row: RowMapping) -> ProjectRead:

@@ -21,6 +21,8 @@ from app.generation.tables import RUNNING_GENERATION
 from app.jobs.states import JOB_LAW
 from app.jobs.tables import UNFINISHED_JOB
 from app.kit.law import Law
+from app.studies.states import STUDY_LAW
+from app.studies.tables import RUNNING_STUDY
 from app.workbench import Policy
 
 SHOWN: Final = 20
@@ -81,8 +83,10 @@ CARED: Final[tuple[_Cared, ...]] = (
     _Cared(table="dataset_versions", unfinished="status = 'checking'", acting=("checking",)),
     _Cared(table="dataset_transforms", unfinished="status = 'running'", acting=("running",)),
     _Cared(table="dataset_fetches", unfinished="status = 'fetching'", acting=("fetching",)),
+    _Cared(table="job_adoptions", unfinished="status = 'reading'", acting=("reading",)),
     _Cared(table="comparisons", unfinished="status = 'running'", acting=("running",), paused_waits=("running",)),
     _Cared(table="generations", unfinished=RUNNING_GENERATION, acting=("running",), paused_waits=("running",)),
+    _Cared(table="studies", unfinished=RUNNING_STUDY),
 )
 LEASED: Final = (*(cared.table for cared in CARED), "connections", "sweeps", "strays", "janitors")
 
@@ -245,8 +249,8 @@ def torn_ledger(session: Session, _policy: Policy) -> Sequence[Violation]:
             SELECT looked.subject_id, sums.*,
                    coalesce(j.status, d.status, g.status) AS status,
                    coalesce(j.{UNFINISHED_JOB}, d.{LIVING_DEPLOYMENT}, g.{RUNNING_GENERATION}) AS lives,
-                   coalesce((j.plan->'estimate'->>'high_usd')::numeric, d.reserved_usd,
-                       g.reserved_usd, 0) AS price
+                   coalesce(CASE WHEN j.origin <> 'elsewhere' THEN (j.plan->'estimate'->>'high_usd')::numeric END,
+                       d.reserved_usd, g.reserved_usd, 0) AS price
             FROM looked
             LEFT JOIN jobs j ON j.id = looked.subject_id
             LEFT JOIN deployments d ON d.id = looked.subject_id
@@ -365,6 +369,7 @@ _LAWS: Final[tuple[tuple[str, Law[Any]], ...]] = (
     ("dataset_transforms", TRANSFORM_LAW),
     ("comparisons", COMPARISON_LAW),
     ("generations", GENERATION_LAW),
+    ("studies", STUDY_LAW),
 )
 
 

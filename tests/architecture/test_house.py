@@ -49,7 +49,9 @@ MORE_OF_A_ROOM: Final = {
     "jobs": {"adoption.py", "marks.py", "plan.py", "goals.py", "watch.py", "analysis"},
     "models": set[str](),
     "generation": {"craft", "material.py"},
-    "deployments": {"adoption.py", "comparisons.py", "inference.py"},
+    "studies": {"variations.py", "verdict.py"},
+    "adoptions": set[str](),
+    "deployments": {"adoption.py", "asked.py", "asking.py", "comparisons.py", "inference.py"},
     "upkeep": {
         "invariant_queries.py",
         "invariants.py",
