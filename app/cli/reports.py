@@ -149,7 +149,7 @@ def analysis(told: Mapping[str, Any], *, to: Console | None = None) -> None:
     from rich.text import Text
 
     console = to or words.word_console()
-    style = {"converging": "green", "too_short": "dim"}.get(told["verdict"], "yellow")
+    style = {"converged": "green", "too_short": "dim"}.get(told["verdict"], "yellow")
     word = told["verdict"].replace("_", "-")
     headline = Text.assemble((word, f"bold {style}"), ": ", words.clean(told["headline"]))
     console.print(headline, soft_wrap=True)
@@ -159,6 +159,22 @@ def analysis(told: Mapping[str, Any], *, to: Console | None = None) -> None:
         words.say(f"  ▲ {told['best_reason']}", to=console)
     for item in told["advice"]:
         words.say(f"  → {item['action']} {item['why']}".rstrip(), to=console)
+    if confidence := told.get("confidence"):
+        words.say(f"  confidence: {confidence['level']}. {confidence['why']}", style="dim", to=console)
+    if experiment := told.get("next_experiment"):
+        words.say(f"  next: {experiment_in_words(experiment)}", to=console)
+
+
+def experiment_in_words(experiment: Mapping[str, Any]) -> str:
+    """The one change to try next, with the figures or operations that make it."""
+    parts = [words.clean(experiment["action"])]
+    for setting, change in experiment["changes"].items():
+        was = "" if change["from"] is None else f"{change['from']:g} → "
+        parts.append(f"({setting} {was}{change['to']:g})")
+    if experiment["dataset"]:
+        kinds = ", ".join(operation["type"] for operation in experiment["dataset"]["operations"])
+        parts.append(f"(`kitae datasets transform`: {kinds})")
+    return " ".join(parts)
 
 
 def curve(metrics: Metrics, *, to: Console | None = None, width: int | None = None, height: int = 14) -> None:

@@ -149,7 +149,7 @@ class JobPlan(BaseModel):
     base_model: str
     method: str
     training_type: str
-    training: str
+    training: str | None
     validation: str | None
     hyperparameters: dict[str, Any]
     choices: list[PlanChoice] = Field(
@@ -210,10 +210,13 @@ class JobRead(BaseModel):
     object: Literal["job"] = "job"
     id: str
     connection: str
+    origin: Literal["kitae", "elsewhere"] = Field(
+        default="kitae", description="`elsewhere`: made in the portal or by another client, and adopted."
+    )
     base_model: str
     method: str
     training_type: str
-    training: str
+    training: str | None = Field(description="null: adopted, and Azure would not give its data.")
     validation: str | None
     hyperparameters: dict[str, Any]
     suffix: str | None
@@ -222,13 +225,13 @@ class JobRead(BaseModel):
     status: str
     status_changed_at: datetime
     cancel_requested_at: datetime | None
-    attempt: int
-    remote_id: str | None
-    remote_status: str | None
     paused_because: dict[str, Any] | None = Field(
         description="While paused: who paused it and why, what it has cost, and what can be decided."
     )
     watch: dict[str, Any] | None = Field(description="The watch-dog's rules; null: the default ones.")
+    attempt: int
+    remote_id: str | None
+    remote_status: str | None
     remote_seen_at: datetime | None
     fine_tuned_model: str | None
     trained_tokens: int | None
@@ -356,7 +359,38 @@ class AnalysisRead(BaseModel):
                 {
                     "object": "job.analysis",
                     "job": "job_01kz8q7v1efn9s0a2b3c4d5e6f",
-                    "analysis": {"verdict": "converging", "headline": "The training converged."},
+                    "analysis": {
+                        "verdict": "over_fitting",
+                        "headline": "Over-fitting from step 48 on: validation got 36% worse while the model went on "
+                        "learning the training examples.",
+                        "confidence": {
+                            "level": "high",
+                            "why": "The whole validation set was measured, and it rose plainly.",
+                        },
+                        "from_step": 48,
+                        "evidence": [{"text": "Training loss fell by 95%.", "numbers": {"change": 0.95}}],
+                        "advice": [
+                            {
+                                "action": "Train for 2 epochs.",
+                                "why": "From there on the model learned the training examples by heart.",
+                                "setting": "n_epochs",
+                                "suggestion": "2",
+                                "source": "Microsoft Learn, section “Analyze your customized model”",
+                                "operations": [],
+                            }
+                        ],
+                        "next_experiment": {
+                            "action": "Train for 2 epochs.",
+                            "why": "From there on the model learned the training examples by heart.",
+                            "changes": {"n_epochs": {"from": 5, "to": 2}},
+                            "job": {"hyperparameters": {"n_epochs": 2, "learning_rate_multiplier": 1.0}},
+                            "dataset": None,
+                            "source": "Microsoft Learn, section “Analyze your customized model”",
+                        },
+                        "best_step": 48,
+                        "best_reason": "Of the 4 checkpoints this one has the lowest validation loss (0.66).",
+                        "summary": {"steps": 120, "train_loss_last": 0.05},
+                    },
                 }
             ]
         }

@@ -125,7 +125,7 @@ def test_any_points_are_judged_in_valid_json(results, kept, examples, n_epochs, 
     assert analysis.best_reason.endswith(".")
     assert all(advice.source and advice.action.endswith(".") for advice in analysis.advice)
     if any(not math.isfinite(point.values.get("train_loss", 0.0)) and point.values for point in results.points):
-        assert analysis.verdict is Verdict.DIVERGING
+        assert analysis.verdict is Verdict.UNSTABLE
     if kept and analysis.best_step is not None:
         broken = [
             point.step

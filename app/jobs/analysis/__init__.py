@@ -1,6 +1,16 @@
 """Judges a training by its numbers and draws its curve. Pure: nothing of ours, no file, no network."""
 
-from app.jobs.analysis.findings import Advice, Analysis, CheckpointPoint, Evidence, Verdict
+from app.jobs.analysis.findings import (
+    Advice,
+    Analysis,
+    CheckpointPoint,
+    Confidence,
+    Data,
+    Evidence,
+    Experiment,
+    Level,
+    Verdict,
+)
 from app.jobs.analysis.judge import analyse, best_step
 from app.jobs.analysis.picture import DARK, LIGHT, Palette
 from app.jobs.analysis.results import Point, Results, ResultsError, parse_results, results_from_events
@@ -13,7 +23,11 @@ __all__ = [
     "Advice",
     "Analysis",
     "CheckpointPoint",
+    "Confidence",
+    "Data",
     "Evidence",
+    "Experiment",
+    "Level",
     "Palette",
     "Point",
     "Results",

@@ -1,11 +1,12 @@
 """What to do next, from a verdict and the settings it was trained with. Every piece names its source."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from app.jobs.analysis import sources
-from app.jobs.analysis.findings import Advice, Verdict
+from app.jobs.analysis.findings import UNKNOWN, Advice, Data, Verdict
 from app.jobs.analysis.readings import Readings
 
 FEW_EXAMPLES: Final = 100
@@ -16,6 +17,14 @@ SMALL_SET: Final = 500
 
 VALIDATION_SHARE: Final = 0.2
 """Source: the field report, “約20%”."""
+
+NEW_SPLIT: Final[Mapping[str, Any]] = {
+    "type": "split",
+    "parts": [{"name": "train", "share": 1 - VALIDATION_SHARE}, {"name": "validation"}],
+    "together": "near",
+}
+"""Divides a dataset so that nothing of the validation stands in the training."""
+WITHOUT_COPIES: Final[Mapping[str, Any]] = {"type": "dedupe", "of": "near"}
 
 DEFAULT_BATCH_SHARE: Final = 0.002
 LARGEST_DEFAULT_BATCH: Final = 256
@@ -49,6 +58,7 @@ class Settings:
     learning_rate_multiplier: float | None
     has_validation: bool
     steps_per_epoch: float | None
+    data: Data = UNKNOWN
 
     def epoch_of(self, step: int) -> int | None:
         """The epoch, from 1, in which the step lies."""
@@ -76,9 +86,13 @@ class Choice:
 
 def advise(verdict: Verdict, readings: Readings, settings: Settings, choice: Choice) -> tuple[Advice, ...]:
     by_verdict = {
-        Verdict.CONVERGING: _when_converging,
+        Verdict.CONVERGED: _when_converged,
         Verdict.OVER_FITTING: _when_over_fitting,
-        Verdict.DIVERGING: _when_diverging,
+        Verdict.UNDER_TRAINED: _when_under_trained,
+        Verdict.UNSTABLE: _when_unstable,
+        Verdict.MEMORISED_DUPLICATES: _when_memorised,
+        Verdict.VALIDATION_TOO_SMALL: _when_validation_is_small,
+        Verdict.REWARD_HACKING: _when_hacking,
         Verdict.NOT_LEARNING: _when_not_learning,
         Verdict.TOO_SHORT: _when_too_short,
     }
@@ -90,7 +104,7 @@ def advise(verdict: Verdict, readings: Readings, settings: Settings, choice: Cho
     return tuple(advice)
 
 
-def _when_converging(readings: Readings, settings: Settings, choice: Choice) -> list[Advice]:
+def _when_converged(readings: Readings, settings: Settings, choice: Choice) -> list[Advice]:
     advice = [
         Advice(
             "Try the model on questions it has not seen before you deploy it for users.",
@@ -159,7 +173,105 @@ def _when_over_fitting(readings: Readings, settings: Settings, choice: Choice) -
     return advice
 
 
-def _when_diverging(_readings: Readings, settings: Settings, choice: Choice) -> list[Advice]:
+def _when_under_trained(_readings: Readings, settings: Settings, _choice: Choice) -> list[Advice]:
+    if (settings.n_epochs or 0) < MOST_EPOCHS:
+        return [_more_epochs(settings.n_epochs, "It was still getting better on examples it had not seen.")]
+    faster = _faster(settings.learning_rate_multiplier)
+    more = _more_examples(settings.examples, "More of the same would be the next thing to learn from.")
+    return [more] if faster is None else [faster, more]
+
+
+def _when_memorised(_readings: Readings, settings: Settings, _choice: Choice) -> list[Advice]:
+    leaked = bool(settings.data.leaked)
+    advice = [
+        Advice(
+            "Take the repetitions out of the training data"
+            + (", and divide training and validation anew." if leaked else "."),
+            "Copies are learned by heart and count several times"
+            + ("; a validation that holds them measures memory." if leaked else "."),
+            "training",
+            None,
+            sources.LEARN_DATA,
+            (WITHOUT_COPIES, NEW_SPLIT) if leaked else (WITHOUT_COPIES,),
+        )
+    ]
+    if settings.n_epochs is not None and settings.n_epochs > 1:
+        fewer = max(1, settings.n_epochs // 2)
+        advice.append(
+            Advice(
+                f"Then train {_epochs(fewer)}.",
+                "What is said several times in the data needs fewer passes.",
+                "n_epochs",
+                str(fewer),
+                sources.LEARN_RESULTS,
+            )
+        )
+    advice.append(_more_examples(settings.examples, "Other wordings teach, the same ones do not."))
+    return advice
+
+
+def _when_validation_is_small(_readings: Readings, settings: Settings, _choice: Choice) -> list[Advice]:
+    if settings.examples is None or settings.data.validation_examples is None:
+        share = f"{VALIDATION_SHARE:.0%} of all examples"
+    else:
+        share = (
+            f"{max(1, round((settings.examples + settings.data.validation_examples) * VALIDATION_SHARE))} examples"
+        )
+    return [
+        Advice(
+            f"Make the validation larger, {share}, and train again with the same settings.",
+            "What so few examples say could be chance.",
+            "validation",
+            share,
+            sources.FIELD_REPORT,
+            (NEW_SPLIT,),
+        ),
+        Advice(
+            "Compare the tuned model with the base model by an evaluation before you use it.",
+            "The curve cannot tell which of the two answers better.",
+            None,
+            None,
+            sources.LEARN_RESULTS,
+        ),
+    ]
+
+
+def _when_hacking(readings: Readings, settings: Settings, choice: Choice) -> list[Advice]:
+    advice = [
+        Advice(
+            "Read the answers with the highest rewards, and make the grader see what is wrong with them.",
+            "The model learned to please the grader: the reward rose, the figures beside it did not.",
+            None,
+            None,
+            sources.TRAINING_CURVES,
+        )
+    ]
+    if choice.checkpoint and not choice.is_last:
+        advice.append(
+            Advice(
+                f"Until then use the checkpoint of step {choice.step}.",
+                "There the validation reward was highest.",
+                None,
+                None,
+                sources.LEARN_CHECKPOINTS,
+            )
+        )
+    best_epoch = settings.epoch_of(readings.validation.best_step) if readings.validation else None
+    if best_epoch is not None and settings.n_epochs is not None and best_epoch < settings.n_epochs:
+        advice.append(
+            Advice(
+                f"Train {_epochs(best_epoch)}.",
+                "The reward was honest up to there.",
+                "n_epochs",
+                str(best_epoch),
+                sources.TRAINING_CURVES,
+            )
+        )
+    advice.append(_slower(settings.learning_rate_multiplier, "Smaller steps leave the grader's gaps later."))
+    return advice
+
+
+def _when_unstable(_readings: Readings, settings: Settings, choice: Choice) -> list[Advice]:
     advice = [
         Advice(
             "Do not deploy the final model; stop the job if it is still running.",
@@ -236,6 +348,11 @@ def _when_too_short(_readings: Readings, settings: Settings, _choice: Choice) ->
             advice.append(_smaller_batch(default, "A small set wants a small batch: more and finer steps."))
     if (settings.n_epochs or 0) < MOST_EPOCHS:
         advice.append(_more_epochs(settings.n_epochs, "More passes over a small set give more steps."))
+    if not advice:
+        why = "The settings give enough steps; they have not been measured yet."
+        advice.append(
+            Advice("Look again when more steps have been measured.", why, None, None, sources.LEARN_RESULTS)
+        )
     return advice
 
 
@@ -304,6 +421,7 @@ def _validation_file(examples: int | None) -> Advice:
         "validation",
         share,
         sources.FIELD_REPORT,
+        (NEW_SPLIT,),
     )
 
 

@@ -1,25 +1,76 @@
 """What an analysis says: the verdict, what it rests on, what to do next. Values only; nothing here judges."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any, Final
 
 
 class Verdict(StrEnum):
-    CONVERGING = "converging"
+    CONVERGED = "converged"
     """The loss fell and nothing speaks against the result, as far as the numbers can tell."""
 
     OVER_FITTING = "over_fitting"
     """The model gets better on the training examples and worse on examples it has not seen."""
 
-    DIVERGING = "diverging"
-    """The training loss is no number any more, or lost most of what it had gained."""
+    UNDER_TRAINED = "under_trained"
+    """It ended while it was still getting better on examples it had not seen."""
+
+    UNSTABLE = "unstable"
+    """The training loss is no number any more, lost most of what it had gained, or the training did harm."""
+
+    MEMORISED_DUPLICATES = "memorised_duplicates"
+    """The training examples are known by heart, and many of them repeat one another or stand in the validation."""
+
+    VALIDATION_TOO_SMALL = "validation_too_small"
+    """The training examples were learned; the validation is too small to say what that is worth."""
+
+    REWARD_HACKING = "reward_hacking"
+    """Reinforcement: the reward rises on training while other figures say that the answers get no better."""
 
     NOT_LEARNING = "not_learning"
     """No loss moved enough to tell it from noise."""
 
     TOO_SHORT = "too_short"
     """Too few points to say anything."""
+
+
+class Level(StrEnum):
+    """How far a verdict can be trusted."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+    def lowered(self) -> "Level":
+        return Level.MEDIUM if self is Level.HIGH else Level.LOW
+
+
+@dataclass(frozen=True, slots=True)
+class Confidence:
+    """How far a verdict can be trusted, with the reason in a sentence."""
+
+    level: Level
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """What is known of the examples beside the curve; None = not known.
+
+    Args:
+        validation_examples: in the validation set.
+        repeated: training examples that say what an earlier one says, word for word or nearly.
+        leaked: validation examples that stand in the training data, word for word or nearly.
+    """
+
+    validation_examples: int | None = None
+    repeated: int | None = None
+    leaked: int | None = None
+
+
+UNKNOWN: Final = Data()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +95,7 @@ class Advice:
             `validation`, `training`), None when it is not a setting.
         suggestion: the value to try for `setting`, as text.
         source: where the advice comes from.
+        operations: what to do to the training dataset, in the words of `…/transform`.
     """
 
     action: str
@@ -51,6 +103,40 @@ class Advice:
     setting: str | None
     suggestion: str | None
     source: str
+    operations: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """The one change to try next; everything else stays as it was, so that the outcome means something.
+
+    Args:
+        setting, was, now: the hyperparameter that changes; None when it is the data, or nothing.
+        hyperparameters: of the next job, whole, as `POST /v1/jobs` takes them.
+        operations: what to do to the training dataset first, as `…/transform` takes them.
+    """
+
+    action: str
+    why: str
+    setting: str | None
+    was: float | None
+    now: float | None
+    hyperparameters: Mapping[str, int | float]
+    operations: tuple[Mapping[str, Any], ...]
+    source: str
+
+    def to_json(self) -> dict[str, object]:
+        changed = {} if self.setting is None else {self.setting: {"from": self.was, "to": self.now}}
+        return {
+            "action": self.action,
+            "why": self.why,
+            "changes": changed,
+            "job": {"hyperparameters": dict(self.hyperparameters)},
+            "dataset": {"operations": [dict(operation) for operation in self.operations]}
+            if self.operations
+            else None,
+            "source": self.source,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +158,7 @@ class Analysis:
 
     Args:
         headline: one sentence for a person.
+        from_step: since when, for what goes wrong from a step on.
         best_step: step of the checkpoint to deploy; None when the numbers cannot tell.
         best_reason: why that one, or why none.
         summary: `steps` (the last step), `points`, `epochs`, `train_loss_first|last`,
@@ -83,8 +170,11 @@ class Analysis:
 
     verdict: Verdict
     headline: str
+    confidence: Confidence
+    from_step: int | None
     evidence: tuple[Evidence, ...]
     advice: tuple[Advice, ...]
+    next_experiment: Experiment
     best_step: int | None
     best_reason: str
     summary: dict[str, float | int | None]
@@ -94,6 +184,8 @@ class Analysis:
         return {
             "verdict": self.verdict.value,
             "headline": self.headline,
+            "confidence": {"level": self.confidence.level.value, "why": self.confidence.why},
+            "from_step": self.from_step,
             "evidence": [
                 {
                     "text": item.text,
@@ -108,9 +200,11 @@ class Analysis:
                     "setting": item.setting,
                     "suggestion": item.suggestion,
                     "source": item.source,
+                    "operations": [dict(operation) for operation in item.operations],
                 }
                 for item in self.advice
             ],
+            "next_experiment": self.next_experiment.to_json(),
             "best_step": self.best_step,
             "best_reason": self.best_reason,
             "summary": {name: _finite(number) for name, number in self.summary.items()},

@@ -1,13 +1,16 @@
-"""Judges a training: one verdict, the evidence for it, and which checkpoint to take."""
+"""Judges a training: one verdict, how sure it is, the evidence for it, and which checkpoint to take."""
 
 import math
 from collections.abc import Sequence
 from typing import Final, TypeVar
 
 from app.jobs.analysis.advice import Choice, Settings, advise
-from app.jobs.analysis.findings import Analysis, CheckpointPoint, Evidence, Verdict
+from app.jobs.analysis.confidence import confidence_in
+from app.jobs.analysis.experiment import next_experiment
+from app.jobs.analysis.findings import UNKNOWN, Analysis, CheckpointPoint, Data, Evidence, Verdict
 from app.jobs.analysis.readings import (
     MEANINGFUL_CHANGE,
+    Growth,
     Readings,
     Training,
     Validation,
@@ -31,6 +34,28 @@ believed.
 Source of both: Learn, “if your training and validation data diverge, you might be overfitting”; the field
 report, “validation_loss が途中から上がり続けたら過学習の兆候”."""
 
+FEWEST_VALIDATION: Final = 10
+"""With fewer examples nothing but a large rise is believed. Of n examples a share is known to about ±1/√n (95 %):
+±32 points of 10."""
+
+ENOUGH_VALIDATION: Final = 30
+"""From here on a validation set is taken at its word (±18 points). Below it a rise must be larger by √(30/n), as
+its error is, to count as over-fitting."""
+
+NEAR_ZERO_LOSS: Final = 0.05
+"""Nats a token: each token of the answers is given with a probability of 95 % (e^-0.05)."""
+
+BY_HEART_ACCURACY: Final = 0.98
+"""Share of the answers' tokens the model gives itself; the same, for models whose losses stand on another level."""
+
+REPEATED_SHARE: Final = 0.2
+"""Of the training examples. A fifth that repeats the rest is one more epoch for it, unseen and unpaid for by the
+others."""
+
+LEAKED_SHARE: Final = 0.1
+"""Of the validation examples. A tenth known by heart pulls the validation loss down by a tenth, twice what counts
+as over-fitting."""
+
 DIVERGING_RISE: Final = 0.2
 """Rise of the training loss above its lowest tenth that is more than an uneven mix of batches (real
 trainings that ended well moved by up to 25 %, but gave back under 5 % of what they had gained: both must be
@@ -41,6 +66,10 @@ DIVERGING_GIVEN_BACK: Final = 0.5
 
 WORTH_A_WORD: Final = 0.25
 """A training loss that gave back this share of its gain is mentioned, though it does not decide."""
+
+SCATTERED_RISE: Final = 0.4
+"""Sampled validation that ends so far above its best and yet within its own noise says nothing in either
+direction: over-fitting of four times the size that counts could hide in it."""
 
 _Number = TypeVar("_Number", int, float)
 
@@ -54,6 +83,7 @@ def analyse(
     learning_rate_multiplier: float | None,
     has_validation: bool,
     checkpoints: Sequence[CheckpointPoint] = (),
+    data: Data = UNKNOWN,
 ) -> Analysis:
     """Judge a training, finished or still running.
 
@@ -62,6 +92,7 @@ def analyse(
             (Azure shows -1 for `auto`) means not known, and the advice then names no figures built on it.
         has_validation: a validation file was given, even if nothing was measured on it yet.
         checkpoints: those that can be deployed now; with any given, the best step is one of theirs.
+        data: what is known of the examples.
     """
     readings = read(results, checkpoints)
     settings = Settings(
@@ -71,14 +102,19 @@ def analyse(
         learning_rate_multiplier=_known(learning_rate_multiplier),
         has_validation=has_validation or readings.validation is not None,
         steps_per_epoch=_steps_per_epoch(readings, _known(examples), _known(batch_size), _known(n_epochs)),
+        data=data,
     )
-    verdict = _verdict(readings)
+    verdict = _verdict(readings, settings)
     choice = _choose(verdict, results, readings, checkpoints)
+    advice = advise(verdict, readings, settings, choice)
     return Analysis(
         verdict=verdict,
         headline=_headline(verdict, readings, settings),
+        confidence=confidence_in(verdict, readings, settings),
+        from_step=_from_step(verdict, readings),
         evidence=tuple(_evidence(readings, settings)),
-        advice=advise(verdict, readings, settings, choice),
+        advice=advice,
+        next_experiment=next_experiment(verdict, settings, advice),
         best_step=choice.step,
         best_reason=choice.reason,
         summary=_summary(readings, settings),
@@ -86,34 +122,117 @@ def analyse(
 
 
 def best_step(results: Results, checkpoints: Sequence[CheckpointPoint] = ()) -> int | None:
-    """The `best_step` an analysis of the same points would name."""
+    """The `best_step` an analysis of the same points would name, settings and data apart."""
     readings = read(results, checkpoints)
-    return _choose(_verdict(readings), results, readings, checkpoints).step
+    settings = Settings(None, None, None, None, has_validation=True, steps_per_epoch=None)
+    return _choose(_verdict(readings, settings), results, readings, checkpoints).step
 
 
-def _verdict(readings: Readings) -> Verdict:
+def _verdict(readings: Readings, settings: Settings) -> Verdict:
     training, validation = readings.training, readings.validation
     if readings.not_a_number_at is not None:
-        return Verdict.DIVERGING
+        return Verdict.UNSTABLE
     if training is None or training.count < FEWEST_POINTS:
         return Verdict.TOO_SHORT
     if training.rise >= DIVERGING_RISE and training.given_back >= DIVERGING_GIVEN_BACK and training.rise_is_sure:
-        return Verdict.DIVERGING
-    if _validation_rises(readings):
+        return Verdict.UNSTABLE
+    if training.unit == "reward" and training.learned and _reward_alone_rises(readings):
+        return Verdict.REWARD_HACKING
+    if training.learned and known_by_heart(readings) and (_much_repeated(settings) or _much_leaked(settings)):
+        return Verdict.MEMORISED_DUPLICATES
+    if _validation_rises(readings, settings):
         # Nothing gained on the training examples and something lost on the others is damage, not over-fitting.
-        return Verdict.OVER_FITTING if training.learned else Verdict.DIVERGING
-    if training.learned or (validation is not None and validation.judges and validation.fell):
-        return Verdict.CONVERGING
-    return Verdict.NOT_LEARNING
+        return Verdict.OVER_FITTING if training.learned else Verdict.UNSTABLE
+    if not training.learned and not (validation is not None and validation.judges and validation.fell):
+        return Verdict.NOT_LEARNING
+    if _validation_cannot_tell(readings, settings):
+        return Verdict.VALIDATION_TOO_SMALL
+    if _ended_early(readings, settings):
+        return Verdict.UNDER_TRAINED
+    return Verdict.CONVERGED
 
 
-def _validation_rises(readings: Readings) -> bool:
+def known_by_heart(readings: Readings) -> bool:
+    """Whether the training examples are: near-zero loss, or near-perfect token accuracy."""
+    training = readings.training
+    if training is None or training.unit == "reward":
+        return False
+    return training.last <= NEAR_ZERO_LOSS or (readings.accuracies.train_last or 0.0) >= BY_HEART_ACCURACY
+
+
+def _much_repeated(settings: Settings) -> bool:
+    repeated, examples = settings.data.repeated, settings.examples
+    return bool(repeated and examples and repeated >= REPEATED_SHARE * examples)
+
+
+def _much_leaked(settings: Settings) -> bool:
+    leaked, examples = settings.data.leaked, settings.data.validation_examples
+    return bool(leaked and examples and leaked >= LEAKED_SHARE * examples)
+
+
+def _reward_alone_rises(readings: Readings) -> bool:
+    """The training reward rose: whether anything says that this is not what it should mean."""
+    validation = readings.validation
+    if validation is not None and validation.judges:
+        if validation.rise >= MEANINGFUL_CHANGE and validation.rise_is_sure:
+            return True
+        return bool(readings.growths) and not validation.fell
+    return any(growth.errors for growth in readings.growths)
+
+
+def _validation_rises(readings: Readings, settings: Settings) -> bool:
     validation = readings.validation
     if validation is None or not validation.judges:
         return False
+    doubt = _doubt(settings)
+    if validation.whole:
+        return validation.rise >= OVER_FITTING_RISE * doubt
+    return validation.rise >= OVER_FITTING_RISE_SAMPLED * doubt and (
+        validation.rise_is_sure or readings.gap_widened
+    )
+
+
+def _doubt(settings: Settings) -> float:
+    """How many times larger a rise must be because the validation set is small; 1 when it is not, or not known."""
+    examples = settings.data.validation_examples
+    return max(1.0, math.sqrt(ENOUGH_VALIDATION / examples)) if examples else 1.0
+
+
+def _validation_cannot_tell(readings: Readings, settings: Settings) -> bool:
+    """There is a validation, no over-fitting in it, and it would not show any either."""
+    validation = readings.validation
+    if validation is None:
+        return False
+    examples = settings.data.validation_examples
+    if examples is not None and examples < FEWEST_VALIDATION:
+        return True
+    if not validation.judges or validation.unit == "reward":
+        return False
     if validation.whole:
         return validation.rise >= OVER_FITTING_RISE
-    return validation.rise >= OVER_FITTING_RISE_SAMPLED and (validation.rise_is_sure or readings.gap_widened)
+    return validation.rise >= SCATTERED_RISE and not validation.rise_is_sure
+
+
+def _ended_early(readings: Readings, settings: Settings) -> bool:
+    """By the validation where there is one; else by a training within its first epoch, whose examples are new."""
+    training, validation = readings.training, readings.validation
+    if training is None or not training.still_falling or known_by_heart(readings):
+        return False
+    if validation is not None and validation.judges:
+        return validation.still_falling
+    return settings.n_epochs == 1
+
+
+def _from_step(verdict: Verdict, readings: Readings) -> int | None:
+    validation, training = readings.validation, readings.training
+    if verdict is Verdict.UNSTABLE:
+        if readings.not_a_number_at is not None:
+            return readings.not_a_number_at
+        return training.lowest_step if training is not None and training.rise >= DIVERGING_RISE else None
+    worse = verdict in {Verdict.OVER_FITTING, Verdict.MEMORISED_DUPLICATES, Verdict.REWARD_HACKING}
+    if worse and validation is not None and validation.judges and validation.rise > 0:
+        return validation.best_step
+    return None
 
 
 def _choose(
@@ -157,7 +276,7 @@ def _choose(
             is_last=step >= readings.last_step,
             lost_step=None,
         )
-    if verdict is Verdict.DIVERGING:
+    if verdict is Verdict.UNSTABLE:
         return _last_sound(results, readings, checkpoints)
     return Choice(
         step=None,
@@ -218,7 +337,7 @@ def _headline(verdict: Verdict, readings: Readings, settings: Settings) -> str:
         return (
             f"Too short to judge: {_count(readings.points, 'point')} so far, at least {FEWEST_POINTS} are needed."
         )
-    if verdict is Verdict.DIVERGING:
+    if verdict is Verdict.UNSTABLE:
         if readings.not_a_number_at is not None:
             return f"The training broke down: at step {readings.not_a_number_at} the loss was no number any more."
         if training.rise >= DIVERGING_RISE and training.given_back >= DIVERGING_GIVEN_BACK:
@@ -229,9 +348,25 @@ def _headline(verdict: Verdict, readings: Readings, settings: Settings) -> str:
         return f"The training did harm: its {unit} did not improve, and on the validation set it got worse."
     if verdict is Verdict.OVER_FITTING and validation is not None:
         return (
-            f"Over-fitting: since step {validation.best_step} validation got {_change(validation)} worse "
+            f"Over-fitting from step {validation.best_step} on: validation got {_change(validation)} worse "
             "while the model went on learning the training examples."
         )
+    if verdict is Verdict.REWARD_HACKING:
+        return (
+            f"Reward hacking: the training reward rose to {_figure(training.last)}, but {_told_against(readings)}."
+        )
+    if verdict is Verdict.MEMORISED_DUPLICATES:
+        return f"The model knows the training examples by heart, and {_told_of_copies(settings)}."
+    if verdict is Verdict.VALIDATION_TOO_SMALL:
+        examples = settings.data.validation_examples
+        size = f"{_count(examples, 'validation example')}" if examples else "the validation figures"
+        return (
+            f"The training examples were learned ({unit} {_figure(training.first)} to {_figure(training.last)}); "
+            f"{size} cannot say whether unseen questions are answered better."
+        )
+    if verdict is Verdict.UNDER_TRAINED:
+        where = "on examples it had not seen"
+        return f"The training ended early: the {unit} was still getting better {where} when it stopped."
     if verdict is Verdict.NOT_LEARNING:
         return f"The model learned nothing to speak of: the training {unit} stayed near {_figure(training.last)}."
     seen = "" if settings.has_validation else "; whether it over-fits cannot be seen without a validation file"
@@ -246,6 +381,36 @@ def _headline(verdict: Verdict, readings: Readings, settings: Settings) -> str:
         f"The training went well: its {unit} {direction} from {_figure(training.first)} to {_figure(training.last)}"
         f"{seen}."
     )
+
+
+def _told_against(readings: Readings) -> str:
+    validation = readings.validation
+    if validation is not None and validation.judges and validation.rise >= MEANINGFUL_CHANGE:
+        return (
+            f"the validation reward fell from {_figure(validation.best)} (step {validation.best_step}) "
+            f"to {_figure(validation.last)}"
+        )
+    grown = readings.growths[0]
+    stayed = "" if validation is None else " while the validation reward did not rise"
+    return f"{_grown(grown)}{stayed}"
+
+
+def _grown(growth: Growth) -> str:
+    what = "answers the grader could not read" if growth.errors else "tokens an answer"
+    return f"{what} went from {_figure(growth.first)} to {_figure(growth.last)}"
+
+
+def _told_of_copies(settings: Settings) -> str:
+    data = settings.data
+    told = []
+    if _much_repeated(settings):
+        told.append(f"{data.repeated:,} of these {settings.examples:,} only repeat others")
+    if _much_leaked(settings):
+        told.append(
+            f"{data.leaked:,} of the {_count(data.validation_examples or 0, 'validation example')} stand among "
+            "them, so the validation looks better than it is"
+        )
+    return ", and ".join(told)
 
 
 def _evidence(readings: Readings, settings: Settings) -> list[Evidence]:
@@ -269,7 +434,46 @@ def _evidence(readings: Readings, settings: Settings) -> list[Evidence]:
                 "There is no validation file: over-fitting, if there is any, cannot be seen in these figures.", {}
             )
         )
-    return found + _about_accuracies(readings)
+    return [*found, *_about_accuracies(readings), *_about_growths(readings), *_about_data(settings)]
+
+
+def _about_growths(readings: Readings) -> list[Evidence]:
+    return [
+        Evidence(f"{_grown(growth).capitalize()} (`{growth.name}`).", {"first": growth.first, "last": growth.last})
+        for growth in readings.growths
+    ]
+
+
+def _about_data(settings: Settings) -> list[Evidence]:
+    data, found = settings.data, []
+    if data.repeated and settings.examples:
+        share = data.repeated / settings.examples
+        found.append(
+            Evidence(
+                f"{data.repeated:,} of {_count(settings.examples, 'training example')} ({share:.0%}) repeat "
+                "another, word for word or nearly.",
+                {"repeated": float(data.repeated), "examples": float(settings.examples)},
+            )
+        )
+    if data.leaked and data.validation_examples:
+        share = data.leaked / data.validation_examples
+        found.append(
+            Evidence(
+                f"{data.leaked:,} of {_count(data.validation_examples, 'validation example')} ({share:.0%}) stand "
+                "in the training data, word for word or nearly: the validation figures are too good.",
+                {"leaked": float(data.leaked), "validation_examples": float(data.validation_examples)},
+            )
+        )
+    elif data.validation_examples is not None and data.validation_examples < ENOUGH_VALIDATION:
+        margin = 1 / math.sqrt(max(1, data.validation_examples))
+        found.append(
+            Evidence(
+                f"The validation set has {_count(data.validation_examples, 'example')}: a share measured on so "
+                f"few is known to ±{margin:.0%} only.",
+                {"validation_examples": float(data.validation_examples)},
+            )
+        )
+    return found
 
 
 def _about_training(training: Training) -> list[Evidence]:

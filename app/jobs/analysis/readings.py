@@ -1,12 +1,12 @@
 """Turns the points of a training into the few figures a verdict rests on. It measures; it does not judge."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from app.jobs.analysis.findings import CheckpointPoint
-from app.jobs.analysis.results import TRAIN_REWARDS, VALID_REWARDS, Results
+from app.jobs.analysis.results import ERROR_COUNTS, TOKEN_COUNTS, TRAIN_REWARDS, VALID_REWARDS, Results
 from app.jobs.analysis.trend import (
     SURE,
     WINDOWS,
@@ -25,6 +25,10 @@ MEANINGFUL_CHANGE: Final = 0.05
 """5 % of the first loss (0.05 of reward). A large model starts low on ordinary text, so good trainings of it
 may win only 10 to 20 % (82 examples of history: validation 1.52 to 1.27); under 5 % no answer changes visibly."""
 
+STILL_FALLING: Final = 0.10
+"""Validation that won so much in its last epoch (or last fifth) will win more. Ours: gains shrink from epoch to
+epoch and each is paid for, so a last one under a tenth promises little."""
+
 HEAD_SIZES: Final = (3, 10)
 """The first loss is read off the first 3, the first 10 points and the first fifth: easy data is learned within a
 few steps, and only a short head still sees the beginning; noisy data needs a longer one."""
@@ -39,6 +43,13 @@ FEWEST_SAMPLED: Final = 6
 WIDE_GAP: Final = 2.0
 """Validation loss as a multiple of training loss. Source: Microsoft's training-curves.md (2026-08-20) calls
 a ratio of 1.2 mild, 1.5 clear and 2.0 severe over-fitting."""
+
+TOKEN_GROWTH: Final = 1.5
+"""Answers half as long again as they were. Longer reasoning is what reinforcement may teach, so this alone decides
+nothing; a reward that rises with the length while validation does not is bought with tokens."""
+
+ERROR_GROWTH: Final = 2.0
+"""Answers that a grader could not read, doubled, and at least one more a step."""
 
 LARGEST_LOSS: Final = 1e6
 """Nats a token; anything above is treated as infinite (picking among 200,000 tokens at random costs 12)."""
@@ -87,6 +98,7 @@ class Validation:
         rise_is_sure: whether that is more than noise; the whole set is the same at every epoch, so there
             always.
         fell: it fell meaningfully, and by more than noise.
+        still_falling: it was best at the end, and clearly better there than just before.
     """
 
     unit: Unit
@@ -99,6 +111,7 @@ class Validation:
     rise: float
     rise_is_sure: bool
     fell: bool
+    still_falling: bool
 
     @property
     def judges(self) -> bool:
@@ -117,6 +130,20 @@ class Accuracies:
 
 
 @dataclass(frozen=True, slots=True)
+class Growth:
+    """A figure of reinforcement fine-tuning that surely grew and had better not: tokens, or unreadable answers.
+
+    Args:
+        first, last: mean of its first and its last tenth.
+    """
+
+    name: str
+    errors: bool
+    first: float
+    last: float
+
+
+@dataclass(frozen=True, slots=True)
 class Readings:
     """Everything a verdict may look at.
 
@@ -129,6 +156,7 @@ class Readings:
     validation: Validation | None
     accuracies: Accuracies
     gap_widened: bool
+    growths: tuple[Growth, ...]
     not_a_number_at: int | None
     points: int
     last_step: int
@@ -146,6 +174,7 @@ def read(results: Results, checkpoints: Sequence[CheckpointPoint]) -> Readings:
         training=training,
         validation=validation,
         gap_widened=_gap_widened(finite, training, validation),
+        growths=tuple(_growths(results)) if unit == "reward" else (),
         accuracies=_accuracies(results),
         not_a_number_at=broken_at,
         points=len(results.points),
@@ -252,13 +281,17 @@ def _whole_validation(series: list[tuple[int, float]], unit: Unit) -> Validation
         rise=_share(last - best, best, unit),
         rise_is_sure=last > best,
         fell=_share(first - best, first, unit) >= MEANINGFUL_CHANGE,
+        still_falling=len(series) > 1
+        and best_step == series[-1][0]
+        and _share(series[-2][1] - last, series[-2][1], unit) >= STILL_FALLING,
     )
 
 
 def _sampled_validation(series: list[tuple[int, float]], unit: Unit) -> Validation:
     sign = 1.0 if unit == "loss" else -1.0
     values = [sign * value for _, value in series]
-    last = _sampled_windows(values)[-1]
+    parts = _sampled_windows(values)
+    last = parts[-1]
     best = lowest_window(values, len(last.values))
     first = values[0]
     return Validation(
@@ -272,6 +305,9 @@ def _sampled_validation(series: list[tuple[int, float]], unit: Unit) -> Validati
         rise=_share(last.mean - best.mean, best.mean, unit),
         rise_is_sure=_surely_above(best, last, jitter(values[best.start :])),
         fell=_beginning(values, last, unit)[1],
+        still_falling=len(parts) > 1
+        and _share(parts[-2].mean - last.mean, parts[-2].mean, unit) >= STILL_FALLING
+        and _fell(parts[-2], last, unit),
     )
 
 
@@ -279,6 +315,20 @@ def _sampled_windows(values: list[float]) -> list[Window]:
     if len(values) < FEWEST_SAMPLED:
         return windows(values, most=len(values), fewest=1)
     return windows(values, most=SAMPLED_WINDOWS, fewest=2)
+
+
+def _growths(results: Results) -> Iterator[Growth]:
+    for name in (*TOKEN_COUNTS, *ERROR_COUNTS):
+        errors = name in ERROR_COUNTS
+        parts = windows([value for _, value in _finite(results.series(name))])
+        if len(parts) < 2:
+            continue
+        first, last = parts[0], parts[-1]
+        grown = last.mean >= (ERROR_GROWTH if errors else TOKEN_GROWTH) * first.mean
+        if errors:
+            grown = grown and last.mean - first.mean >= 1
+        if grown and surely_ranked(first.values, last.values):
+            yield Growth(name, errors, first.mean, last.mean)
 
 
 def _gap_widened(train: list[tuple[int, float]], training: Training | None, validation: Validation | None) -> bool:

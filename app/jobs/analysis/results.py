@@ -54,17 +54,16 @@ ACCURACIES: Final = frozenset(
 )
 TRAIN_REWARDS: Final = ("train_reward_mean", "train_mean_reward")
 VALID_REWARDS: Final = ("full_valid_mean_reward", "valid_reward_mean", "valid_mean_reward")
+TOKEN_COUNTS: Final = ("completion_tokens_mean", "reasoning_tokens_mean", "train_reasoning_tokens_mean")
+ERROR_COUNTS: Final = ("train_sample_parse_error_count", "train_other_error_count")
 REINFORCEMENT: Final = frozenset(
     {
         *TRAIN_REWARDS,
         *VALID_REWARDS,
-        "train_reasoning_tokens_mean",
+        *TOKEN_COUNTS,
+        *ERROR_COUNTS,
         "valid_reasoning_tokens_mean",
-        "completion_tokens_mean",
-        "reasoning_tokens_mean",
         "mean_unresponsive_rewards",
-        "train_sample_parse_error_count",
-        "train_other_error_count",
     }
 )
 """Columns of reinforcement fine-tuning, kept under Azure's own names.

@@ -47,3 +47,7 @@ FIELD_REPORT_LOSS: Final = (
 )
 """Says: a training loss that does not fall, or rises, asks for another learning rate or other settings;
 examples must cover the different ways a question is asked."""
+
+TRAINING_CURVES: Final = "Microsoft's training-curves reference for its fine-tuning skill (2026-08-20)"
+"""Names the columns of reinforcement fine-tuning, and validation at 2 times the training loss as severe
+over-fitting."""

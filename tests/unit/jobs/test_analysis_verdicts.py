@@ -52,19 +52,23 @@ def settings_of(analysis: Analysis) -> dict[str, str | None]:
 
 
 @pytest.mark.parametrize(
-    ("generate", "verdict"),
+    ("generate", "right"),
     [
-        (curves.converging, Verdict.CONVERGING),
-        (partial(curves.converging, whole=False), Verdict.CONVERGING),
-        (partial(curves.converging, with_validation=False), Verdict.CONVERGING),
-        (curves.over_fitting, Verdict.OVER_FITTING),
-        (partial(curves.over_fitting, whole=False), Verdict.OVER_FITTING),
-        (curves.diverging, Verdict.DIVERGING),
-        (curves.breaking_down, Verdict.DIVERGING),
-        (curves.not_learning, Verdict.NOT_LEARNING),
-        (curves.too_short, Verdict.TOO_SHORT),
-        (partial(curves.by_rewards, learns=True), Verdict.CONVERGING),
-        (partial(curves.by_rewards, learns=False), Verdict.NOT_LEARNING),
+        (curves.converging, {Verdict.CONVERGED}),
+        # Few, scattered batches: what they say could be chance, and saying that is right, too.
+        (partial(curves.converging, whole=False), {Verdict.CONVERGED, Verdict.VALIDATION_TOO_SMALL}),
+        (partial(curves.converging, with_validation=False), {Verdict.CONVERGED}),
+        (curves.over_fitting, {Verdict.OVER_FITTING}),
+        (partial(curves.over_fitting, whole=False), {Verdict.OVER_FITTING}),
+        (curves.ending_early, {Verdict.UNDER_TRAINED}),
+        (curves.diverging, {Verdict.UNSTABLE}),
+        (curves.breaking_down, {Verdict.UNSTABLE}),
+        (curves.not_learning, {Verdict.NOT_LEARNING}),
+        (curves.too_short, {Verdict.TOO_SHORT}),
+        (partial(curves.by_rewards, learns=True), {Verdict.CONVERGED}),
+        (partial(curves.by_rewards, learns=False), {Verdict.NOT_LEARNING}),
+        (curves.pleasing_the_grader, {Verdict.REWARD_HACKING}),
+        (partial(curves.pleasing_the_grader, validated=False), {Verdict.REWARD_HACKING}),
     ],
     ids=[
         "converging",
@@ -72,24 +76,27 @@ def settings_of(analysis: Analysis) -> dict[str, str | None]:
         "converging, no validation",
         "over-fitting",
         "over-fitting, sampled validation",
+        "ending early",
         "diverging",
         "breaking down",
         "not learning",
         "too short",
         "rewards rise",
         "rewards stay",
+        "pleasing the grader",
+        "pleasing the grader, no validation",
     ],
 )
-def test_generated_trainings_are_recognised(generate: Callable[[int], Results], verdict: Verdict):
+def test_generated_trainings_are_recognised(generate: Callable[[int], Results], right: set[Verdict]):
     verdicts = Counter(judged(generate(seed)).verdict for seed in SEEDS)
-    assert verdicts[verdict] >= WANTED_RATE * len(SEEDS), verdicts
+    assert sum(verdicts[verdict] for verdict in right) >= WANTED_RATE * len(SEEDS), verdicts
 
 
 @pytest.mark.parametrize(
     ("name", "verdict"),
     [
-        ("new.nlbse.step_metrics.csv", Verdict.CONVERGING),
-        ("new.cookbook-drone.result.csv", Verdict.CONVERGING),
+        ("new.nlbse.step_metrics.csv", Verdict.CONVERGED),
+        ("new.cookbook-drone.result.csv", Verdict.CONVERGED),
         ("legacy.titans.compiled_results.csv", Verdict.TOO_SHORT),
         ("legacy.titans.result0811.csv", Verdict.OVER_FITTING),
     ],
@@ -101,13 +108,13 @@ def test_real_trainings_are_judged_as_a_person_would(name: str, verdict: Verdict
 @pytest.mark.parametrize(
     ("by_epoch", "verdict"),
     [
-        ([0.683, 0.700, 0.710], Verdict.CONVERGING),
+        ([0.683, 0.700, 0.710], Verdict.CONVERGED),
         ([0.689, 0.700, 0.727, 0.801, 0.850, 0.884, 0.912, 0.934, 0.952, 0.966], Verdict.OVER_FITTING),
         ([0.632, 0.875, 0.959], Verdict.OVER_FITTING),
-        ([1.546, 1.486, 1.509], Verdict.CONVERGING),
+        ([1.546, 1.486, 1.509], Verdict.CONVERGED),
         ([1.501, 1.459, 1.460, 1.460, 1.515, 1.576, 1.635, 1.684, 1.726, 1.760], Verdict.OVER_FITTING),
-        ([1.161, 0.916, 0.846], Verdict.CONVERGING),
-        ([1.796, 1.826], Verdict.CONVERGING),
+        ([1.161, 0.916, 0.846], Verdict.CONVERGED),
+        ([1.796, 1.826], Verdict.CONVERGED),
     ],
 )
 def test_measured_validation_losses_by_epoch_are_judged(by_epoch: list[float], verdict: Verdict):
@@ -131,7 +138,7 @@ def test_over_fitting_names_the_epoch_to_stop_at_and_the_checkpoint_to_deploy():
         checkpoints=kept,
     )
     assert analysis.headline == (
-        "Over-fitting: since step 48 validation got 36% worse while the model went on learning the training examples."
+        "Over-fitting from step 48 on: validation got 36% worse while the model went on learning the training examples."
     )
     assert analysis.best_step == 48
     assert settings_of(analysis) == {"n_epochs": "2", "learning_rate_multiplier": "1", "training": None}
@@ -179,7 +186,7 @@ def test_a_broken_down_training_points_to_a_checkpoint_from_before():
     train = [2.0 * math.exp(-step / 10) + 0.2 for step in range(1, 41)] + [math.nan] * 20
     kept = [CheckpointPoint(20, 1.0, "a"), CheckpointPoint(40, 0.8, "b"), CheckpointPoint(60, 0.1, "c")]
     analysis = judged(losses(train), checkpoints=kept, learning_rate_multiplier=0.4)
-    assert analysis.verdict is Verdict.DIVERGING
+    assert analysis.verdict is Verdict.UNSTABLE
     assert "at step 41 the loss was no number" in analysis.headline
     assert analysis.best_step == 40
     assert settings_of(analysis)["learning_rate_multiplier"] == "0.2"
@@ -188,7 +195,7 @@ def test_a_broken_down_training_points_to_a_checkpoint_from_before():
 def test_a_validation_that_gets_worse_while_nothing_is_learned_is_damage_not_over_fitting():
     results = losses([1.0, 1.01] * 20, {20: 1.0, 40: 1.3})
     analysis = judged(results)
-    assert analysis.verdict is Verdict.DIVERGING
+    assert analysis.verdict is Verdict.UNSTABLE
     assert "did harm" in analysis.headline
 
 
@@ -213,7 +220,7 @@ def test_a_learning_rate_is_raised_by_one_usual_step_and_never_past_the_last(rat
 )
 def test_a_learning_rate_is_lowered_towards_the_usual_ones_and_then_halved(rate, suggestion):
     analysis = judged(losses([0.5] * 20 + [5.0] * 20), learning_rate_multiplier=rate)
-    assert analysis.verdict is Verdict.DIVERGING
+    assert analysis.verdict is Verdict.UNSTABLE
     assert settings_of(analysis)["learning_rate_multiplier"] == suggestion
 
 
@@ -248,6 +255,17 @@ def test_json_holds_everything_and_no_number_json_does_not_have():
     analysis = judged(curves.breaking_down(5), n_epochs=3)
     text = json.dumps(analysis.to_json(), allow_nan=False)
     read = json.loads(text)
-    assert read["verdict"] == "diverging"
+    assert read["verdict"] == "unstable"
     assert len(read["advice"]) == len(analysis.advice)
-    assert set(read) == {"verdict", "headline", "evidence", "advice", "best_step", "best_reason", "summary"}
+    assert set(read) == {
+        "verdict",
+        "headline",
+        "confidence",
+        "from_step",
+        "evidence",
+        "advice",
+        "next_experiment",
+        "best_step",
+        "best_reason",
+        "summary",
+    }

@@ -143,6 +143,41 @@ def by_rewards(seed: int, *, learns: bool) -> Results:
     return Results(tuple(points), ("train_reward_mean", "valid_reward_mean"), (), ())
 
 
+def ending_early(seed: int) -> Results:
+    """Three epochs at a pace that needs ten: everything still falls at the end."""
+    dice = random.Random(seed)
+    start = dice.uniform(1.5, 6.0)
+    end = start * dice.uniform(0.05, 0.15)
+    speed = dice.uniform(0.9, 1.3)
+    return curve(
+        seed,
+        dice.choice([150, 400, 1500]),
+        falling(start, end, speed),
+        falling(start * 1.02, end * 1.2, speed),
+        noise=dice.uniform(0.03, 0.12),
+    )
+
+
+def pleasing_the_grader(seed: int, *, validated: bool = True) -> Results:
+    """The reward rises; validation turns, answers grow longer, more of them cannot be read."""
+    dice = random.Random(seed)
+    start, gain = dice.uniform(0.1, 0.4), dice.uniform(0.3, 0.5)
+    steps = dice.choice([80, 150, 300])
+    points = []
+    for step in range(1, steps + 1):
+        done = step / steps
+        values = {
+            "train_mean_reward": start + gain * (1 - math.exp(-4 * done)) + dice.gauss(0, 0.04),
+            "completion_tokens_mean": 200 * (1 + 1.5 * done) + dice.gauss(0, 15),
+            "train_sample_parse_error_count": max(0.0, 1 + 8 * done + dice.gauss(0, 0.8)),
+        }
+        if validated and step % 5 == 0:
+            level = start + 0.6 * gain * min(1.0, done / 0.4) - 0.9 * gain * max(0.0, done - 0.4)
+            values["full_valid_mean_reward"] = level + dice.gauss(0, 0.02)
+        points.append(Point(step, values))
+    return Results(tuple(points), tuple(points[-1].values), (), ())
+
+
 def _turning(done: float) -> float:
     return 0.95 + 0.9 * math.exp(-9 * done) + 0.55 * max(0.0, done - 0.3)
 
@@ -152,16 +187,24 @@ def _collapsing(done: float) -> float:
 
 
 EXAMPLES: dict[str, tuple[str, Results]] = {
-    "converging": (
-        "Converging: both losses fall, then rest",
+    "converged": (
+        "Converged: both losses fall, then rest",
         curve(1, 240, falling(2.1, 0.62, 7), falling(2.1, 0.78, 7), noise=0.16),
     ),
     "over-fitting": (
         "Over-fitting: validation turns, training goes on",
         curve(2, 240, falling(1.9, 0.05, 6), _turning, noise=0.12, epochs=8),
     ),
-    "diverging": (
-        "Diverging: the loss gives back what it had gained",
+    "under-trained": (
+        "Under-trained: everything was still falling when it stopped",
+        curve(6, 240, falling(2.6, 0.4, 1.1), falling(2.65, 0.5, 1.1), noise=0.08),
+    ),
+    "reward-hacking": (
+        "Reward hacking: the reward rises on training alone",
+        pleasing_the_grader(7),
+    ),
+    "unstable": (
+        "Unstable: the loss gives back what it had gained",
         curve(3, 240, _collapsing, None, noise=0.14),
     ),
     "not-learning": (
