@@ -200,22 +200,28 @@ class OpenAIDataPlane:
 
     def file_content(self, remote_id: str, *, max_bytes: int) -> bytes:
         what = f"reading the content of file {remote_id}"
+        self.read_file(remote_id, held.extend, max_bytes=max_bytes)
+        return bytes(held)
+
+    def read_file(self, remote_id: str, write: Callable[[bytes], object], *, max_bytes: int) -> None:
+        what = f"reading the content of file {remote_id}"
+        received = 0
         held = bytearray()
         until = time.monotonic() + self._timeout_seconds
         with closing(self._open(what, "GET", f"/files/{_id(remote_id)}/content")) as response:
             for chunk in self._chunks(what, response.iter_bytes()):
-                held += chunk
-                if time.monotonic() > until + len(held) / DOWNLOAD_BYTES_PER_SECOND:
+                received += len(chunk)
+                if time.monotonic() > until + received / DOWNLOAD_BYTES_PER_SECOND:
                     raise Unavailable(
                         f"The answer to {what} came too slowly", code="azure_timeout", hint="It is tried again."
                     )
-                if len(held) > max_bytes:
+                if received > max_bytes:
                     raise Refused(
                         f"File {remote_id} is larger than {max_bytes:,} bytes",
                         code="azure_file_too_large",
                         hint="Raise the limit for downloads, or fetch the file in the portal.",
                     )
-        return bytes(held)
+                write(chunk)
 
     # Jobs
 

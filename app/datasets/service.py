@@ -18,7 +18,7 @@ from app.datasets import engine, repository
 from app.datasets.engine import reading
 from app.datasets.engine.reading import How
 from app.datasets.estimates import counts_of, estimate_of
-from app.datasets.schemas import DatasetCreate, DatasetPatch, EstimateRequest, VersionRead
+from app.datasets.schemas import DatasetCreate, DatasetPatch, EstimateRequest, Method, VersionRead
 from app.datasets.states import VERSION_LAW, VersionStatus
 from app.datasets.tables import Dataset, DatasetVersion
 from app.kit import care, named
@@ -85,6 +85,19 @@ class DatasetService:
             repository.add(work.session, dataset)
             work.announce("dataset.created", project_id=project_id, subject_id=dataset.id, name=dataset.name)
         return dataset
+
+    @staticmethod
+    def obtain(work: UnitOfWork, project_id: str, name: str, method: Method) -> Dataset:
+        """The dataset of this name, made within the caller's transaction where there is none.
+
+        One that is there already may be of another method: the caller looks.
+        """
+        found = named.find(work.session, Dataset, project_id, name)
+        if found is None:
+            found = Dataset(id=new_id("ds"), project_id=project_id, name=name, method=method)
+            repository.add(work.session, found)
+            work.announce("dataset.created", project_id=project_id, subject_id=found.id, name=name)
+        return found
 
     def get(self, project_id: str, ref: str) -> Dataset:
         with self._bench.read() as session:

@@ -1,4 +1,7 @@
-"""A job that Azure has and no row names becomes a row again. It knows nothing of how it was found."""
+"""A job that Azure has and no row names becomes a row: one of ours that was lost, or one that others made.
+
+It knows nothing of how the job was found.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,12 +22,14 @@ from app.datasets.tables import DatasetVersion
 from app.jobs import repository
 from app.jobs.marks import derived_seed, derived_suffix
 from app.jobs.schemas import Hyperparameters, JobPlan, PlanCheck
-from app.jobs.states import JobStatus, SendState
+from app.jobs.states import JobOrigin, JobStatus, SendState
 from app.jobs.tables import Job
 from app.kit.caller import Caller
 from app.kit.errors import Conflict, FieldError, Invalid, NotFound
 from app.workbench import UnitOfWork, Workbench
 
+_LOST: Final = "The job was found at Azure and adopted; what it was planned with is lost."
+_MADE_ELSEWHERE: Final = "The job was made elsewhere and adopted; nobody planned it here, and no budget bears it."
 OURS: Final = frozenset({"svc", "env", "op_key", "project", "training", "validation"})
 """Metadata that we put on every job besides the caller's own."""
 
@@ -76,35 +81,72 @@ class JobAdoption:
             hint = "Name it as `training`; upload the data again first if it is gone."
             raise Invalid(detail, code="training_unknown", hint=hint, errors=[error])
         checked_on = self._version(caller, "validation", validation, found)
+        row, estimate = self._row(caller, op_key, connection_id, found, trained_on, checked_on, _LOST)
+        row.suffix, row.seed = _asked(found, op_key)
+        row.user_metadata = {name: value for name, value in found.metadata.items() if name not in OURS}
+        reserve = estimate.high_usd if estimate and estimate.high_usd is not None else Decimal(0)
+        return AdoptableJob(row, reserve, trained_on, checked_on)
+
+    def prepare_foreign(
+        self,
+        caller: Caller,
+        *,
+        job_id: str,
+        connection_id: str,
+        remote: Mapping[str, Any],
+        training: DatasetVersion | None,
+        validation: DatasetVersion | None,
+    ) -> Job:
+        """The row of a job that was made elsewhere. Writes nothing.
+
+        Args:
+            training: None = nobody knows what it was trained on.
+        """
+        found = job_from(dict(remote))
+        row, _ = self._row(caller, job_id, connection_id, found, training, validation, _MADE_ELSEWHERE)
+        row.origin = JobOrigin.ELSEWHERE
+        return row
+
+    def _row(  # noqa: PLR0917  everything that a row is made from
+        self,
+        caller: Caller,
+        job_id: str,
+        connection_id: str,
+        found: RemoteJob,
+        trained_on: DatasetVersion | None,
+        checked_on: DatasetVersion | None,
+        why: str,
+    ) -> tuple[Job, CostEstimate | None]:
+        """A job in flight as Azure tells of it; its next step, due at once, reads where it stands."""
+        remote = found.raw
         base = self._bench.catalogue.find(found.model or "")
         training_type = str(remote.get("trainingType") or remote.get("training_type") or "GlobalStandard")
         chosen = _hyperparameters(found)
         estimate = None
-        if base is not None and trained_on.report is not None:
+        if base is not None and trained_on is not None and trained_on.report is not None:
             estimate = self._costs.estimate_training(
-                counts_of(trained_on.report, subject=trained_on.id, method=_method(found)),
+                counts_of(trained_on.report, subject=trained_on.id, method=method_of(found)),
                 base_model=base.id,
                 training_type=training_type,
                 n_epochs=chosen.n_epochs,
             )
         base_model = base.id if base else (found.model or "unknown")
-        plan = _plan(found, base_model, training_type, chosen, trained_on, checked_on, estimate)
-        suffix, seed = _asked(found, op_key)
+        plan = _plan(found, base_model, training_type, chosen, trained_on, checked_on, estimate, why)
         row = Job(
-            id=op_key,
+            id=job_id,
             project_id=caller.project_id,
             connection_id=connection_id,
             key_id=caller.key_id,
-            training_version_id=trained_on.id,
+            training_version_id=trained_on.id if trained_on else None,
             validation_version_id=checked_on.id if checked_on else None,
             base_model=base_model,
             model=found.model or base_model,
             method=plan.method,
             training_type=training_type,
             hyperparameters=plan.hyperparameters,
-            suffix=suffix,
-            seed=seed,
-            user_metadata={name: value for name, value in found.metadata.items() if name not in OURS},
+            suffix=found.suffix,
+            seed=found.seed,
+            user_metadata=dict(found.metadata),
             plan=plan.model_dump(mode="json"),
             status=JobStatus.QUEUED,
             send_state=SendState.CONFIRMED,
@@ -115,8 +157,7 @@ class JobAdoption:
             trained_tokens=found.trained_tokens,
             next_check_at=func.clock_timestamp(),
         )
-        reserve = estimate.high_usd if estimate and estimate.high_usd is not None else Decimal(0)
-        return AdoptableJob(row, reserve, trained_on, checked_on)
+        return row, estimate
 
     def insert(self, work: UnitOfWork, caller: Caller, wanted: AdoptableJob, *, attempt: int) -> None:
         """Write the row and have it followed to its end, like any other.
@@ -146,6 +187,22 @@ class JobAdoption:
             base_model=row.base_model,
             training=row.training_version_id,
             reserved_usd=f"{wanted.reserve_usd:.4f}",
+        )
+        self._connections.watch_in(work, row.connection_id, 0)
+        work.nudge("jobs.advance", row.id)
+
+    def insert_foreign(self, work: UnitOfWork, row: Job, *, adoption_id: str) -> None:
+        """Write the row of a job that was made elsewhere. Nothing is reserved: nobody asked our budget for it."""
+        repository.add(work.session, row)
+        work.announce(
+            "job.adopted",
+            project_id=row.project_id,
+            subject_id=row.id,
+            remote_id=row.remote_id,
+            base_model=row.base_model,
+            training=row.training_version_id,
+            adoption=adoption_id,
+            reserved_usd="0",
         )
         self._connections.watch_in(work, row.connection_id, 0)
         work.nudge("jobs.advance", row.id)
@@ -186,7 +243,7 @@ def _asked(found: RemoteJob, op_key: str) -> tuple[str | None, int | None]:
     return suffix, None if found.seed == derived_seed(op_key) else found.seed
 
 
-def _method(found: RemoteJob) -> Method:
+def method_of(found: RemoteJob) -> Method:
     """How the job trains; supervised where Azure does not say."""
     method = found.raw.get("method")
     said = method.get("type") if isinstance(method, dict) else None
@@ -200,26 +257,27 @@ def _plan(  # noqa: PLR0917  everything that a plan is about
     base_model: str,
     training_type: str,
     chosen: Hyperparameters,
-    training: DatasetVersion,
+    training: DatasetVersion | None,
     validation: DatasetVersion | None,
     estimate: CostEstimate | None,
+    why: str,
 ) -> JobPlan:
     """What would have been planned; nothing is checked, because it runs already."""
     return JobPlan(
         ok=True,
         base_model=base_model,
-        method=_method(found),
+        method=method_of(found),
         training_type=training_type,
-        training=training.id,
+        training=training.id if training else None,
         validation=validation.id if validation else None,
         hyperparameters=chosen.model_dump(exclude_none=True),
-        examples=training.examples,
-        tokens=training.tokens,
+        examples=training.examples if training else None,
+        tokens=training.tokens if training else None,
         checks=[
             PlanCheck(
                 code="adopted",
                 verdict="note",
-                detail="The job was found at Azure and adopted; what it was planned with is lost.",
+                detail=why,
             )
         ],
         estimate=estimate,

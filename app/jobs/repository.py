@@ -47,6 +47,7 @@ _READ: Final = select(
     _jobs.id,
     _jobs.connection_id.label("connection"),
     _jobs.base_model,
+    _jobs.origin,
     _jobs.method,
     _jobs.training_type,
     _jobs.training_version_id.label("training"),

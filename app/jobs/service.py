@@ -18,7 +18,7 @@ from app.jobs import analysis, repository
 from app.jobs.goals import Training, choose, hyperparameters_of, seed_of
 from app.jobs.plan import Material, checks
 from app.jobs.schemas import AnalysisRead, JobCreate, JobPlan, Metrics, PlanChoice
-from app.jobs.states import JobStatus
+from app.jobs.states import JobOrigin, JobStatus
 from app.jobs.tables import Checkpoint, Job, JobEventRow
 from app.kit.caller import Caller
 from app.kit.clock import utc_now

@@ -79,6 +79,14 @@ Source: Azure OpenAI authoring API 2025-04-01-preview and the v1 OpenAPI of 2026
 """
 
 
+class JobOrigin(StrEnum):
+    """Who made the job at Azure."""
+
+    KITAE = "kitae"
+    ELSEWHERE = "elsewhere"
+    """The portal or another client. We follow it; nobody asked our budget, so no line of our ledger names it."""
+
+
 class SendState(StrEnum):
     """How far the one POST that costs money has got."""
 

@@ -36,7 +36,7 @@ from app.datasets.service import DatasetService
 from app.jobs import analysis, repository
 from app.jobs.marks import derived_seed, derived_suffix
 from app.jobs.service import as_results, judge
-from app.jobs.states import BY_REMOTE_WORD, IN_FLIGHT, JOB_LAW, JobStatus, SendState
+from app.jobs.states import BY_REMOTE_WORD, IN_FLIGHT, JOB_LAW, JobOrigin, JobStatus, SendState
 from app.jobs.tables import Job
 from app.kit import care
 from app.kit.care import Claim
@@ -261,7 +261,7 @@ class JobSteps:
             "env": self._policy.environment,
             "op_key": job.op_key,
             "project": job.project_id,
-            "training": job.training_version_id,
+            "training": str(job.training_version_id),
         }
         if job.validation_version_id is not None:
             metadata["validation"] = job.validation_version_id
@@ -594,6 +594,8 @@ class JobSteps:
 
         Args:
             held: of the job, or of the connection whose watch reads for it; its lease begins anew with any news.
+            if job.origin == JobOrigin.ELSEWHERE:
+                return None
         """
         with self._bench.begin() as work:  # before the call, so that one that always fails waits its turn, too
             known = repository.known_events(work.session, job_id)
@@ -716,6 +718,8 @@ def marks(job: Job) -> tuple[str, int]:
     """Suffix and seed by which a job is known where Azure keeps no metadata (the dated api-versions)."""
     tail = derived_suffix(job.op_key)
     suffix = f"{job.suffix[:28]}-{tail}" if job.suffix else tail
+        if job.origin == JobOrigin.ELSEWHERE:
+            return  # its bill is whoever made it's
     return suffix, job.seed if job.seed is not None else derived_seed(job.op_key)
 
 

@@ -95,7 +95,7 @@ class ModelLineage(BaseModel):
     cost_usd: Usd | None
     finished_at: datetime | None
     metrics: dict[str, Any] = Field(description="Measured at this model's step, where Azure told.")
-    training: DataSource
+    training: DataSource | None = Field(description="null: the job was adopted, and Azure would not give its data.")
     validation: DataSource | None
 
 

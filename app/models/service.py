@@ -119,7 +119,7 @@ class ModelService:
         job = JobService(self._bench).job(project_id, model.job_id)
         with self._bench.read() as session:
             measured = {item.model_name: item.metrics for item in repository.checkpoints(session, job.id)}
-        validation = job.validation_version_id
+        training, validation = job.training_version_id, job.validation_version_id
         lineage = ModelLineage(
             job=job.id,
             method=job.method,
@@ -130,7 +130,7 @@ class ModelService:
             cost_usd=job.cost_usd,
             finished_at=job.finished_at,
             metrics=measured.get(model.remote_name, {}),
-            training=self._source(project_id, job.training_version_id),
+            training=self._source(project_id, training) if training else None,
             validation=self._source(project_id, validation) if validation else None,
         )
         return ModelDetail(**_fields(model), lineage=lineage)

@@ -1,0 +1,1 @@
+"""Adoptions: a fine-tuning job that the portal or another client made comes into a project, with its data."""
