@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from sqlalchemy import ForeignKey, Index, UniqueConstraint, func, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.kit.care import CareColumns, care_index
@@ -50,8 +51,17 @@ class Job(CareColumns, Base):
     """The catalogue's id of the base model."""
     model: Mapped[str]
     """What is sent to Azure: a base id, or the remote name of a tuned model to continue from."""
+    parent_job_id: Mapped[Id | None] = mapped_column(ForeignKey("jobs.id"))
+    """The job that trained `model`, when it is one of ours that is continued from."""
     method: Mapped[str]
+    method_settings: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    """What the method needs beside hyperparameters: `grader` and `response_format` of reinforcement."""
     training_type: Mapped[str]
+    """The one that is tried now, or was taken."""
+    training_types: Mapped[list[str]] = mapped_column(JSONB, server_default="[]")
+    """Those that may be tried after it, in this order, should Azure refuse it."""
+    refusals: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default="[]")
+    """Training types that Azure refused, with its words; the present one among them = its attempt is over."""
     hyperparameters: Mapped[dict[str, Any]]
     """Only what was chosen; Azure picks the rest."""
     suffix: Mapped[str | None]
