@@ -2,17 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
 from typing import Any, Final
 
 from app.azure.catalogue.catalogue import BaseModel, Limits
+from app.azure.catalogue.placement import Obstacle
 from app.costs.schemas import CostEstimate
 from app.jobs.schemas import JobCreate, PlanCheck
 
 LEARNING_RATE_HIGH: Final = 2.0
 """Above this, published experience with Azure's multiplier is of trainings that diverge (samples use 0.5 to 2)."""
 EPOCHS_MANY: Final = 10
-RETIREMENT_WARNING_DAYS: Final = 90
 TOO_FEW: Final = "fewer-than-10-examples"
 """Azure's minimum is for what is trained on: a training with 9 validation examples went through (field report on
 fine-tuning gpt-4o on Azure, 2024-11)."""
@@ -47,16 +46,19 @@ def checks(  # noqa: PLR0913  everything that a plan is about
     *,
     base: BaseModel | None,
     limits: Limits,
-    region: str | None,
+    place: Sequence[Obstacle],
     training: Material,
     validation: Material | None,
     leaks: Sequence[dict[str, Any]],
     hyperparameters: dict[str, Any],
     estimate: CostEstimate | None,
-    today: date,
 ) -> list[PlanCheck]:
-    """Every check, in the order in which a person would want to read them."""
-    found = list(_model(wanted, base, region, today))
+    """Every check, in the order in which a person would want to read them.
+
+    Args:
+        place: what stands in the way on the resource that was asked for.
+    """
+    found = list(_model(wanted, base, place))
     for material in (training, validation):
         if material is not None:
             found += _method(wanted, material)
@@ -87,7 +89,7 @@ def checks(  # noqa: PLR0913  everything that a plan is about
     return found
 
 
-def _model(wanted: JobCreate, base: BaseModel | None, region: str | None, today: date) -> Iterator[PlanCheck]:
+def _model(wanted: JobCreate, base: BaseModel | None, place: Sequence[Obstacle]) -> Iterator[PlanCheck]:
     if base is None:
         yield PlanCheck(
             code="unknown-model",
@@ -114,34 +116,10 @@ def _model(wanted: JobCreate, base: BaseModel | None, region: str | None, today:
             detail=f"{base.id} is not trained as {wanted.training_type}; it is as {offered or 'nothing'}.",
             remedy="Choose one of these training types.",
         )
-    regions = base.regions.get(wanted.training_type, ())
-    if region and regions and region not in regions:
+    for item in place:
         yield PlanCheck(
-            code="region-not-listed",
-            verdict="warning",
-            pointer="/connection",
-            detail=f"{base.id} is not listed for {wanted.training_type} training in {region}.",
-            remedy="Use a connection in " + ", ".join(sorted(regions)[:8]) + ", or another training type.",
+            code=item.code, verdict=item.verdict, pointer=item.pointer, detail=item.detail, remedy=item.remedy
         )
-    for retirement in base.retirements:
-        if retirement.kind == "training" and retirement.on <= today:
-            yield PlanCheck(
-                code="model-retired",
-                verdict="error",
-                pointer="/model",
-                detail=f"Training of {base.id} ended on {retirement.on} ({retirement.source}).",
-                remedy="Choose a model that is still trained.",
-            )
-        elif (retirement.on - today).days <= RETIREMENT_WARNING_DAYS:
-            verb = "ended" if retirement.on <= today else "ends"
-            yield PlanCheck(
-                code="model-retiring",
-                verdict="warning",
-                pointer="/model",
-                detail=f"{retirement.kind.replace('_', ' ').capitalize()} of {base.id} {verb} on {retirement.on} "
-                f"({retirement.source}).",
-                remedy="Plan the move to a newer model; Azure's own dates win and have moved before.",
-            )
     yield PlanCheck(code="model", verdict="ok", pointer="/model", detail=f"{base.id}, {wanted.training_type}")
 
 

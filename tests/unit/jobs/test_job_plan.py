@@ -1,12 +1,12 @@
 """What a plan says of its material, by the pure function that every plan goes through."""
 
 from collections.abc import Sequence
-from datetime import date
 from typing import Any
 
 import pytest
 
 from app.azure.catalogue.catalogue import Catalogue
+from app.azure.catalogue.placement import Obstacle
 from app.jobs.plan import Material, checks
 from app.jobs.schemas import JobCreate, PlanCheck
 
@@ -38,6 +38,7 @@ def plan(
     training: Material,
     validation: Material | None = None,
     leaks: Sequence[dict[str, Any]] = (),
+    place: Sequence[Obstacle] = (),
     **fields: Any,
 ) -> dict[str, PlanCheck]:
     wanted = JobCreate.model_validate(
@@ -47,13 +48,12 @@ def plan(
         wanted,
         base=CATALOGUE.find(wanted.model),
         limits=CATALOGUE.limits,
-        region="swedencentral",
+        place=place,
         training=training,
         validation=validation,
         leaks=leaks,
         hyperparameters=wanted.hyperparameters.model_dump(exclude_none=True),
         estimate=None,
-        today=date(2026, 11, 20),
     )
     return {check.code: check for check in found}
 
@@ -61,6 +61,19 @@ def plan(
 def test_sound_material_gives_no_error() -> None:
     found = plan(material("/training"), material("/validation"))
     assert [check.code for check in found.values() if check.verdict == "error"] == []
+
+
+def test_what_stands_in_the_way_on_the_resource_is_a_check_of_the_plan() -> None:
+    full = Obstacle(
+        code="jobs-full", verdict="error", pointer="/connection", detail="It holds 100 jobs.", remedy="Delete some."
+    )
+    check = plan(material("/training"), place=[full])["jobs-full"]
+    assert (check.verdict, check.pointer, check.detail, check.remedy) == (
+        "error",
+        "/connection",
+        "It holds 100 jobs.",
+        "Delete some.",
+    )
 
 
 def test_every_way_in_which_validation_leaks_is_a_warning() -> None:
