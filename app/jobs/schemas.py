@@ -91,6 +91,18 @@ class PlanChoice(BaseModel):
     source: str = Field(description="Where the rule was read; empty for what the caller gave.")
 
 
+class DataCounts(BaseModel):
+    """What the checks counted in the data, for whoever reads the curve later; null where it is not known."""
+
+    validation_examples: int | None = None
+    repeated: int | None = Field(
+        default=None, description="Training examples that repeat another one, word for word or nearly."
+    )
+    leaked: int | None = Field(
+        default=None, description="Validation examples that stand in the training data, word for word or nearly."
+    )
+
+
 class JobPlan(BaseModel):
     """What would be sent, every check, and the cost."""
 
@@ -158,6 +170,7 @@ class JobPlan(BaseModel):
     )
     examples: int | None
     tokens: int | None
+    data: DataCounts = Field(default_factory=DataCounts)
     checks: list[PlanCheck]
     estimate: CostEstimate | None
 
@@ -361,8 +374,8 @@ class AnalysisRead(BaseModel):
                     "job": "job_01kz8q7v1efn9s0a2b3c4d5e6f",
                     "analysis": {
                         "verdict": "over_fitting",
-                        "headline": "Over-fitting from step 48 on: validation got 36% worse while the model went on "
-                        "learning the training examples.",
+                        "headline": "Over-fitting from step 48 on: validation got 36% worse while the model went "
+                        "on learning the training examples.",
                         "confidence": {
                             "level": "high",
                             "why": "The whole validation set was measured, and it rose plainly.",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import func
 
@@ -17,7 +17,7 @@ from app.datasets.tables import DatasetVersion
 from app.jobs import analysis, repository
 from app.jobs.goals import Training, choose, hyperparameters_of, seed_of
 from app.jobs.plan import Material, checks
-from app.jobs.schemas import AnalysisRead, JobCreate, JobPlan, Metrics, PlanChoice
+from app.jobs.schemas import AnalysisRead, DataCounts, JobCreate, JobPlan, Metrics, PlanChoice
 from app.jobs.states import JobOrigin, JobStatus
 from app.jobs.tables import Checkpoint, Job, JobEventRow
 from app.kit.caller import Caller
@@ -99,6 +99,7 @@ class JobService:
             choices=choices,
             examples=training.examples,
             tokens=training.tokens,
+            data=_counted(training, validation, leaks),
             checks=found,
             estimate=estimate,
         )
@@ -373,7 +374,7 @@ class JobService:
     def analysis(self, project_id: str, job_id: str) -> AnalysisRead:
         """The verdict on the training, kept once it has ended and made afresh while it runs."""
         job = self.job(project_id, job_id)
-        if job.analysis is not None:
+        if job.analysis is not None and "confidence" in job.analysis:  # else it was made by older rules
             return AnalysisRead(job=job_id, analysis=job.analysis)
         with self._bench.read() as session:
             points = repository.points(session, job_id)
@@ -419,6 +420,24 @@ def judge(job: Job, results: analysis.Results, checkpoints: Sequence[Checkpoint]
         learning_rate_multiplier=used("learning_rate_multiplier"),
         has_validation=job.validation_version_id is not None,
         checkpoints=as_points(checkpoints),
+        data=analysis.Data(**job.plan.get("data", {})),
+    )
+
+
+REPEATED: Final = frozenset({"exact-duplicate", "near-duplicate"})
+
+
+def _counted(
+    training: DatasetVersion, validation: DatasetVersion | None, leaks: Sequence[dict[str, Any]]
+) -> DataCounts:
+    """What the curve of this training will be read with."""
+    findings = training.report["findings"] if training.report is not None else None
+    return DataCounts(
+        validation_examples=validation.examples if validation is not None else None,
+        repeated=None
+        if findings is None
+        else sum(finding["count"] for finding in findings if finding["code"] in REPEATED),
+        leaked=sum(leak["count"] for leak in leaks) if validation is not None else None,
     )
 
 
