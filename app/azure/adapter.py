@@ -12,6 +12,7 @@ from app.azure.control_plane import ArmControlPlane
 from app.azure.credentials import (
     BLOB_SCOPE,
     DATED_SCOPE,
+    SEARCH_SCOPE,
     V1_SCOPE,
     BearerTokens,
     Credential,
@@ -19,7 +20,8 @@ from app.azure.credentials import (
     TokenProviders,
 )
 from app.azure.data_plane import CHAT_TIMEOUT_SECONDS, PART_BYTES, PARTS_FROM_BYTES, OpenAIDataPlane
-from app.azure.port import READ_TIMEOUT_SECONDS, ApiStyle, AuthKind, AzureTarget
+from app.azure.port import READ_TIMEOUT_SECONDS, ApiStyle, AuthKind, AzureTarget, SearchTarget
+from app.azure.search import AzureSearch
 from app.kit.safe_http import Guard
 
 AZURE_HOSTS: Final = frozenset(
@@ -28,12 +30,15 @@ AZURE_HOSTS: Final = frozenset(
         "cognitiveservices.azure.com",
         "services.ai.azure.com",
         "management.azure.com",
+        "search.windows.net",
         "openai.azure.us",
         "cognitiveservices.azure.us",
         "management.usgovcloudapi.net",
+        "search.azure.us",
         "openai.azure.cn",
         "cognitiveservices.azure.cn",
         "management.chinacloudapi.cn",
+        "search.azure.cn",
     }
 )
 """Where a credential may be sent without an operator's word. Source: Microsoft Learn, API version lifecycle,
@@ -81,8 +86,9 @@ class AzureClients:
         self._chat_timeout_seconds = chat_timeout_seconds
         self._part_bytes = part_bytes
         self._parts_from_bytes = parts_from_bytes
-        self._data_planes = _Kept[OpenAIDataPlane](max_resources)
-        self._control_planes = _Kept[ArmControlPlane](max_resources)
+        self._data_planes = _Kept[AzureTarget, OpenAIDataPlane](max_resources)
+        self._control_planes = _Kept[AzureTarget, ArmControlPlane](max_resources)
+        self._search_planes = _Kept[SearchTarget, AzureSearch](max_resources)
 
     def data_plane(self, target: AzureTarget) -> OpenAIDataPlane:
         """The data plane of a resource; a target that differs in anything has clients of its own."""
@@ -92,6 +98,9 @@ class AzureClients:
         """The control plane of a resource. Raises `Refused` when the target has no ARM ids."""
         return self._control_planes.get(target, self._new_control_plane)
 
+    def search_plane(self, target: SearchTarget) -> AzureSearch:
+        return self._search_planes.get(target, self._new_search_plane)
+
     def blob_token(self) -> str:
         return self._tokens.for_scope(BLOB_SCOPE)()
 
@@ -99,6 +108,7 @@ class AzureClients:
         """Closes every client; later calls make new ones."""
         self._data_planes.clear()
         self._control_planes.clear()
+        self._search_planes.clear()
 
     def _new_data_plane(self, target: AzureTarget) -> OpenAIDataPlane:
         tokens: BearerTokens | None = None
@@ -126,23 +136,28 @@ class AzureClients:
             tokens = self._tokens.for_scope(f"{target.arm_endpoint.rstrip('/')}/.default")
         return ArmControlPlane(target, guard=self._guard, tokens=tokens, timeout_seconds=self._timeout_seconds)
 
+    def _new_search_plane(self, target: SearchTarget) -> AzureSearch:
+        tokens = self._tokens.for_scope(SEARCH_SCOPE) if target.auth is AuthKind.ENTRA else None
+        return AzureSearch(target, guard=self._guard, tokens=tokens, timeout_seconds=self._timeout_seconds)
+
 
 class _Closable(Protocol):
     def close(self) -> None: ...
 
 
+Target = TypeVar("Target", AzureTarget, SearchTarget)
 Plane = TypeVar("Plane", bound=_Closable)
 
 
-class _Kept(Generic[Plane]):
+class _Kept(Generic[Target, Plane]):
     """The most recently used planes, by target."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._lock = threading.Lock()
-        self._planes: OrderedDict[AzureTarget, Plane] = OrderedDict()
+        self._planes: OrderedDict[Target, Plane] = OrderedDict()
 
-    def get(self, target: AzureTarget, make: Callable[[AzureTarget], Plane]) -> Plane:
+    def get(self, target: Target, make: Callable[[Target], Plane]) -> Plane:
         with self._lock:
             plane = self._planes.get(target)
             if plane is None:

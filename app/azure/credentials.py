@@ -24,6 +24,9 @@ names the cognitiveservices scope; a connection may set either."""
 BLOB_SCOPE: Final = "https://storage.azure.com/.default"
 """Source: Microsoft Learn, Authorize access to blobs using Microsoft Entra ID, 2025."""
 
+SEARCH_SCOPE: Final = "https://search.azure.com/.default"
+"""Source: Microsoft Learn, Connect to Azure AI Search using roles, 2025."""
+
 RENEW_BEFORE_SECONDS: Final = 300.0
 """A token is renewed this long before it expires, so that no call of ours outlives it."""
 FORCED_RENEWAL_SECONDS: Final = 30.0

@@ -280,6 +280,33 @@ class ChatAnswer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SearchTarget:
+    """One index of Azure AI Search and how to reach it. Holds a secret: never log or print it."""
+
+    search_index_id: str
+    endpoint: str
+    """Base URL without path, e.g. `https://name.search.windows.net`."""
+    index: str
+    auth: AuthKind
+    api_key: str | None = field(repr=False, default=None)
+    content_field: str
+    title_field: str | None = None
+    semantic_configuration: str | None = None
+    """None = keyword search."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passage:
+    """A piece of text that a search found."""
+
+    text: str
+    title: str
+    """Empty where the index has none."""
+    score: float | None
+    """The re-ranker's (0 to 4) with semantic search, otherwise the unbounded score of keyword search."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """One line of quota: `OpenAI.Standard.gpt-4.1`, 240 of 300 thousand tokens per minute."""
 
@@ -454,11 +481,20 @@ class ControlPlane(Protocol):
     def list_usages(self) -> list[Usage]: ...
 
 
+class SearchPlane(Protocol):
+    """One index of Azure AI Search. May raise `AzureError`."""
+
+    def search(self, text: str, *, top: int) -> list[Passage]:
+        """The best passages first, at most `top`."""
+        ...
+
+
 class Azure(Protocol):
     """Gives the planes of a resource. Clients are cached per target; safe to share between threads."""
 
     def data_plane(self, target: AzureTarget) -> DataPlane: ...
     def control_plane(self, target: AzureTarget) -> ControlPlane: ...
+    def search_plane(self, target: SearchTarget) -> SearchPlane: ...
     def blob_token(self) -> str:
         """The service's own token for reading blobs. Raises `Unauthorised` when no way of signing in worked."""
         ...
