@@ -7,9 +7,10 @@ import typer
 
 from app.cli import words
 from app.cli.exits import Exit, Told
-from app.cli.options import Json, Wait, pair
+from app.cli.options import OPERATIONS_HINT, Force, Json, Wait, pair
 
 if TYPE_CHECKING:
+    from app.datasets.engine.reading import How
     from app.datasets.schemas import FindingRead, OriginRead, VersionRead
 
 group = typer.Typer(no_args_is_help=True, help="Datasets and their versions; `check` works offline.")
@@ -113,7 +114,7 @@ def show(ref: Version, *, json_: Json = False) -> None:
 
 
 def _show(version: "VersionRead") -> None:
-    counts = ", ".join(f"{count} {severity}s" for severity, count in version.findings.items() if count)
+    counts = ", ".join(words.counted(count, severity) for severity, count in version.findings.items() if count)
     words.facts(
         [
             ("version", f"{version.dataset_name}@{version.number}"),
@@ -216,7 +217,6 @@ def fetch(  # noqa: PLR0913  one option each
     from app.cli.door import connect
     from app.cli.sources import source_of
     from app.cli.waiting import checked
-    from app.cli.work import ensure_dataset
     from app.cli.work import fetch as bring
 
     wanted = source_of(
@@ -230,9 +230,7 @@ def fetch(  # noqa: PLR0913  one option each
     )
     how = {"format": format_, "mapping": mapping_text(mapping), "encoding": encoding, "sheet": sheet}
     with connect() as client:
-        if create_:
-            ensure_dataset(client, name)
-        fetched = bring(client, name, wanted, model=model, how=how, wait=wait)
+        fetched = bring(client, name, wanted, model=model, how=how, create=create_, wait=wait)
         version = None
         if fetched.version is not None:
             version = checked(client, client.datasets.version(f"{fetched.dataset}@{fetched.version_number}"))
@@ -312,13 +310,14 @@ def convert(  # noqa: PLR0913  one option each
     mapping: Mapping = None,
     encoding: Encoding = None,
     sheet: SheetName = None,
+    force: Force = False,
     json_: Json = False,
 ) -> None:
     """Write any file as Azure takes it, on this machine, and check it; exit code 1 when it is not ready."""
     from app.cli.offline import convert_file, how_of
 
     how = how_of(format_=format_, mapping=mapping_text(mapping), encoding=encoding, sheet=sheet)
-    if not convert_file(file, output, model=model, method=method, how=how, bom=bom, as_json=json_):
+    if not convert_file(file, output, model=model, method=method, how=how, bom=bom, force=force, as_json=json_):
         raise typer.Exit(Exit.PROBLEM)
 
 
@@ -395,7 +394,7 @@ def drop(
 
 
 @group.command()
-def fix(
+def fix(  # noqa: PLR0913  one option each
     ref: Version,
     *,
     code: Annotated[list[str] | None, typer.Option(help="Only this finding; may be repeated.")] = None,
@@ -405,17 +404,34 @@ def fix(
     ] = None,
     method: Method = None,
     model: Model = None,
+    format_: Format = None,
+    mapping: Mapping = None,
+    encoding: Encoding = None,
+    sheet: SheetName = None,
+    force: Force = False,
     wait: Wait = True,
     json_: Json = False,
 ) -> None:
     """Repair, or leave out, whatever the check finds that can be fixed; a file on this machine with -o."""
     operation = {"type": "fix", "codes": code or [], "leave": leave or []}
-    if output is None:
+    how = _of_a_file(output, format_=format_, mapping=mapping, encoding=encoding, sheet=sheet, force=force)
+    if output is None or how is None:
         _change(ref, [operation], into=None, wait=wait, as_json=json_)
         return
     from app.cli.offline_changes import change_file
 
-    if not change_file(Path(ref), [operation], output=output, model=model, method=method, others=(), as_json=json_):
+    is_ready = change_file(
+        Path(ref),
+        [operation],
+        output=output,
+        model=model,
+        method=method,
+        others=(),
+        how=how,
+        force=force,
+        as_json=json_,
+    )
+    if not is_ready:
         raise typer.Exit(Exit.PROBLEM)
 
 
@@ -435,18 +451,35 @@ def transform(  # noqa: PLR0913  one for each option
     other: Annotated[
         list[str] | None, typer.Option(help="With -o: NAME=FILE for another version that an operation names.")
     ] = None,
+    format_: Format = None,
+    mapping: Mapping = None,
+    encoding: Encoding = None,
+    sheet: SheetName = None,
+    force: Force = False,
     wait: Wait = True,
     json_: Json = False,
 ) -> None:
     """Make new versions with operations: fix, drop, keep, dedupe, redact, split, sample, system, prune, …"""
     recipe = _operations(operations)
-    if output is None:
+    how = _of_a_file(output, format_=format_, mapping=mapping, encoding=encoding, sheet=sheet, force=force)
+    if output is None or how is None:
         _change(ref, recipe, into=into, wait=wait, as_json=json_)
         return
     from app.cli.offline_changes import change_file
 
     others = [pair(text, "other") for text in other or []]
-    if not change_file(Path(ref), recipe, output=output, model=model, method=method, others=others, as_json=json_):
+    is_ready = change_file(
+        Path(ref),
+        recipe,
+        output=output,
+        model=model,
+        method=method,
+        others=others,
+        how=how,
+        force=force,
+        as_json=json_,
+    )
+    if not is_ready:
         raise typer.Exit(Exit.PROBLEM)
 
 
@@ -470,6 +503,11 @@ def split(  # noqa: PLR0913  one for each option
         ),
     ] = None,
     method: Method = None,
+    format_: Format = None,
+    mapping: Mapping = None,
+    encoding: Encoding = None,
+    sheet: SheetName = None,
+    force: Force = False,
     wait: Wait = True,
     json_: Json = False,
 ) -> None:
@@ -479,13 +517,48 @@ def split(  # noqa: PLR0913  one for each option
     operation |= {
         name: value for name, value in (("time", time), ("stratify", stratify), ("group", group_by)) if value
     }
-    if output is None:
+    how = _of_a_file(output, format_=format_, mapping=mapping, encoding=encoding, sheet=sheet, force=force)
+    if output is None or how is None:
         _change(ref, [operation], into=into, wait=wait, as_json=json_)
         return
     from app.cli.offline_changes import change_file
 
-    if not change_file(Path(ref), [operation], output=output, model=None, method=method, others=(), as_json=json_):
+    is_ready = change_file(
+        Path(ref),
+        [operation],
+        output=output,
+        model=None,
+        method=method,
+        others=(),
+        how=how,
+        force=force,
+        as_json=json_,
+    )
+    if not is_ready:
         raise typer.Exit(Exit.PROBLEM)
+
+
+def _of_a_file(
+    output: Path | None,
+    *,
+    format_: str | None,
+    mapping: str | None,
+    encoding: str | None,
+    sheet: str | None,
+    force: bool,
+) -> "How | None":
+    """How the file is read; None where a version of the service is meant, of which nothing can be said."""
+    if output is None:
+        if force or any((format_, mapping, encoding, sheet)):
+            raise Told(
+                "--format, --mapping, --encoding, --sheet and --force are for files on this machine.",
+                hint="Name a file and, with -o, one to write; of a version they are said when it is uploaded.",
+                code=Exit.USAGE,
+            )
+        return None
+    from app.cli.offline import how_of
+
+    return how_of(format_=format_, mapping=mapping_text(mapping), encoding=encoding, sheet=sheet)
 
 
 def _part_of(name: str, size: str) -> dict[str, Any]:
@@ -504,9 +577,16 @@ def _operations(text: str) -> list[dict[str, Any]]:
 
     try:
         found = json.loads(Path(text[1:]).read_text("utf-8") if text.startswith("@") else text)
-    except (OSError, ValueError) as error:
-        raise typer.BadParameter(f"no operations: {error}") from error
-    return found if isinstance(found, list) else [found]
+    except OSError as error:
+        raise Told(
+            f"The file of --operations cannot be read: {error}.", hint=OPERATIONS_HINT, code=Exit.USAGE
+        ) from error
+    except ValueError as error:
+        raise Told(f"--operations is not JSON: {error}.", hint=OPERATIONS_HINT, code=Exit.USAGE) from error
+    recipe = found if isinstance(found, list) else [found]
+    if not recipe or not all(isinstance(operation, dict) for operation in recipe):
+        raise Told("--operations is no list of JSON objects.", hint=OPERATIONS_HINT, code=Exit.USAGE)
+    return recipe
 
 
 def _change(ref: str, operations: list[dict[str, Any]], *, into: str | None, wait: bool, as_json: bool) -> None:
@@ -516,7 +596,7 @@ def _change(ref: str, operations: list[dict[str, Any]], *, into: str | None, wai
 
     with connect() as client:
         change = client.datasets.transform(ref, operations, into=into)
-        versions = changed(client, change, check=wait)
+        versions = changed(client, change, subject=ref, check=wait)
         change = client.datasets.transform_of(change.dataset, change.id)
         found = [
             client.datasets.findings(f"{version.dataset}@{version.number}") if version.checked_at else []
@@ -647,6 +727,9 @@ def estimate(  # noqa: PLR0913  each is a part of the question
     mapping: Mapping = None,
     encoding: Encoding = None,
     sheet: SheetName = None,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Every way of training each model, with all reasons and sources.")
+    ] = False,
     json_: Json = False,
 ) -> None:
     """What training may cost, take and be worth: every model by price, hosting, time, break-even."""
@@ -678,7 +761,7 @@ def estimate(  # noqa: PLR0913  each is a part of the question
     if json_:
         words.put_json(found)
     else:
-        estimating.tell(found)
+        estimating.tell(found, every=all_)
 
 
 @group.command()

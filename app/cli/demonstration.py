@@ -291,7 +291,7 @@ class Demonstration:
         where = words.lines_in_words(errors[0].lines, more=errors[0].more_ranges)
         words.warn(f"{name}: {where} left out in a new version, because they are longer than {self._model} takes.")
         return waiting.changed(
-            client, client.datasets.transform(_ref(version), [{"type": "drop", "code": OVER_LONG}])
+            client, client.datasets.transform(_ref(version), [{"type": "drop", "code": OVER_LONG}]), subject=name
         )[0]
 
     def _validation(self, client: Client, subject: Subject) -> VersionRead | None:

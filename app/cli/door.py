@@ -66,6 +66,7 @@ def explain(error: Exception) -> Exit | None:
 
     from app.cli import words
     from app.client import ApiProblem, Unreachable
+    from app.kit.wire import in_words
 
     if isinstance(error, Told):
         words.error(error.reason, hint=error.hint)
@@ -82,7 +83,8 @@ def explain(error: Exception) -> Exit | None:
         words.error("This cannot be asked:")
         for item in error.errors(include_url=False, include_input=False):
             place = ".".join(str(part) for part in item["loc"])
-            words.say(f"  {place}: {item['msg']}" if place else f"  {item['msg']}")
+            told = in_words(item)
+            words.say(f"  {place}: {told}" if place else f"  {told}")
         return Exit.USAGE
     return None
 

@@ -6,7 +6,7 @@ import tempfile
 from dataclasses import asdict, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from app.azure.catalogue.catalogue import Catalogue
 from app.cli import offline, words
@@ -20,6 +20,8 @@ from app.kit.clock import utc_now
 from app.kit.errors import Invalid
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from app.costs.estimates import Counts
     from app.costs.schemas import DatasetEstimate, TrainingOffer, UsdRange
     from app.datasets.engine.report import Method
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 DEFAULT_MODEL: Final = "gpt-4.1-mini"
 """Whose tokenizer counts a file when no model is named; most of the models share it."""
 DOLLAR: Final = Decimal(1)
+Shared = TypeVar("Shared")
 
 
 def files_of(what: str, validation: str | None) -> tuple[Path, Path | None] | None:
@@ -111,8 +114,13 @@ def _counts(file: Path, profile: engine.Profile, how: reading.How) -> Counts:
     return counts_of(report.to_json(), subject=name, method=method)
 
 
-def tell(found: DatasetEstimate) -> None:
-    """What it may cost first, then what follows from it."""
+def tell(found: DatasetEstimate, *, every: bool) -> None:
+    """What it may cost first, then what follows from it.
+
+    Args:
+        every: each way of training each model, with all reasons and sources; else of several models the cheapest
+            way of each, and no sentence twice.
+    """
     out = words.data_console()
     words.heading(f"{found.subject}: {found.examples:,} examples, {found.tokens:,} tokens an epoch", to=out)
     epochs = found.epochs
@@ -130,12 +138,20 @@ def tell(found: DatasetEstimate) -> None:
             ("validation", found.validation),
         ]
     )
+    priced = [offer for offer in found.offers if offer.cost is not None]
+    shown = priced if every else _cheapest(priced)
     words.heading("training, USD", to=out)
     words.table(
         ["MODEL", "TRAINING", "LOW", "EXPECTED", "HIGH", "PRICE", "OF", "KNOWN"],
-        [_row(offer) for offer in found.offers if offer.cost is not None],
+        [_row(offer) for offer in shown],
         right=["LOW", "EXPECTED", "HIGH", "PRICE"],
     )
+    if len(shown) < len(priced):
+        words.say(
+            f"  The cheapest way of each model; --all shows all {len(priced)}, and every source.",
+            style="dim",
+            to=out,
+        )
     for offer in found.offers:
         for obstacle in offer.obstacles:
             words.warn(f"{offer.model}, {offer.training_type}: {obstacle}.", to=out)
@@ -147,21 +163,53 @@ def tell(found: DatasetEstimate) -> None:
             to=out,
         )
     words.heading("hyperparameters that Azure would choose", to=out)
-    words.facts([(item.name, f"{item.value}  {item.reason}") for item in found.hyperparameters])
+    words.facts(
+        [
+            (item.name, f"{item.value}  {item.reason if every else _first_sentence(item.reason)}")
+            for item in found.hyperparameters
+        ]
+    )
     words.heading("hosting of the tuned model, USD", to=out)
     words.table(
         ["DEPLOYMENT", "HOUR", "MONTH", "NOTE"],
-        [(item.sku, _usd(item.hour_usd), _usd(item.month_usd), item.note) for item in found.hosting],
+        [
+            (", ".join(skus), _usd(hour), _usd(month), note if every else _first_sentence(note))
+            for (hour, month, note), skus in _alike(
+                ((item.hour_usd, item.month_usd, item.note), item.sku) for item in found.hosting
+            ).items()
+        ],
         right=["HOUR", "MONTH"],
     )
-    _tell_worth(found)
+    _tell_worth(found, None if every else {offer.model for offer in shown})
     for warning in found.warnings:
         words.warn(warning, to=out)
 
 
-def _tell_worth(found: DatasetEstimate) -> None:
+def _cheapest(offers: list[TrainingOffer]) -> list[TrainingOffer]:
+    """Of each model the first; all of them where there is only one model. They are in the order of their cost."""
+    first: dict[str, TrainingOffer] = {}
+    for offer in offers:
+        first.setdefault(offer.model, offer)
+    return list(first.values()) if len(first) > 1 else offers
+
+
+def _alike(pairs: Iterable[tuple[Shared, str]]) -> dict[Shared, list[str]]:
+    """Names by what they have in common."""
+    found: dict[Shared, list[str]] = {}
+    for shared, name in pairs:
+        found.setdefault(shared, []).append(name)
+    return found
+
+
+def _first_sentence(text: str) -> str:
+    return text.split(". ", 1)[0].rstrip(".") + "."
+
+
+def _tell_worth(found: DatasetEstimate, models: set[str] | None) -> None:
+    """`models` are those that are told; None for all."""
     out = words.data_console()
     repeated = found.repeated_prompt
+    worth = [item for item in found.worth if models is None or item.model in models]
     words.heading("is tuning worth it?", to=out)
     if repeated.tokens:
         words.say(
@@ -172,11 +220,22 @@ def _tell_worth(found: DatasetEstimate) -> None:
         )
     elif repeated.rows_measured:
         words.say("  The rows begin with nothing in common.", to=out)
-    if not found.worth:
+    if not worth:
         words.say("  No inference price is known for these models.", to=out)
         return
+    verdicts = _alike((item.verdict, item.model) for item in worth)
+    told_once = models is not None and len(verdicts) == 1
+    if told_once:
+        words.say(f"  {worth[0].verdict}", to=out)
     words.table(
-        ["TUNED", "INSTEAD OF", "1,000 CALLS", "PROMPTED", "BREAK-EVEN A MONTH", "WHAT FOLLOWS"],
+        [
+            "TUNED",
+            "INSTEAD OF",
+            "1,000 CALLS",
+            "PROMPTED",
+            "BREAK-EVEN A MONTH",
+            *([] if told_once else ["WHAT FOLLOWS"]),
+        ],
         [
             (
                 item.model,
@@ -186,9 +245,9 @@ def _tell_worth(found: DatasetEstimate) -> None:
                 "never"
                 if item.break_even_calls_per_month_low is None
                 else f"{item.break_even_calls_per_month_low:,}",
-                item.verdict,
+                *([] if told_once else [item.verdict]),
             )
-            for item in found.worth
+            for item in worth
         ],
         right=["1,000 CALLS", "PROMPTED", "BREAK-EVEN A MONTH"],
     )

@@ -11,13 +11,15 @@ class Exit(IntEnum):
     PROBLEM = 1
     """The service refused, or something went wrong; stderr says what and what to do.
 
-    Of `datasets check`: a file has findings that block."""
+    Of commands on files of this machine (`datasets check`, `convert`, `fix`, `split`, `transform` with -o): a file
+    has findings that block. So scripts that check files before an upload tell it from a mistyped command (2) alone;
+    what a service found is told as 4."""
     USAGE = 2
     """The command line itself was wrong."""
     UNREACHABLE = 3
     """No service answers at the URL."""
     BAD_OUTCOME = 4
-    """All went as it should, and the outcome is bad: a rejected dataset, a failed job, a failed check."""
+    """The service did all as it should, and the outcome is bad: a rejected dataset, a failed job or fetch."""
     INTERRUPTED = 130
     """Ctrl-C."""
 

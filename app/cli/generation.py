@@ -253,7 +253,8 @@ def _tell_estimate(estimate: "GenerationEstimate") -> None:
         if estimate.expected_usd is not None and estimate.high_usd is not None
         else "price not known"
     )
-    words.note(f"{estimate.subjects} subjects, {estimate.requests} requests: {money}.")
+    asked = f"{words.counted(estimate.subjects, 'subject')}, {words.counted(estimate.requests, 'request')}"
+    words.note(f"{asked}: {money}.")
     for warning in estimate.warnings:
         words.warn(warning)
 
@@ -265,7 +266,7 @@ def _tell_end(made: "GenerationRead", dataset: str) -> None:
         words.warn(f"{few.kept} of {few.wanted} for “{few.subject}”.")
     cost = f" for ${made.cost_usd:.4f}" if made.cost_usd is not None else ""
     if made.status == "succeeded":
-        words.done(f"{made.rows_kept} rows{cost}: a new version of {dataset}.")
+        words.done(f"{words.counted(made.rows_kept, 'row')}{cost}: a new version of {dataset}.")
         return
     why = (made.error or made.last_error or {}).get("message") or made.parked_reason or ""
     words.error(
@@ -414,7 +415,7 @@ def coverage(
     )
     more = len(shown["facts"]) - FACTS_SHOWN + shown["facts_more"]
     if more > 0:
-        words.note(f"{more} more facts.")
+        words.note(f"{words.counted(more, 'more fact')}.")
     for sentence in shown["advice"]:
         words.warn(sentence)
     if not shown["advice"]:

@@ -20,6 +20,7 @@ from app.cli import (
     projects,
     secrets,
     strays,
+    studies,
     sweeping,
 )
 from app.cli.exits import Exit
@@ -30,8 +31,9 @@ HELP = """The whole life of a fine-tuned model on Azure OpenAI.
 service that KITAE_URL and KITAE_API_KEY name, else to the one that `kitae up` runs here. Data goes to stdout,
 words to stderr.
 
-Exit codes: 0 done · 1 refused or failed, stderr says why · 2 wrong command line · 3 no service answers ·
-4 a bad outcome, such as a rejected dataset or a failed job · 130 Ctrl-C.
+Exit codes: 0 done · 1 refused or failed, stderr says why; of a file on this machine: findings block it ·
+2 wrong command line · 3 no service answers · 4 a bad outcome at the service, such as a rejected dataset or a
+failed job · 130 Ctrl-C.
 """
 
 app = typer.Typer(
@@ -51,6 +53,7 @@ jobs.add_to(app)
 models.add_to(app)
 deployments.add_to(app)
 generation.add_to(app)
+studies.add_to(app)
 connections.add_to(app)
 strays.add_to(app)
 projects.add_to(app)

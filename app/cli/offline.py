@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +20,7 @@ from app.cli import reports, words
 from app.cli.exits import Exit, Told
 from app.datasets import engine
 from app.datasets.engine import reading
+from app.datasets.engine.changes import repairs
 from app.datasets.engine.lines import BOM
 from app.datasets.engine.report import Method, printable
 from app.kit.clock import utc_now
@@ -94,7 +96,7 @@ def check_files(
         if as_json:
             words.put_json(_as_json(outcomes, leaks))
         else:
-            _tell(outcomes, leaks, base.id)
+            _tell(outcomes, leaks, base.id, method=method)
     return all(outcome.report.verdict == "ready" for outcome in outcomes)
 
 
@@ -160,17 +162,36 @@ def how_of(*, format_: str | None, mapping: str | None, encoding: str | None, sh
         raise Told(str(error), hint=error.hint, code=Exit.USAGE) from error
 
 
+def not_over(output: Path, *, force: bool) -> None:
+    """Raises `Told` when something is there that nobody said may be written over."""
+    if output.exists() and not force:
+        name = printable(str(output))
+        raise Told(f"{name} is there already.", hint="Choose another output, or say --force.", code=Exit.USAGE)
+
+
 def convert_file(
-    file: Path, output: Path, *, model: str, method: Method | None, how: reading.How, bom: bool, as_json: bool
+    file: Path,
+    output: Path,
+    *,
+    model: str,
+    method: Method | None,
+    how: reading.How,
+    bom: bool,
+    force: bool,
+    as_json: bool,
 ) -> bool:
     """Write a file as Azure takes it. Returns whether what was written is ready.
 
+    Args:
+        force: write over what is there; never over the file that is read.
+
     Raises:
-        Told: nothing of it could be read; then nothing is written.
+        Told: it would overwrite something; then nothing is written.
     """
     profile, base = _asked(model, method, None)
     if output.exists() and output.samefile(file):
         raise Told("That would overwrite the file that is read.", hint="Choose another output.", code=Exit.USAGE)
+    not_over(output, force=force)
     beside = output.with_name(f".{output.name}.part")
     try:
         with beside.open("wb") as target, ExitStack() as stack:
@@ -182,11 +203,11 @@ def convert_file(
     finally:
         beside.unlink(missing_ok=True)
     if as_json:
-        words.put_json(_as_json([outcome], []) | {"output": printable(str(output)) if output.exists() else None})
+        words.put_json(
+            _as_json([outcome], []) | {"output": printable(str(output)) if outcome.report.bytes else None}
+        )
     else:
-        _tell([outcome], [], base.id)
-        if outcome.report.bytes:
-            words.done(f"{printable(str(output))}: {outcome.report.examples:,} examples.")
+        _tell([outcome], [], base.id, method=method, written=output if outcome.report.bytes else None)
     return outcome.report.verdict == "ready"
 
 
@@ -313,24 +334,38 @@ def _spans(lines: Sequence[int]) -> Spans:
     return list(zip(firsts, lasts, strict=True))
 
 
-def _tell(outcomes: Sequence[Checked], leaks: Sequence[Leak], model: str) -> None:
-    """The report is what was asked for, so it goes to stdout."""
+def _tell(
+    outcomes: Sequence[Checked],
+    leaks: Sequence[Leak],
+    model: str,
+    *,
+    method: Method | None,
+    written: Path | None = None,
+) -> None:
+    """The report is what was asked for, so it goes to stdout.
+
+    Args:
+        method: what was said of the files.
+        written: where the one file went, of which this is the report.
+    """
     out = words.data_console()
     for outcome in outcomes:
         report = outcome.report
         words.heading(outcome.name, to=out)
-        words.say(f"  {printable(report.format_reason)}", style="dim", to=out)
+        if not any(report.format_reason in finding.message for finding in report.findings):
+            words.say(f"  {printable(report.format_reason)}", style="dim", to=out)
         if report.examples:
             counted = [("examples", f"{report.examples:,}"), *reports.token_facts(asdict(report.tokens))]
             words.facts([*counted, ("training costs", _cost(report, model))])
         reports.findings([as_read(finding) for finding in report.findings], examples=3, to=out, unit=_unit(report))
-        name = printable(outcome.file.name)
+        name = printable((written or outcome.file).name)
         match report.verdict:
             case "ready":
                 words.done(f"{name} is ready for {model}.", to=out)
             case "fixable":
                 text = f"{name} would be rejected by Azure ({model}) as it is; every error in it can be mended."
                 words.marked("✗", "red", text, to=out)
+                words.say(f"{reports.INDENT}→ {_mending(outcome, written, method)}", to=out)
             case "rejected":
                 words.marked("✗", "red", f"{name} would be rejected by Azure ({model}).", to=out)
     for leak in leaks:
@@ -344,6 +379,24 @@ def _tell(outcomes: Sequence[Checked], leaks: Sequence[Leak], model: str) -> Non
         words.say(
             f"{reports.INDENT}→ {engine.CODES['leakage' if leak.is_exact else 'near-leakage'].remedy}", to=out
         )
+
+
+def _mending(outcome: Checked, written: Path | None, method: Method | None) -> str:
+    """The command that makes a file Azure takes, with what was said of the file."""
+    file, how = (outcome.file, outcome.how) if written is None else (written, reading.How())
+    errors = {finding.code for finding in outcome.report.findings if finding.severity == "error"}
+    command = "convert" if errors <= repairs.OF_FILES else "fix"
+    target = file.with_suffix(".jsonl") if file.suffix != ".jsonl" else file.with_stem(f"{file.stem}-fixed")
+    columns = ",".join(f"{name}={part}" for name, part in how.mapping.parts) if how.mapping else None
+    said = {
+        "format": how.format,
+        "mapping": columns,
+        "encoding": how.encoding,
+        "sheet": how.sheet,
+        "method": method,
+    }
+    options = [text for name, value in said.items() if value for text in (f"--{name}", value)]
+    return printable(shlex.join(["kitae", "datasets", command, str(file), "-o", target.name, *options]))
 
 
 def _cost(report: engine.Report, model: str) -> str | None:

@@ -14,16 +14,18 @@ from pydantic import TypeAdapter, ValidationError
 from app.azure.catalogue.catalogue import Catalogue
 from app.cli import reports, words
 from app.cli.exits import Exit, Told
-from app.cli.offline import as_read, profile_of
+from app.cli.offline import as_read, not_over, profile_of
+from app.cli.options import OPERATIONS_HINT
 from app.datasets import engine
 from app.datasets.engine import changes, reading
 from app.datasets.engine.report import Method, printable
+from app.kit.wire import in_words
 
 DEFAULT_MODEL = "gpt-4.1-mini"
 _OPERATIONS: TypeAdapter[list[changes.AnyOperation]] = TypeAdapter(list[changes.AnyOperation])
 
 
-def change_file(
+def change_file(  # noqa: PLR0913  as many as the command is told
     file: Path,
     operations: Sequence[Mapping[str, Any]],
     *,
@@ -31,17 +33,26 @@ def change_file(
     model: str | None,
     method: Method | None,
     others: Sequence[tuple[str, str]],
+    how: reading.How,
+    force: bool,
     as_json: bool,
 ) -> bool:
     """Read a file of any kind, change it, and write what comes out as JSON Lines; of a split one file a part.
+
+    Args:
+        how: what was said of the file; `others` are read by what they show themselves.
+        force: write over files that are there.
 
     Returns:
         Whether Azure would take all that was written.
 
     Raises:
-        Told: the operations cannot be meant, or the file cannot be read.
+        Told: the operations cannot be meant, the file cannot be read, or something would be overwritten.
     """
     recipe = _recipe(operations)
+    outputs = [_named(output, part) for part in changes.parts_of(recipe)]
+    for path in outputs:
+        not_over(path, force=force)
     files = {"": file} | {name: Path(path) for name, path in others}
     missing = next((path for path in files.values() if not path.is_file()), None)
     if missing is not None:
@@ -51,10 +62,11 @@ def change_file(
         raise Told(f"Which file is {strange}?", hint=f"Say --other {strange}=FILE.", code=Exit.USAGE)
     profile = _profile(model, method)
     with ExitStack() as stack:
-        contents = {name: _content(path, profile, stack) for name, path in files.items()}
+        contents = {
+            name: _content(path, profile, reading.How() if name else how, stack) for name, path in files.items()
+        }
         content, report = contents[""]
         profile = replace(profile, method=profile.method or report.method)
-        outputs = [_named(output, part) for part in changes.parts_of(recipe)]
         outcome = _apply(content, recipe, outputs, profile, {name: one for name, (one, _) in contents.items()})
     return _tell(
         outcome, outputs, replace(profile, method=changes.method_after(recipe, profile.method)), as_json=as_json
@@ -65,9 +77,10 @@ def _recipe(operations: Sequence[Mapping[str, Any]]) -> list[changes.AnyOperatio
     try:
         return _OPERATIONS.validate_python(operations)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = "/".join(str(part) for part in first["loc"])
-        raise Told(f"No such operation: {place}: {first['msg']}", code=Exit.USAGE) from error
+        first = error.errors(include_url=False)[0]
+        number, *inner = first["loc"]
+        place = f"Operation {int(number) + 1}" + "".join(f", {part}" for part in inner)
+        raise Told(f"{place}: {in_words(first)}", hint=OPERATIONS_HINT, code=Exit.USAGE) from error
 
 
 def _profile(model: str | None, method: Method | None) -> engine.Profile:
@@ -78,7 +91,9 @@ def _profile(model: str | None, method: Method | None) -> engine.Profile:
     return replace(profile_of(catalogue, base), method=method)
 
 
-def _content(file: Path, profile: engine.Profile, stack: ExitStack) -> tuple[BinaryIO, engine.Report]:
+def _content(
+    file: Path, profile: engine.Profile, how: reading.How, stack: ExitStack
+) -> tuple[BinaryIO, engine.Report]:
     """The file as JSON Lines, whatever it was."""
     content = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115  the stack closes it
     size = file.stat().st_size
@@ -86,7 +101,7 @@ def _content(file: Path, profile: engine.Profile, stack: ExitStack) -> tuple[Bin
         report = reading.check_any(
             source,
             profile,
-            reading.How(),
+            how,
             as_version=True,
             copy_to=content,
             on_progress=lambda read: draw(read, ""),

@@ -9,6 +9,7 @@ from pydantic import SecretStr, ValidationError
 
 from app.cli.exits import Exit, Told
 from app.datasets.schemas import AzureBlobSource, HuggingFaceSource, UrlSource
+from app.kit.wire import in_words
 
 if TYPE_CHECKING:
     from app.datasets.schemas import FetchedSource
@@ -56,7 +57,7 @@ def source_of(
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(step) for step in first["loc"]) or "the source"
-        raise Told(f"{place}: {first['msg']}", code=Exit.USAGE) from None
+        raise Told(f"{place}: {in_words(first)}", code=Exit.USAGE) from None
     raise Told(
         "This names no source.",
         hint="Write https://…, az://ACCOUNT/CONTAINER/BLOB or hf://OWNER/DATASET.",

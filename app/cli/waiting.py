@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from app.deployments.schemas import ComparisonDetail, DeploymentRead
     from app.generation.schemas import GenerationRead
     from app.jobs.schemas import JobRead
+    from app.studies.schemas import StudyRead
     from app.upkeep.schemas import SweepRead
 
 LOOK_SECONDS: Final = 0.4
@@ -51,14 +52,17 @@ def checked(client: Client, version: VersionRead) -> VersionRead:
     return version
 
 
-def changed(client: Client, change: TransformRead, *, check: bool = True) -> list[VersionRead]:
+def changed(client: Client, change: TransformRead, *, subject: str, check: bool = True) -> list[VersionRead]:
     """The versions that a change of a version made; with `check` once they are checked.
+
+    Args:
+        subject: the version, as whoever waits named it.
 
     Raises:
         Told: it failed, or was given up.
     """
     pauses = Pauses()
-    with words.progress(f"changing {change.version}") as draw:
+    with words.progress(f"changing {subject}") as draw:
         while change.status == "running" and change.parked_reason is None:
             running = change.operations[min(change.operation, len(change.operations) - 1)]["type"]
             draw(None, f"{running} · {words.megabytes(change.read_bytes)} read")
@@ -90,6 +94,18 @@ def trained(client: Client, job: JobRead) -> JobRead:
             pauses.wait()
             job = client.jobs.get(job.id)
     return job
+
+
+def studied(client: Client, study: StudyRead) -> StudyRead:
+    """The study once it has ended or is parked; meanwhile how many trials are done and what was spent."""
+    pauses = Pauses()
+    with words.progress(f"studying {len(study.trials)} variations", total=len(study.trials)) as draw:
+        while study.status == "running" and study.parked_reason is None:
+            done = sum(trial.status not in {"waiting", "training"} for trial in study.trials)
+            draw(done, f"${study.spent_usd:.2f} of ${study.budget_usd:.2f}")
+            pauses.wait()
+            study = client.studies.get(study.id)
+    return study
 
 
 def deployed(client: Client, deployment: DeploymentRead) -> DeploymentRead:

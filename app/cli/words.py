@@ -252,6 +252,11 @@ def megabytes(count: int) -> str:
     return f"{size:,.1f} GB"
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 note`, `1,200 notes`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def moment(value: Any) -> str:
     """A time in UTC, to the second."""
     return value.strftime("%Y-%m-%d %H:%M:%SZ") if value is not None else ""

@@ -94,16 +94,29 @@ def fetch(
     *,
     model: str | None,
     how: Mapping[str, str | None] | None = None,
+    create: bool = False,
     wait: bool = True,
 ) -> FetchRead:
-    """A source, brought by a worker; with `wait` until it is here, or will not be."""
-    found = client.datasets.fetch(dataset, source, model=model, how=how)
+    """A source, brought by a worker; with `wait` until it is here, or will not be.
+
+    Args:
+        create: name the dataset if there is none; not for a source that is refused.
+    """
+    try:
+        found = client.datasets.fetch(dataset, source, model=model, how=how)
+    except ApiProblem as problem:
+        if problem.code != "dataset_not_found" or not create:
+            raise
+        ensure_dataset(client, dataset)
+        found = client.datasets.fetch(dataset, source, model=model, how=how)
     if not wait:
         return found
     pauses = Pauses()
     with words.progress("fetching", total=found.total_bytes, unit="bytes") as draw:
         while found.status == "fetching" and found.parked_reason is None:
-            draw(found.received_bytes, words.megabytes(found.received_bytes))
+            trouble = (found.last_error or {}).get("message")
+            told = words.megabytes(found.received_bytes)
+            draw(found.received_bytes, f"{told} · trying again: {trouble}" if trouble else told)
             pauses.wait()
             found = client.datasets.get_fetch(found.dataset, found.id)
     return found

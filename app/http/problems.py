@@ -30,7 +30,7 @@ from app.kit.errors import (
     TooLarge,
     Unready,
 )
-from app.kit.wire import escape_pointer
+from app.kit.wire import escape_pointer, in_words
 
 log = structlog.get_logger("kitae.http")
 
@@ -380,9 +380,7 @@ def _located(item: Mapping[str, Any], body: Any) -> FieldProblem:
     where, *rest = item["loc"]
     parts = [str(part) for part in rest]
     context = item.get("ctx") or {}
-    code, detail = str(item["type"]), str(item["msg"])
-    if code == "value_error":  # one of ours; pydantic puts words of its own before it
-        detail = str(context.get("error", detail))
+    code, detail = str(item["type"]), in_words(item)
     if where == "body":
         pointer = "".join("/" + escape_pointer(part) for part in _members(rest, body))
         if code == "union_tag_invalid":  # pydantic names the object, not the member that is wrong

@@ -4,6 +4,7 @@ import json
 import math
 import re
 import unicodedata
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Final
 
@@ -98,6 +99,27 @@ def _no_number(word: str) -> Any:
 def escape_pointer(part: str) -> str:
     """One part of an RFC 6901 pointer."""
     return part.replace("~", "~0").replace("/", "~1")
+
+
+def in_words(problem: Mapping[str, Any]) -> str:
+    """What a validation found, for a person who knows nothing of the library that found it.
+
+    Args:
+        problem: one of `ValidationError.errors()`.
+    """
+    context = problem.get("ctx") or {}
+    match problem["type"]:
+        case "value_error":  # one of ours; pydantic puts words of its own before it
+            return str(context.get("error", problem["msg"]))
+        case "union_tag_invalid":
+            known = str(context["expected_tags"]).replace("'", "")
+            return f"There is no {str(context['tag'])[:60]!r}; there are {known}."
+        case "union_tag_not_found":
+            return f"The member {context['discriminator']!s} is missing, which says what it is."
+        case "model_attributes_type" | "dataclass_type" | "model_type":
+            return "It must be a JSON object."
+        case _:
+            return str(problem["msg"])
 
 
 def _not_an_id(name: str) -> str:

@@ -50,7 +50,8 @@ _ALL = (
         "other-encoding",
         _E,
         "The file is text in an encoding other than UTF-8; Azure reads UTF-8.",
-        "Convert it, or upload it and say which encoding it is in: a version is written in UTF-8.",
+        "Convert it (`kitae datasets convert FILE -o OUT.jsonl --encoding …`), or upload it and say which"
+        " encoding it is in: a version is written in UTF-8.",
         _REPAIR,
     ),
     Code(
@@ -63,7 +64,8 @@ _ALL = (
         "compressed",
         _E,
         "The file is packed; Azure reads plain text.",
-        "Convert it, or upload it as it is: a version is written unpacked.",
+        "Convert it (`kitae datasets convert FILE -o OUT.jsonl`), or upload it as it is: a version is written"
+        " unpacked.",
         _REPAIR,
     ),
     Code("archive-refused", _E, "The packed file was not opened.", "Unpack it, and give the one file in it."),
@@ -71,7 +73,8 @@ _ALL = (
         "needs-conversion",
         _E,
         "This is data in another layout than Azure trains on, which we can convert.",
-        "Convert it, or upload it as it is: a version holds the converted rows.",
+        "Convert it (`kitae datasets convert FILE -o OUT.jsonl`), or upload it as it is: a version holds the"
+        " converted rows.",
         _REPAIR,
     ),
     Code(

@@ -53,6 +53,12 @@ class Fix:
 
     __pydantic_config__: ClassVar = CLOSED
 
+    def __post_init__(self) -> None:
+        known = fixable() | repairs.OF_FILES  # what reading has mended already is no mistake to name
+        strange = sorted(set(self.codes) - known) + sorted(set(self.leave) - CODES.keys())
+        if strange:
+            raise ValueError(f"{strange[0]!r} is nothing that can be fixed; there are {', '.join(sorted(known))}")
+
     def apply(self, rows: Kept, step: Step) -> Iterator[Row]:
         """Constant memory but for 24 bytes a row."""
         wanted = fixable() - set(self.leave)

@@ -417,7 +417,7 @@ class _File:
             )
         reason = f"It is {in_words}; {layout.in_words}."
         told = self._told(kind, container, reason, left_out=layout.left_out, unit="row", converted=True)
-        self._findings.append(finding("needs-conversion", reason))
+        self._findings.append(finding("needs-conversion", told.reason))
         origin = Origin("row")
         records = (Record(row.number, row.value) for row in self._even(rows, len(columns)))
         return Reading(told, self._converted(records, layout, origin, content), origin, self._findings)
