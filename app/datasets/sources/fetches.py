@@ -1,6 +1,6 @@
 """Fetches: a version that a worker brings from somewhere else. Asked for here, taken step by step in `steps`."""
 
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import orjson
@@ -31,6 +31,11 @@ from app.kit.logging import never_log
 from app.kit.pagination import Page, Slice
 from app.workbench import Workbench
 
+URL_NOT_ALLOWED: Final = "url_not_allowed"
+ALLOWED_HINT: Final = (
+    "Sources must be on the public internet, by https. An operator can allow others by naming their origins in "
+    "KITAE_SOURCE_ORIGINS."
+)
 _SOURCE: TypeAdapter[FetchedSource] = TypeAdapter(FetchedSource)
 
 
@@ -61,9 +66,9 @@ class FetchService:
             NotFound: no such dataset or connection.
             Conflict: the project has too many fetches under way (`too_many_fetches`).
         """
-        dataset = self._datasets.get(project_id, ref)
         base_model = self._datasets.known_model(model)
-        self._refuse_hopeless(project_id, source)
+        self._refuse_hopeless(project_id, source)  # before the dataset is missed: nobody names one for nothing
+        dataset = self._datasets.get(project_id, ref)
         fetch_id = new_id("fet")
         row = DatasetFetch(
             id=fetch_id,
@@ -176,13 +181,9 @@ class FetchService:
         try:
             self._bench.web.check(source.url)
         except ValueError as error:
-            field = FieldError(pointer="/source/url", detail=str(error), code="url_not_allowed")
-            raise Invalid(
-                f"This URL may not be called: {error}",
-                code="url_not_allowed",
-                hint="Sources must be on the public internet, by https. An operator can allow other origins.",
-                errors=[field],
-            ) from None
+            detail = f"This URL may not be called: {error}"
+            field = FieldError(pointer="/source/url", detail=detail, code=URL_NOT_ALLOWED)
+            raise Invalid(detail, code=URL_NOT_ALLOWED, hint=ALLOWED_HINT, errors=[field]) from None
 
     def _find(self, project_id: str, ref: str, fetch_id: str) -> DatasetFetch:
         dataset = self._datasets.get(project_id, ref)

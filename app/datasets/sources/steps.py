@@ -21,7 +21,7 @@ from sqlalchemy import func
 
 from app.datasets.service import DatasetService, Upload
 from app.datasets.sources import repository
-from app.datasets.sources.fetches import FetchService, pieces_of
+from app.datasets.sources.fetches import ALLOWED_HINT, URL_NOT_ALLOWED, FetchService, pieces_of
 from app.datasets.sources.places import Place, SourceFile, SourceRefused, web_page
 from app.datasets.sources.shards import JOIN_SECONDS, join_parquet
 from app.datasets.states import FETCH_LAW, FetchStatus
@@ -105,8 +105,7 @@ class FetchSteps:
         except _Later as later:
             self._wait(held, row, later.message, later.seconds)
         except WebRefused as refused:
-            hint = "Give a URL that leads to the public internet by https."
-            self._fail(held, row, SourceRefused(str(refused), code="url_not_allowed", hint=hint))
+            self._fail(held, row, SourceRefused(str(refused), code=URL_NOT_ALLOWED, hint=ALLOWED_HINT))
         except SourceRefused as refused:
             self._fail(held, row, refused)
         except KitaeError as refused:  # the connection or the dataset is gone, or the whole is too large
