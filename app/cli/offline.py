@@ -240,6 +240,16 @@ def _check(
     return Checked(file, report, fingerprints, sketches, lines, how)
 
 
+def examined(file: Path, stack: ExitStack) -> Checked:
+    """A file of any kind and method, checked for whoever only counts; its temporary files live as long as `stack`."""
+    return _check(file, engine.Profile(tokenizer="estimate", method=None), reading.How(), stack, as_version=True)
+
+
+def leaked(training: Checked, validation: Checked) -> int:
+    """How many validation examples stand in the training file, word for word or nearly."""
+    return len({line for leak in _leaks(training, validation) for line in leak.validation_lines})
+
+
 def _leaks(training: Checked, validation: Checked) -> Iterator[Leak]:
     training.fingerprints.seek(0)
     validation.fingerprints.seek(0)

@@ -424,9 +424,6 @@ def judge(job: Job, results: analysis.Results, checkpoints: Sequence[Checkpoint]
     )
 
 
-REPEATED: Final = frozenset({"exact-duplicate", "near-duplicate"})
-
-
 def _counted(
     training: DatasetVersion, validation: DatasetVersion | None, leaks: Sequence[dict[str, Any]]
 ) -> DataCounts:
@@ -436,7 +433,7 @@ def _counted(
         validation_examples=validation.examples if validation is not None else None,
         repeated=None
         if findings is None
-        else sum(finding["count"] for finding in findings if finding["code"] in REPEATED),
+        else sum(finding["count"] for finding in findings if finding["code"] in analysis.REPEATING_FINDINGS),
         leaked=sum(leak["count"] for leak in leaks) if validation is not None else None,
     )
 
