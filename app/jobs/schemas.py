@@ -2,9 +2,9 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.costs.schemas import CostEstimate, Usd
 from app.jobs.watchdog import WatchPolicy
@@ -14,14 +14,29 @@ Ref = Annotated[str, Field(min_length=1, max_length=200)]
 """An id or a name."""
 Goal = Literal["balanced", "fast", "quality", "low_overfit", "reproducible"]
 TrainingType = Literal["Standard", "GlobalStandard", "developerTier", "DataZoneStandard"]
+Method = Literal["supervised", "dpo", "reinforcement"]
+_Whole = Annotated[Count, Field(ge=0, le=1_000_000)]
+_Number = Annotated[Measure, Field(ge=0, le=1_000_000)]
+"""What can be reckoned with; which values make sense stands in `hyperparameters.json`, and a plan says why."""
 
 
 class Hyperparameters(RequestModel):
-    """What to choose instead of leaving it to Azure; leave a field out for Azure's own choice."""
+    """What to choose instead of leaving it to Azure; leave a field out for Azure's own choice.
 
-    n_epochs: Annotated[Count, Field(ge=1, le=50)] | None = None
-    batch_size: Annotated[Count, Field(ge=1, le=256)] | None = None
-    learning_rate_multiplier: Annotated[Measure, Field(gt=0, le=10)] | None = None
+    `GET /v1/hyperparameters` tells each one's methods, range, default and reason.
+    """
+
+    n_epochs: _Whole | None = None
+    batch_size: _Whole | None = None
+    learning_rate_multiplier: _Number | None = None
+    beta: _Number | None = Field(default=None, description="dpo only.")
+    l2_multiplier: _Number | None = Field(default=None, description="dpo only.")
+    reasoning_effort: Literal["default", "low", "medium", "high"] | None = Field(
+        default=None, description="reinforcement only."
+    )
+    compute_multiplier: _Number | None = Field(default=None, description="reinforcement only.")
+    eval_interval: _Whole | None = Field(default=None, description="reinforcement only.")
+    eval_samples: _Whole | None = Field(default=None, description="reinforcement only.")
 
 
 class JobCreate(RequestModel):
@@ -37,23 +52,60 @@ class JobCreate(RequestModel):
                     "validation": "travel-validation",
                     "goal": "balanced",
                     "suffix": "travel",
-                }
+                },
+                {
+                    "connection": "sweden",
+                    "model": "o4-mini",
+                    "training": "sums@1",
+                    "validation": "sums-validation@1",
+                    "method": "reinforcement",
+                    "grader": {
+                        "type": "string_check",
+                        "name": "right",
+                        "input": "{{sample.output_text}}",
+                        "reference": "{{item.answer}}",
+                        "operation": "eq",
+                    },
+                    "training_types": ["developerTier", "GlobalStandard"],
+                },
             ]
         }
     )
 
     connection: Ref = Field(examples=["sweden"])
-    model: Ref = Field(description="A base model's id or alias.", examples=["gpt-4.1-mini"])
+    model: Ref | None = Field(
+        default=None,
+        description="A base model's id or alias; may be left out with `continue_from`.",
+        examples=["gpt-4.1-mini"],
+    )
+    continue_from: Ref | None = Field(
+        default=None,
+        description="A tuned model to train on: `mdl_…` or its name, a checkpoint `ckp_…`, a job `job_…`, or Azure's "
+        "name of it.",
+    )
     training: Ref = Field(
         description="A dataset version: `travel@3`, `dsv_…`, or `travel` for its newest ready one."
     )
     validation: Ref | None = None
-    method: Literal["supervised"] = "supervised"
+    method: Method = "supervised"
     hyperparameters: Hyperparameters = Field(default_factory=Hyperparameters)
+    grader: dict[str, Any] | None = Field(
+        default=None,
+        description="reinforcement only, and needed there: string_check, text_similarity, score_model, python or "
+        "multi, as OpenAI writes them.",
+    )
+    response_format: dict[str, Any] | None = Field(
+        default=None, description="reinforcement only: a json_schema that every sampled answer keeps to."
+    )
     goal: Goal | None = Field(
         default=None, description="Hyperparameters chosen for a purpose; those given explicitly win."
     )
     training_type: TrainingType = "GlobalStandard"
+    training_types: Annotated[list[TrainingType], Field(min_length=1, max_length=4)] | None = Field(
+        default=None,
+        description="Instead of `training_type`: the first of these that can be had. What is left is tried, one after "
+        "the other, should Azure refuse it when the job is sent.",
+    )
     suffix: str | None = Field(
         default=None, pattern=r"^[A-Za-z0-9_-]{1,40}$", description="Becomes part of the model's name at Azure."
     )
@@ -69,6 +121,22 @@ class JobCreate(RequestModel):
         description="What the watch-dog looks out for; left out, it tells of trouble and does nothing.",
     )
     dry_run: Flag = Field(default=False, description="Answer the plan and make nothing.")
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> Self:
+        if self.model is None and self.continue_from is None:
+            raise ValueError("Name a base model as `model`, or a tuned one as `continue_from`.")
+        if self.training_types is not None:
+            if "training_type" in self.model_fields_set and self.training_type != self.training_types[0]:
+                raise ValueError("Give `training_type` or `training_types`, not both.")
+            if len(set(self.training_types)) != len(self.training_types):
+                raise ValueError("A training type stands twice in `training_types`.")
+        return self
+
+    @property
+    def order(self) -> tuple[TrainingType, ...]:
+        """Training types in the order in which they are wanted."""
+        return tuple(self.training_types) if self.training_types is not None else (self.training_type,)
 
 
 class PlanCheck(BaseModel):
@@ -101,6 +169,20 @@ class DataCounts(BaseModel):
     leaked: int | None = Field(
         default=None, description="Validation examples that stand in the training data, word for word or nearly."
     )
+
+
+class TrainingTypeChoice(BaseModel):
+    """One of the training types that were asked for, and what becomes of it."""
+
+    training_type: str
+    verdict: Literal["taken", "fallback", "impossible"] = Field(
+        description="`fallback`: tried if Azure refuses those before it."
+    )
+    reason: str
+    expected_usd: Usd | None
+    high_usd: Usd | None
+    price_usd_per_million_tokens: Usd | None = None
+    price_usd_per_hour: Usd | None = None
 
 
 class JobPlan(BaseModel):
@@ -164,6 +246,9 @@ class JobPlan(BaseModel):
     training: str | None
     validation: str | None
     hyperparameters: dict[str, Any]
+    model: str | None = Field(default=None, description="What is sent as the model: the base model, or a tuned one.")
+    continues: str | None = Field(default=None, description="The job of ours that trained `model`.")
+    training_types: list[TrainingTypeChoice] = Field(default_factory=list)
     choices: list[PlanChoice] = Field(
         default_factory=list,
         description="Every setting, who chose it and why; empty in plans made before this was told.",
@@ -186,8 +271,13 @@ class JobRead(BaseModel):
                     "id": "job_01kz8q7v1efn9s0a2b3c4d5e6f",
                     "connection": "con_01kz8q7v1efn9s0a2b3c4d5e6f",
                     "base_model": "gpt-4.1-mini-2025-04-14",
+                    "model": "gpt-4.1-mini-2025-04-14",
+                    "continues": None,
                     "method": "supervised",
+                    "method_settings": {},
                     "training_type": "GlobalStandard",
+                    "training_types": [],
+                    "refusals": [],
                     "training": "dsv_01kz8q7v1efn9s0a2b3c4d5e6f",
                     "validation": None,
                     "hyperparameters": {"n_epochs": 3},
@@ -227,8 +317,13 @@ class JobRead(BaseModel):
         default="kitae", description="`elsewhere`: made in the portal or by another client, and adopted."
     )
     base_model: str
+    model: str = Field(description="What Azure is told to train: the base model, or a tuned one that is continued.")
+    continues: str | None = Field(description="The job of ours that trained `model`.")
     method: str
+    method_settings: dict[str, Any] = Field(description="Of reinforcement: `grader`, `response_format`.")
     training_type: str
+    training_types: list[str] = Field(description="Tried in this order should Azure refuse `training_type`.")
+    refusals: list[dict[str, Any]] = Field(description="Training types that Azure refused, with its words.")
     training: str | None = Field(description="null: adopted, and Azure would not give its data.")
     validation: str | None
     hyperparameters: dict[str, Any]
