@@ -241,7 +241,7 @@ def _check(
 
 
 def examined(file: Path, stack: ExitStack) -> Checked:
-    """A file of any kind and method, checked for whoever only counts; its temporary files live as long as `stack`."""
+    """A file of any kind and method, for whoever only counts; its temporary files live as long as `stack`."""
     return _check(file, engine.Profile(tokenizer="estimate", method=None), reading.How(), stack, as_version=True)
 
 
