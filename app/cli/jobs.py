@@ -212,7 +212,8 @@ def show(job: Job, *, json_: Json = False) -> None:
             ("status", found.status),
             ("at Azure", f"{found.remote_id} ({found.remote_status})" if found.remote_id else None),
             ("base model", found.base_model),
-            ("training", found.training),
+            ("made", "elsewhere, and adopted" if found.origin == "elsewhere" else None),
+            ("training", found.training or "not known"),
             ("validation", found.validation),
             ("hyperparameters", chosen or "chosen by Azure"),
             ("model", found.fine_tuned_model),
@@ -331,6 +332,36 @@ def analysis(job: Job, *, json_: Json = False) -> None:
         words.put_json(found)
     else:
         reports.analysis(found.analysis, to=words.data_console())
+
+
+@group.command()
+def analyse(
+    files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="results.csv of a training.")],
+    *,
+    examples: Annotated[int | None, typer.Option(min=1, help="Training examples.")] = None,
+    epochs: Epochs = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", "--batch", min=1, max=256)] = None,
+    learning_rate: Rate = None,
+    training: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="What was trained on: its copies are counted.")
+    ] = None,
+    validation: Annotated[
+        Path | None,
+        typer.Option(
+            "--validation", "-v", exists=True, dir_okay=False, help="What was validated on: leaks are found."
+        ),
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Judge results files on this machine: no service, no key. Reads every spelling Azure and OpenAI have used.
+
+    Exit code 0 when each training converged, 1 when a verdict asks for something to be done, 2 when a file is no
+    results file.
+    """
+    from app.cli.analysing import Known, analyse_files
+
+    known = Known(examples, epochs, batch_size, learning_rate, training, validation)
+    raise typer.Exit(analyse_files(files, known, as_json=json_))
 
 
 @group.command()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from app.costs.schemas import CostEstimate, TrainingOffer
     from app.datasets.schemas import FindingRead, VersionRead
+    from app.jobs.analysis import Results
     from app.jobs.schemas import JobPlan, JobRead, Metrics, PlanChoice
 
 MARKS: Final = {"error": ("✗", "red"), "warning": ("!", "yellow"), "note": ("·", "dim"), "ok": ("✓", "green")}
@@ -179,18 +180,24 @@ def experiment_in_words(experiment: Mapping[str, Any]) -> str:
 
 def curve(metrics: Metrics, *, to: Console | None = None, width: int | None = None, height: int = 14) -> None:
     """The loss, drawn in the terminal."""
-    from app.jobs.analysis import chart_terminal, results_from_events
+    from app.jobs.analysis import results_from_events
 
     console = to or words.word_console()
     rows = [
         {"step": step, **{name: values[index] for name, values in metrics.series.items()}}
         for index, step in enumerate(metrics.steps)
     ]
+    drawn(results_from_events(rows), to=console, width=width, height=height)
+
+
+def drawn(results: Results, *, to: Console, width: int | None = None, height: int = 14) -> None:
+    """A curve, no wider than there is room for."""
+    from app.jobs.analysis import chart_terminal
+
+    console = to
     colour = console.is_terminal and not console.no_color
     columns = min(width or (console.width if console.is_terminal else 72), 100)
-    console.file.write(
-        chart_terminal(results_from_events(rows), width=columns, height=height, colour=colour) + "\n"
-    )
+    console.file.write(chart_terminal(results, width=columns, height=height, colour=colour) + "\n")
 
 
 def newest(metrics: Metrics, name: str) -> float | None:

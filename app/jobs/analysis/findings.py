@@ -72,6 +72,9 @@ class Data:
 
 UNKNOWN: Final = Data()
 
+REPEATING_FINDINGS: Final = frozenset({"exact-duplicate", "near-duplicate"})
+"""What a check of a dataset calls the examples that count as `Data.repeated`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:

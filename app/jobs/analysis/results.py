@@ -23,6 +23,18 @@ length."""
 MAX_COLUMNS: Final = 64
 """Real files have 5 to 11 columns."""
 
+FOREIGN: Final[tuple[tuple[frozenset[str], str], ...]] = (
+    (frozenset({"epoch", "val_loss"}), "the history of a Keras or PyTorch training, a row an epoch"),
+    (frozenset({"epoch", "eval_loss"}), "the log of a Hugging Face Trainer"),
+    (frozenset({"epoch"}), "the history of another training, a row an epoch"),
+    (frozenset({"wall time", "value"}), "a series exported from TensorBoard"),
+    (frozenset({"_step"}), "a table exported from Weights & Biases"),
+    (frozenset({"messages"}), "a dataset; `kitae datasets check` reads those"),
+    (frozenset({"prompt"}), "a dataset; `kitae datasets check` reads those"),
+    (frozenset({"question"}), "a dataset; `kitae datasets check` reads those"),
+)
+"""Columns (lower case) of files that are given in place of a results.csv; the first match counts."""
+
 MAX_STEP: Final = 10**9
 
 ALIASES: Final[Mapping[str, str]] = {
@@ -292,16 +304,27 @@ def _columns(header: list[str], line: int) -> list[str]:
     if "step" not in names:
         raise ResultsError(
             "this is not the result of a fine-tuning job: there is no `step` column "
-            f"(columns found: {found}). Give the results.csv that the job names in `result_files`.",
+            f"(columns found: {found}).{_likeness(header)} "
+            "Give the results.csv that the job names in `result_files`.",
             line,
         )
     if not any(name in KNOWN for name in names):
         raise ResultsError(
             "this is not the result of a fine-tuning job: beside `step` there is no loss, no token accuracy "
-            f"and no reward (columns found: {found}).",
+            f"and no reward (columns found: {found}).{_likeness(header)}",
             line,
         )
     return names
+
+
+def _likeness(header: list[str]) -> str:
+    """What the file seems to be instead, as a sentence; empty when it is like nothing known."""
+    if header and header[0].lstrip().startswith(("{", "[")):
+        return " It looks like JSON."
+    if len(header) == 1 and any(mark in header[0] for mark in ";\t"):
+        return " Its columns are separated by semicolons or tabs: a spreadsheet may have saved it anew."
+    names = frozenset(name.strip().lower() for name in header)
+    return next((f" It looks like {what}." for marks, what in FOREIGN if marks <= names), "")
 
 
 def _canonical(name: str) -> str:
