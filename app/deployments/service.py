@@ -18,6 +18,7 @@ from app.connections.service import ConnectionService
 from app.connections.tables import Connection
 from app.costs.service import CostService
 from app.deployments import repository
+from app.deployments.asking import Answerer
 from app.deployments.inference import Question, ask, ask_stream
 from app.deployments.schemas import (
     LIFE_SECONDS_MAX,
@@ -399,6 +400,51 @@ class DeploymentService:
         with self._bench.begin() as work:
             repository.touch_used(work.session, deployment.id, at_most_every_seconds=USED_SECONDS)
         return read(deployment)
+
+    def answerer(
+        self, project_id: str, ref: str, *, connection: str | None, base: str | None, pointer: str
+    ) -> Answerer:
+        """Who is asked: a ready deployment of the project or, with a connection, one at Azure by its name there.
+
+        Args:
+            base: with a connection: the base model that it runs, by which it is priced.
+            pointer: where that stands in the request.
+
+        Raises:
+            NotFound: no such deployment or connection.
+            Conflict: it is not ready.
+            Invalid: `base` is not in the catalogue (`unknown_model`).
+        """
+        if connection is None:
+            found = self.ready(project_id, ref)
+            known = self._bench.catalogue.find(found.base_model)
+            assert known is not None  # noqa: S101  it was deployed from the catalogue
+            return Answerer(
+                connection_id=found.connection,
+                deployment_id=found.id,
+                name=found.name,
+                base=known,
+                remote_model=found.remote_model,
+                sku=found.sku,
+            )
+        at = self._connections.get(project_id, connection)
+        named = self._bench.catalogue.find(base or "")
+        if named is None:
+            detail = "Name the base model that the deployment runs, so that it can be priced."
+            raise Invalid(
+                detail,
+                code="unknown_model",
+                hint="GET /v1/base-models lists what there is.",
+                errors=[FieldError(pointer=pointer, detail=detail, code="unknown_model")],
+            )
+        return Answerer(
+            connection_id=at.id,
+            deployment_id=None,
+            name=ref,
+            base=named,
+            remote_model=named.id,
+            sku="GlobalStandard",
+        )
 
     def page(
         self, project_id: str, wanted: Page, *, status: str | None = None, model: str | None = None

@@ -1,13 +1,13 @@
 """All SQL of the generation room."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any, Final
 
-from sqlalchemy import case, func, insert, select, text, update
+from sqlalchemy import ColumnElement, and_, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
+from app.deployments import asked
+from app.deployments.asked import Tally
 from app.generation.states import GenerationStatus
 from app.generation.tables import Generation, GenerationRow, GenerationUnit
 from app.kit.ids import new_id
@@ -15,23 +15,6 @@ from app.kit.pagination import Page, Slice, keyset, slice_of
 
 OF_MATERIAL: Final = -1
 """The unit of rows that nobody was asked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """How far a generation is, and what its answers came to."""
-
-    units: int
-    answered: int
-    unanswered: int
-    """Answered by an error."""
-    prompt_tokens: int
-    completion_tokens: int
-    answers_usd: Decimal
-    lost_usd: Decimal
-    """The most that requests without an answer may have cost."""
-    lost: int
-    """How many requests got none."""
 
 
 def add(session: Session, generation: Generation) -> None:
@@ -99,36 +82,7 @@ def units_of(session: Session, generation_id: str, numbers: Sequence[int]) -> di
 
 
 def tallies(session: Session, generation_ids: Sequence[str]) -> dict[str, Tally]:
-    unit = GenerationUnit
-    lost = unit.attempts - case((unit.answered_at.is_not(None) & unit.error.is_(None), 1), else_=0)
-    rows = session.execute(
-        select(
-            unit.generation_id,
-            func.count(),
-            func.count(unit.answered_at),
-            func.count(unit.error),
-            func.coalesce(func.sum(unit.prompt_tokens), 0),
-            func.coalesce(func.sum(unit.completion_tokens), 0),
-            func.coalesce(func.sum(unit.cost_usd), 0),
-            func.coalesce(func.sum(unit.attempts_usd), 0),
-            func.coalesce(func.sum(case((unit.attempts_usd > 0, lost), else_=0)), 0),
-        )
-        .where(unit.generation_id.in_(generation_ids))
-        .group_by(unit.generation_id)
-    )
-    return {
-        row[0]: Tally(
-            units=row[1],
-            answered=row[2],
-            unanswered=row[3],
-            prompt_tokens=int(row[4]),
-            completion_tokens=int(row[5]),
-            answers_usd=row[6],
-            lost_usd=row[7],
-            lost=int(row[8]),
-        )
-        for row in rows
-    }
+    return asked.tallies(session, GenerationUnit, GenerationUnit.generation_id, generation_ids)
 
 
 def counts(session: Session, generation_ids: Sequence[str]) -> dict[str, dict[str | None, int]]:
@@ -184,54 +138,14 @@ def last_round(session: Session, generation_id: str) -> tuple[int, int]:
     return int(row[0]), int(row[1]) + 1
 
 
-def send(session: Session, generation_id: str, number: int, most_usd: Decimal) -> None:
-    """Note that a unit is about to be asked, and the most it may cost."""
-    _change_unit(
-        session,
-        generation_id,
-        number,
-        {"attempts": GenerationUnit.attempts + 1, "attempts_usd": GenerationUnit.attempts_usd + most_usd},
-    )
-
-
-def forgive(session: Session, generation_id: str, number: int, most_usd: Decimal) -> None:
-    """Azure said no to a unit that was sent: it cost nothing."""
-    _change_unit(session, generation_id, number, {"attempts_usd": GenerationUnit.attempts_usd - most_usd})
-
-
-def answer(session: Session, generation_id: str, number: int, most_usd: Decimal, values: Mapping[str, Any]) -> None:
-    """A unit is done; what it may have cost at most is replaced by what it did cost."""
-    _change_unit(
-        session,
-        generation_id,
-        number,
-        {
-            "answered_at": func.clock_timestamp(),
-            "attempts_usd": GenerationUnit.attempts_usd - most_usd,
-            **values,
-        },
-    )
+def unit(generation_id: str, number: int) -> ColumnElement[bool]:
+    """Which row of `GenerationUnit`."""
+    return and_(GenerationUnit.generation_id == generation_id, GenerationUnit.number == number)
 
 
 def give_up_open(session: Session, generation_id: str, error: Mapping[str, Any]) -> int:
     """End every unit that was not answered. Returns how many."""
-    given_up = session.execute(
-        update(GenerationUnit)
-        .where(GenerationUnit.generation_id == generation_id, GenerationUnit.answered_at.is_(None))
-        .values(answered_at=func.clock_timestamp(), error=dict(error))
-        .returning(GenerationUnit.number)
-        .execution_options(synchronize_session=False)
-    )
-    return len(given_up.all())
-
-
-def _change_unit(session: Session, generation_id: str, number: int, values: Mapping[str, Any]) -> None:
-    session.execute(
-        update(GenerationUnit)
-        .where(GenerationUnit.generation_id == generation_id, GenerationUnit.number == number)
-        .values(**values)
-        .execution_options(synchronize_session=False)
-    )
+    return asked.give_up(session, GenerationUnit, GenerationUnit.generation_id == generation_id, error)
 
 
 def number_lines(session: Session, generation_id: str) -> int:

@@ -8,12 +8,11 @@ from typing import Any, Final
 from sqlalchemy import func
 
 from app.access.service import refuse_if_paused
-from app.azure.catalogue.catalogue import BaseModel
-from app.connections.service import ConnectionService
 from app.costs.service import CostService
 from app.datasets.engine.tokens import counter
 from app.datasets.service import DatasetService
 from app.datasets.tables import DatasetVersion
+from app.deployments.asking import Answerer, tokenizer_of
 from app.deployments.service import DeploymentService
 from app.generation import repository
 from app.generation.craft.coverage import ROWS_MAX, CoverageReport, cover
@@ -61,23 +60,11 @@ CATEGORY: Final = "generation"
 _PARTS: Final = Decimal("0.000001")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Generator:
-    """Who is asked."""
-
-    connection_id: str
-    deployment_id: str | None
-    name: str
-    base: BaseModel
-    remote_model: str
-    sku: str
-
-
 @dataclass(frozen=True, slots=True)
 class _Draft:
     """A generation that could be begun."""
 
-    generator: _Generator
+    generator: Answerer
     kind: Kind
     kind_name: str
     material: dict[str, Any]
@@ -92,7 +79,6 @@ class GenerationService:
         self._bench = bench
         self._datasets = DatasetService(bench)
         self._deployments = DeploymentService(bench)
-        self._connections = ConnectionService(bench)
         self._costs = CostService(bench)
 
     # ── before ──────────────────────────────────────────────────────────────
@@ -125,7 +111,7 @@ class GenerationService:
             generator, kind, wanted.source.type, material, units, self._estimate(generator, kind, units, wanted)
         )
 
-    def _material(self, project_id: str, wanted: GenerationCreate, generator: _Generator) -> dict[str, Any]:
+    def _material(self, project_id: str, wanted: GenerationCreate, generator: Answerer) -> dict[str, Any]:
         source = wanted.source
         if isinstance(source, ToolUse):
             return of_tool_use(source)
@@ -145,43 +131,13 @@ class GenerationService:
             )
         return found
 
-    def _generator(self, project_id: str, wanted: GenerationCreate) -> _Generator:
-        if wanted.connection is not None:
-            return self._generator_at_azure(project_id, wanted)
-        found = self._deployments.ready(project_id, wanted.deployment)
-        base = self._bench.catalogue.find(found.base_model)
-        assert base is not None  # noqa: S101  it was deployed from the catalogue
-        return _Generator(
-            connection_id=found.connection,
-            deployment_id=found.id,
-            name=found.name,
-            base=base,
-            remote_model=found.remote_model,
-            sku=found.sku,
-        )
-
-    def _generator_at_azure(self, project_id: str, wanted: GenerationCreate) -> _Generator:
-        connection = self._connections.get(project_id, wanted.connection or "")
-        base = self._bench.catalogue.find(wanted.generator or "")
-        if base is None:
-            detail = "Name the base model that the deployment runs, so that it can be priced."
-            raise Invalid(
-                detail,
-                code="unknown_model",
-                hint="GET /v1/base-models lists what there is.",
-                errors=[FieldError(pointer="/generator", detail=detail, code="unknown_model")],
-            )
-        return _Generator(
-            connection_id=connection.id,
-            deployment_id=None,
-            name=wanted.deployment,
-            base=base,
-            remote_model=base.id,
-            sku="GlobalStandard",
+    def _generator(self, project_id: str, wanted: GenerationCreate) -> Answerer:
+        return self._deployments.answerer(
+            project_id, wanted.deployment, connection=wanted.connection, base=wanted.generator, pointer="/generator"
         )
 
     def _estimate(
-        self, generator: _Generator, kind: Kind, units: Sequence[Unit], wanted: GenerationCreate
+        self, generator: Answerer, kind: Kind, units: Sequence[Unit], wanted: GenerationCreate
     ) -> GenerationEstimate:
         count = counter(tokenizer_of(generator.base)).many
         prompts = [kind.messages(unit, ()) for unit in units]
@@ -223,7 +179,7 @@ class GenerationService:
             styles=styles,
         )
 
-    def _price(self, generator: _Generator, prompt_tokens: int, completion_tokens: int) -> Decimal | None:
+    def _price(self, generator: Answerer, prompt_tokens: int, completion_tokens: int) -> Decimal | None:
         cost = self._costs.inference_cost(
             base_model=generator.base.id,
             sku=generator.sku,
@@ -438,11 +394,6 @@ class GenerationService:
             return []
         told = (Name(full, tuple(also)) for pair in row.material["pairs"] for full, *also in pair["names"])
         return list(dict.fromkeys(told))
-
-
-def tokenizer_of(base: BaseModel) -> str:
-    """Of a base model; models whose tokenizer is not known are counted with the newest one."""
-    return base.tokenizer if base.tokenizer in {"o200k_base", "cl100k_base"} else "o200k_base"
 
 
 def numbered(generation_id: str, units: Sequence[Unit], *, first: int, round_: int) -> list[dict[str, Any]]:

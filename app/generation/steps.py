@@ -4,10 +4,8 @@ What is recorded is never asked for again. A chat has no idempotency key, so a r
 again and may be paid twice; it is counted at the most it can have cost.
 """
 
-from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from concurrent.futures import Future
 from decimal import ROUND_UP, Decimal
 from typing import Any, Final
 
@@ -16,17 +14,19 @@ import structlog
 from sqlalchemy import func
 
 from app.access.service import AccessService
-from app.azure.port import AzureError, AzureTarget, ChatAnswer, NotThere, Refused, Throttled, is_of_credential
+from app.azure.port import AzureError, AzureTarget, ChatAnswer, Refused
 from app.connections.service import ConnectionService
 from app.costs.service import CostService
 from app.datasets.engine.tokens import counter
 from app.datasets.service import DatasetService
+from app.deployments import asked
+from app.deployments.asking import UNITS_A_STEP, Request, ask_all, tokenizer_of
 from app.deployments.inference import Question, ask
 from app.deployments.service import DeploymentService
 from app.generation import repository
 from app.generation.craft.kinds import Kept, Kind, Unit
 from app.generation.material import kind_of
-from app.generation.service import CATEGORY, MESSAGE_TOKENS, ROUNDS_MAX, kept_of, numbered, tokenizer_of
+from app.generation.service import CATEGORY, MESSAGE_TOKENS, ROUNDS_MAX, kept_of, numbered
 from app.generation.states import GENERATION_LAW, GenerationStatus
 from app.generation.tables import Generation, GenerationUnit
 from app.kit import care
@@ -34,26 +34,16 @@ from app.kit.care import Claim
 from app.kit.db import storable
 from app.kit.errors import Conflict, NotFound
 from app.kit.failpoints import failpoint
-from app.workbench import UnitOfWork, Workbench, describe
+from app.workbench import UnitOfWork, Workbench
 
 log = structlog.get_logger("kitae.generation")
 
 PAUSED_LOOK_SECONDS: Final = 15.0
 """How often a generation of a paused project looks whether it may go on."""
-UNITS_A_STEP: Final = 4
-"""Times the concurrency: so many units a step takes, before it counts anew what is kept and what is left."""
-TRIES: Final = 3
-"""After so many requests without an answer a unit is given up."""
 _PARTS: Final = Decimal("0.000001")
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """One unit on its way."""
-
-    unit: GenerationUnit
-    messages: list[dict[str, str]]
-    most_usd: Decimal
+_Asked = Request[GenerationUnit, ChatAnswer]
 
 
 class GenerationSteps:
@@ -110,32 +100,15 @@ class GenerationSteps:
         with self._bench.read() as session:
             kept = kept_of(repository.kept_texts(session, row.id))
             tally = repository.tallies(session, [row.id])[row.id]
-        left = row.reserved_usd - tally.answers_usd - tally.lost_usd
         target = self._connections.target_of(row.connection_id)
-        waiting, under_way = deque(units), dict[Future[ChatAnswer], _Asked]()
-        again: AzureError | None = None
-        with ThreadPoolExecutor(max_workers=row.concurrency, thread_name_prefix="generation") as pool:
-            while under_way or waiting:
-                if waiting and not self._may_ask(row):
-                    waiting.clear()
-                while waiting and len(under_way) < row.concurrency:
-                    item = self._prepare(row, kind, waiting[0], kept)
-                    if row.has_price and item.most_usd > left:
-                        break
-                    waiting.popleft()
-                    left -= item.most_usd
-                    under_way[pool.submit(self._ask, held, row, target, item)] = item
-                if not under_way:  # the next step counts anew what is left, unless this one could ask nothing
-                    return len(waiting) < len(units)
-                done, _ = wait(under_way, return_when=FIRST_COMPLETED)
-                for future in done:
-                    error = self._take(held, row, kind, under_way.pop(future), future, kept)
-                    if error is not None:
-                        again = again or error
-                        waiting.clear()
-        if again is not None:
-            raise again
-        return True
+        return ask_all(
+            units,
+            concurrency=row.concurrency,
+            left_usd=row.reserved_usd - tally.answers_usd - tally.lost_usd if row.has_price else None,
+            prepare=lambda unit: self._prepare(held, row, kind, unit, kept, target),
+            may_go_on=lambda: self._may_ask(row),
+            take=lambda item, future: self._take(held, row, kind, item, future, kept),
+        )
 
     def _may_ask(self, row: Generation) -> bool:
         """Whether nobody has cancelled it, nor thrown a kill switch, since the step began."""
@@ -152,13 +125,23 @@ class GenerationSteps:
         except Conflict as error:
             raise Refused(error.detail, code=error.code, hint=error.hint) from error
 
-    def _prepare(self, row: Generation, kind: Kind, unit: GenerationUnit, kept: Sequence[Kept]) -> _Asked:
+    def _prepare(
+        self,
+        held: Claim,
+        row: Generation,
+        kind: Kind,
+        unit: GenerationUnit,
+        kept: Sequence[Kept],
+        target: AzureTarget,
+    ) -> _Asked:
         """What is sent for a unit, and the most it can cost."""
         base = self._bench.catalogue.find(row.base_model)
         count = counter(tokenizer_of(base) if base else "o200k_base")
         messages = kind.messages(Unit(unit.subject, unit.style, unit.count), kept)
         tokens = sum(count.one(message["content"]) for message in messages) + MESSAGE_TOKENS
-        return _Asked(unit, messages, self._price(row, tokens, row.max_tokens))
+        most_usd = self._price(row, tokens, row.max_tokens)
+        question = Question(messages=messages, max_tokens=row.max_tokens, temperature=row.temperature)
+        return Request(unit, most_usd, lambda: self._ask(held, row, target, question, unit.number, most_usd))
 
     def _price(self, row: Generation, prompt_tokens: int, completion_tokens: int) -> Decimal:
         cost = self._costs.inference_cost(
@@ -169,17 +152,14 @@ class GenerationSteps:
         )
         return (cost or Decimal(0)).quantize(_PARTS, ROUND_UP)
 
-    def _ask(self, held: Claim, row: Generation, target: AzureTarget, item: _Asked) -> ChatAnswer:
+    def _ask(
+        self, held: Claim, row: Generation, target: AzureTarget, question: Question, number: int, most_usd: Decimal
+    ) -> ChatAnswer:
         with self._bench.begin() as work:
             care.extend(work.session, held, lease_seconds=self._bench.policy.lease_seconds)
-            repository.send(work.session, row.id, item.unit.number, item.most_usd)
+            asked.send(work.session, GenerationUnit, repository.unit(row.id, number), most_usd)
         failpoint("generations.unit.sent")
-        return ask(
-            self._connections,
-            target,
-            row.deployment,
-            Question(messages=item.messages, max_tokens=row.max_tokens, temperature=row.temperature),
-        )
+        return ask(self._connections, target, row.deployment, question)
 
     def _take(
         self,
@@ -194,7 +174,12 @@ class GenerationSteps:
         try:
             answer = future.result()
         except AzureError as error:
-            return self._take_error(held, row, item, error)
+            with self._bench.begin() as work:
+                care.extend(work.session, held, lease_seconds=self._bench.policy.lease_seconds)
+                which = repository.unit(row.id, item.unit.number)
+                return asked.take_error(
+                    work.session, GenerationUnit, which, item.most_usd, item.unit.attempts, error
+                )
         unit = Unit(item.unit.subject, item.unit.style, item.unit.count)
         items = kind.read(unit, storable(answer.text), answer.finish_reason, kept)
         rows = [
@@ -213,10 +198,10 @@ class GenerationSteps:
         with self._bench.begin() as work:
             care.extend(work.session, held, lease_seconds=self._bench.policy.lease_seconds)
             repository.add_rows(work.session, row.id, rows)
-            repository.answer(
+            asked.answer(
                 work.session,
-                row.id,
-                item.unit.number,
+                GenerationUnit,
+                repository.unit(row.id, item.unit.number),
                 item.most_usd,
                 {
                     "finish_reason": answer.finish_reason,
@@ -231,21 +216,6 @@ class GenerationSteps:
         failpoint("generations.unit.recorded")
         kept += [Kept(unit.subject, storable(one.text)) for one in items if one.fault is None]
         return None
-
-    def _take_error(self, held: Claim, row: Generation, item: _Asked, error: AzureError) -> AzureError | None:
-        """An answer that is a no costs nothing. Silence may cost: what was set aside for it stays spent."""
-        told_no = error.http_status is not None
-        of_all = isinstance(error, Throttled | NotThere) or is_of_credential(error)
-        last = item.unit.attempts + 1 >= TRIES
-        again = of_all or (not last and (not told_no or error.http_status >= 500))  # type: ignore[operator]  # told_no
-        with self._bench.begin() as work:
-            care.extend(work.session, held, lease_seconds=self._bench.policy.lease_seconds)
-            if again and told_no:
-                repository.forgive(work.session, row.id, item.unit.number, item.most_usd)
-            elif not again:
-                most = item.most_usd if told_no else Decimal(0)
-                repository.answer(work.session, row.id, item.unit.number, most, {"error": describe(error)})
-        return error if again else None
 
     # ── ending ──────────────────────────────────────────────────────────────
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 from sqlalchemy import ForeignKey, Index, UniqueConstraint, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.deployments.asked import AskedColumns
 from app.kit.care import CareColumns, care_index
 from app.kit.db import Base, Id
 
@@ -65,7 +66,7 @@ class Generation(CareColumns, Base):
     finished_at: Mapped[datetime | None]
 
 
-class GenerationUnit(Base):
+class GenerationUnit(AskedColumns, Base):
     """One request to the generator: one subject in one style."""
 
     __tablename__ = "generation_units"
@@ -80,19 +81,6 @@ class GenerationUnit(Base):
     """How many items are asked for."""
     round: Mapped[int]
     """0 at first; more where earlier rounds left too few."""
-    attempts: Mapped[int] = mapped_column(server_default="0")
-    """How often it was sent, raised before it is; all but the answered one may have cost without telling."""
-    attempts_usd: Mapped[Decimal] = mapped_column(server_default="0")
-    """The most that the attempts without an answer may have cost."""
-    answered_at: Mapped[datetime | None]
-    """Null = still to be asked."""
-    error: Mapped[dict[str, Any] | None]
-    """Why no answer came that could be used."""
-    finish_reason: Mapped[str | None]
-    prompt_tokens: Mapped[int | None]
-    completion_tokens: Mapped[int | None]
-    latency_seconds: Mapped[float | None]
-    cost_usd: Mapped[Decimal | None]
 
 
 class GenerationRow(Base):
