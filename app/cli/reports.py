@@ -121,6 +121,12 @@ def cost(estimate: CostEstimate) -> str:
     """A range of money with where it comes from."""
     if estimate.expected_usd is None:
         return "not known: there is no price for this training in the catalogue"
+    if estimate.price_usd_per_hour is not None:
+        return (
+            f"${estimate.expected_usd:,.2f} expected (${estimate.low_usd:,.2f} to ${estimate.high_usd:,.2f}, where "
+            f"Azure pauses it) at ${estimate.price_usd_per_hour:.2f} an hour, price of "
+            f"{estimate.price_valid_from}: {estimate.price_source}"
+        )
     spread = (
         "" if estimate.low_usd == estimate.high_usd else f" (${estimate.low_usd:.4f} to ${estimate.high_usd:.4f})"
     )

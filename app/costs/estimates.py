@@ -194,24 +194,20 @@ def billed_tokens(counts: Counts, chosen: int | None, tokenizer: str | None) -> 
 def training_cost(
     catalogue: Catalogue, counts: Counts, *, base_model: str, training_type: str, n_epochs: int | None
 ) -> CostEstimate:
-    """One training billed by tokens, for a plan.
+    """One training, for a plan: by tokens, or by the hour for reinforcement.
 
     Args:
         base_model: an id of the catalogue.
         n_epochs: None leaves them to Azure.
     """
+    if counts.method == "reinforcement":
+        return _reinforcement_cost(catalogue, counts, base_model, training_type, n_epochs)
     low, expected, high = epochs_range(counts.examples, n_epochs)
     base = catalogue.find(base_model)
     tokens = billed_tokens(counts, n_epochs, base.tokenizer if base else None)
     price = catalogue.price(base_model, "training", training_type)
-    hourly = catalogue.price(base_model, "training_hours", training_type)
     warnings = []
-    if counts.method == "reinforcement" and hourly is not None:
-        warnings.append(
-            f"Reinforcement is billed by the hour, ${hourly.usd:.2f} for {base_model} as {training_type}: nothing "
-            "is reserved for it. An estimate of the version tells the range."
-        )
-    elif price is None:
+    if price is None:
         warnings.append(
             f"No price is known for training {base_model} as {training_type}; "
             "add one to the catalogue file to have costs and budgets."
@@ -227,6 +223,39 @@ def training_cost(
         epochs_expected=expected,
         epochs_high=high,
         price_usd_per_million_tokens=price.usd if price else None,
+        price_source=price.source if price else None,
+        price_valid_from=price.valid_from.isoformat() if price else None,
+        warnings=warnings,
+    )
+
+
+def _reinforcement_cost(
+    catalogue: Catalogue, counts: Counts, base_model: str, training_type: str, n_epochs: int | None
+) -> CostEstimate:
+    """By the hour. The high end is where Azure pauses the job by itself, priced or not."""
+    price = catalogue.price(base_model, "training_hours", training_type)
+    facts, cap = trainings().reinforcement, Decimal(catalogue.limits.reinforcement_pause_usd)
+    low, expected, high = epochs_range(counts.examples, n_epochs)
+    told = _cost_of_hours(catalogue, price, Question()) if price else None
+    warnings = [
+        f"Azure pauses a reinforcement job at ${cap:,.0f} of training and grading; so much is reserved. Tokens of a "
+        "grading model come on top of the hours."
+    ]
+    if price is None:
+        warnings.append(f"No hourly price is known for training {base_model} as {training_type}.")
+    else:
+        hours = f"{facts.hours_low} to {facts.hours_expected} hours expected"
+        warnings.append(f"${price.usd:.2f} an hour; {hours}, {facts.confidence} ({facts.hours_source}).")
+    return CostEstimate(
+        low_usd=told.low_usd if told else None,
+        expected_usd=told.expected_usd if told else None,
+        high_usd=max(cap, told.high_usd) if told else cap,
+        tokens=counts.tokens,
+        epochs_low=low,
+        epochs_expected=expected,
+        epochs_high=high,
+        price_usd_per_million_tokens=None,
+        price_usd_per_hour=price.usd if price else None,
         price_source=price.source if price else None,
         price_valid_from=price.valid_from.isoformat() if price else None,
         warnings=warnings,

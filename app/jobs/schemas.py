@@ -80,8 +80,8 @@ class JobCreate(RequestModel):
     )
     continue_from: Ref | None = Field(
         default=None,
-        description="A tuned model to train on: `mdl_…` or its name, a checkpoint `ckp_…`, a job `job_…`, or Azure's "
-        "name of it.",
+        description="A tuned model to train on: `mdl_…` or its name, a checkpoint `ckp_…`, a job `job_…`, or "
+        "Azure's name of it.",
     )
     training: Ref = Field(
         description="A dataset version: `travel@3`, `dsv_…`, or `travel` for its newest ready one."
@@ -103,8 +103,8 @@ class JobCreate(RequestModel):
     training_type: TrainingType = "GlobalStandard"
     training_types: Annotated[list[TrainingType], Field(min_length=1, max_length=4)] | None = Field(
         default=None,
-        description="Instead of `training_type`: the first of these that can be had. What is left is tried, one after "
-        "the other, should Azure refuse it when the job is sent.",
+        description="Instead of `training_type`: the first of these that can be had. What is left is tried, one "
+        "after the other, should Azure refuse it when the job is sent.",
     )
     suffix: str | None = Field(
         default=None, pattern=r"^[A-Za-z0-9_-]{1,40}$", description="Becomes part of the model's name at Azure."
@@ -179,10 +179,7 @@ class TrainingTypeChoice(BaseModel):
         description="`fallback`: tried if Azure refuses those before it."
     )
     reason: str
-    expected_usd: Usd | None
-    high_usd: Usd | None
-    price_usd_per_million_tokens: Usd | None = None
-    price_usd_per_hour: Usd | None = None
+    estimate: CostEstimate | None
 
 
 class JobPlan(BaseModel):
@@ -246,7 +243,7 @@ class JobPlan(BaseModel):
     training: str | None
     validation: str | None
     hyperparameters: dict[str, Any]
-    model: str | None = Field(default=None, description="What is sent as the model: the base model, or a tuned one.")
+    model: str | None = Field(default=None, description="What is sent as the model: a base or a tuned one.")
     continues: str | None = Field(default=None, description="The job of ours that trained `model`.")
     training_types: list[TrainingTypeChoice] = Field(default_factory=list)
     choices: list[PlanChoice] = Field(
