@@ -61,19 +61,31 @@ class CostService:
         return repository.lock_budget(work.session, project_id)
 
     def reserve(
-        self, work: UnitOfWork, caller: Caller, *, subject_id: str, category: str, amount_usd: Decimal, note: str
+        self,
+        work: UnitOfWork,
+        caller: Caller,
+        *,
+        subject_id: str,
+        category: str,
+        amount_usd: Decimal,
+        note: str,
+        already_usd: Decimal = Decimal(0),
     ) -> None:
         """Set money aside in the transaction that makes the subject, or refuse.
 
         The budget row stays locked until that transaction ends, so a hundred requests at once cannot pass a cap.
 
+        Args:
+            already_usd: what the subject has cost or was set aside for it before, where this is more for the same.
+
         Raises:
             BudgetExceeded: the project's month or day, a single subject's cap, or the key's does not allow it.
         """
         budget = self.lock(work, caller.project_id)
-        if budget.job_cap_usd is not None and amount_usd > budget.job_cap_usd:
+        whole_usd = already_usd + amount_usd
+        if budget.job_cap_usd is not None and whole_usd > budget.job_cap_usd:
             raise BudgetExceeded(
-                f"This may cost ${amount_usd:.2f}; one thing may cost ${budget.job_cap_usd:.2f} here.",
+                f"This may cost ${whole_usd:.2f}; one thing may cost ${budget.job_cap_usd:.2f} here.",
                 hint="Choose fewer epochs, a cheaper training type or less data, or raise job_cap_usd.",
             )
         self._refuse_beyond_the_month(work.session, budget, amount_usd)
@@ -111,6 +123,11 @@ class CostService:
                 code="day_cap_exceeded",
                 hint="Wait until 00:00 UTC, or raise day_cap_usd.",
             )
+
+    @staticmethod
+    def reserved(work: UnitOfWork, subject_id: str) -> Decimal:
+        """What is set aside for a subject."""
+        return repository.reserved_for(work.session, subject_id)
 
     def settle(
         self,

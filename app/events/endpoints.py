@@ -1,48 +1,33 @@
 """HTTP for the event log: pages of JSON, or a live stream that loses nothing (Server-Sent Events)."""
 
 import time
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
-import anyio
-import structlog
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.sse import format_sse_event
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import StreamingResponse
 
 from app.events.log import START, Event, newest_place, place_of, read_after, read_page
 from app.events.schemas import EventRead
-from app.http.access import ReadEvents, authenticate
+from app.http.access import ReadEvents
 from app.http.bench import Bench
 from app.http.bodies import StrictRoute
 from app.http.openapi import STREAM_RESPONSES, problems
 from app.http.paging import ListOf, answer_page, page_of
-from app.http.problems import DATABASE_OUTAGES, Unauthenticated
-from app.http.rates import hold_stream
 from app.http.responses import to_json
-from app.http.server import stopping
+from app.http.streams import LOOK_SECONDS, PING_SECONDS, News, answer_stream, wants_stream
 from app.kit.errors import FieldError, Invalid
 from app.kit.ids import is_id
 from app.kit.pagination import Page, slice_of
 from app.workbench import Workbench
 
-log = structlog.get_logger("kitae.events")
-
 router = APIRouter(prefix="/v1/events", tags=["Events"], route_class=StrictRoute)
 
-LOOK_SECONDS: Final = 0.5
-"""How often an open stream looks at the log. News is seen this late at most, and a stop ends streams as soon."""
-PING_SECONDS: Final = 15.0
-"""Proxies drop connections that are silent for 30 to 60 seconds. The key is checked anew as often."""
 BATCH: Final = 200
 """Events read in one go while a stream catches up."""
-RETRY_MILLISECONDS: Final = 2_000
-"""When a browser connects again after a stream has ended."""
 
 Place = tuple[int, int]
-_PING: Final = b": ping\n\n"
 
 
 @dataclass(slots=True)
@@ -61,11 +46,6 @@ class _Tail:
                 place = newest_place(session)
             self.place, self.looked_at = place, time.monotonic()
         return self.place
-
-
-def wants_stream(request: Request) -> bool:
-    """Whether the caller asked for Server-Sent Events instead of JSON."""
-    return "text/event-stream" in request.headers.get("accept", "").lower()
 
 
 @router.get(
@@ -148,10 +128,6 @@ async def stream(
 ) -> Response:
     """An open answer that brings events as they happen, none twice and none left out.
 
-    Ends when the process is told to stop, when the key stops working, when the database is away, or when the caller
-    leaves. No database
-    connection is held while it waits.
-
     Args:
         subject_id: only this thing's events; whether the caller may see the thing is checked before.
         last_event_id: go on behind this event.
@@ -178,13 +154,16 @@ async def stream(
             return START if from_start else newest_place(session)
 
     place = await run_in_threadpool(first_place)
-    hold_stream(request)
-    wanted = _Wanted(project_id, subject_id, event_type, ping_seconds)
-    return StreamingResponse(
-        _follow(request, bench, place, wanted),
-        media_type="text/event-stream",
-        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-    )
+    wanted = _Wanted(project_id, subject_id, event_type)
+    tail = _tail_of(request)
+
+    def look() -> News:
+        nonlocal place
+        events, place, more = _look(bench, tail, place, wanted)
+        chunk = b"".join(_as_sse(event) for event in events if wanted.event_type in {None, event.type})
+        return News(chunk, more)
+
+    return answer_stream(request, look, ping_seconds=ping_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,33 +171,6 @@ class _Wanted:
     project_id: str
     subject_id: str | None
     event_type: str | None
-    ping_seconds: float
-
-
-async def _follow(request: Request, bench: Workbench, place: Place, wanted: _Wanted) -> AsyncIterator[bytes]:
-    tail = _tail_of(request)
-    told_to_stop = stopping(request)
-    yield format_sse_event(retry=RETRY_MILLISECONDS, comment="connected")
-    silent_since = checked_at = time.monotonic()
-    while not told_to_stop:
-        try:
-            events, place, more = await run_in_threadpool(_look, bench, tail, place, wanted)
-            now = time.monotonic()
-            if now - checked_at >= wanted.ping_seconds:
-                checked_at = now
-                await authenticate(request)
-        except Unauthenticated:
-            break
-        except DATABASE_OUTAGES as error:
-            log.warning("events.stream_lost_the_database", error=str(error)[:300])
-            break
-        chunk = b"".join(_as_sse(event) for event in events if wanted.event_type in {None, event.type})
-        if chunk or now - silent_since >= wanted.ping_seconds:
-            silent_since = now
-            yield chunk or _PING
-        if not more:
-            await anyio.sleep(LOOK_SECONDS)
-    yield format_sse_event(comment="the stream has ended; connect again with Last-Event-ID", retry=1_000)
 
 
 def _look(bench: Workbench, tail: _Tail, place: Place, wanted: _Wanted) -> tuple[list[Event], Place, bool]:

@@ -28,22 +28,23 @@ def _problem(status: int) -> dict[str, Any]:
     return {"description": f"{_KIND[status].title}. {_KIND[status].meaning}", "content": _PROBLEM}
 
 
-STREAM_RESPONSES: Final[Responses] = {
-    200: {
-        "description": "A page of the log, or with `Accept: text/event-stream` a stream of it.",
-        "content": {
-            "text/event-stream": {
-                "schema": {"type": "string"},
-                "example": (
-                    "event: job.succeeded\n"
-                    'data: {"object":"event","id":"evt_01kz8q7m2ceap9j4f0x6t3r8wd","type":"job.succeeded"}\n'
-                    "id: evt_01kz8q7m2ceap9j4f0x6t3r8wd\n\n"
-                ),
-            }
-        },
+def stream_responses(what: str, example: str) -> Responses:
+    """`responses=` of a route that answers JSON, or with `Accept: text/event-stream` Server-Sent Events."""
+    return {
+        200: {
+            "description": f"{what}, or with `Accept: text/event-stream` a stream of it.",
+            "content": {"text/event-stream": {"schema": {"type": "string"}, "example": example}},
+        }
     }
-}
-"""`responses=` of a route that answers JSON or Server-Sent Events."""
+
+
+STREAM_RESPONSES: Final = stream_responses(
+    "A page of the log",
+    "event: job.succeeded\n"
+    'data: {"object":"event","id":"evt_01kz8q7m2ceap9j4f0x6t3r8wd","type":"job.succeeded"}\n'
+    "id: evt_01kz8q7m2ceap9j4f0x6t3r8wd\n\n",
+)
+"""Of routes that answer the log."""
 
 
 def schema_of(model: type[BaseModel]) -> dict[str, Any]:

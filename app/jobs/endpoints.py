@@ -1,20 +1,22 @@
 """HTTP for jobs."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from app.events.endpoints import page_response, stream, wants_stream
+from app.events.endpoints import page_response, stream
 from app.events.schemas import EventRead
 from app.http.access import ReadJobs, WriteJobs
 from app.http.bench import Bench
 from app.http.etags import etag_of
 from app.http.idempotency import IdempotentRoute, ReservationId
-from app.http.openapi import STREAM_RESPONSES, problems
+from app.http.openapi import STREAM_RESPONSES, problems, stream_responses
 from app.http.paging import ListOf, answer_page, page_of
 from app.http.responses import answer, as_attachment
 from app.http.security import PICTURE_POLICY
+from app.http.streams import answer_stream, wants_stream
+from app.jobs import live
 from app.jobs.schemas import (
     AnalysisRead,
     CheckpointList,
@@ -22,15 +24,33 @@ from app.jobs.schemas import (
     JobCreate,
     JobEventRead,
     JobPlan,
+    JobProgress,
     JobRead,
+    JobResume,
     Metrics,
 )
 from app.jobs.service import JobService
 from app.jobs.states import JobStatus
+from app.jobs.watchdog import WatchPolicy
 from app.kit.markers import marker
 from app.kit.pagination import Page, Slice
 
 router = APIRouter(prefix="/v1/jobs", tags=["Jobs"], route_class=IdempotentRoute)
+
+LastEventId = Annotated[str | None, Header(max_length=60, description="For streams: go on behind this event.")]
+_POINTS_STREAM: Final = stream_responses(
+    "The curve",
+    "event: points\n"
+    'data: {"object":"job.points","job":"job_01kz8q7v1efn9s0a2b3c4d5e6f",'
+    '"points":[{"step":10,"values":{"train_loss":1.4}}]}\n'
+    "id: 7-10\n\n",
+)
+_EVENTS_STREAM: Final = stream_responses(
+    "A page",
+    "event: message\n"
+    'data: {"object":"job.event","id":"jev_01kz8q7v1efn9s0a2b3c4d5e6f","type":"message","message":"Job started."}\n'
+    "id: 3-jev_01kz8q7v1efn9s0a2b3c4d5e6f\n\n",
+)
 
 
 def _answer(request: Request, service: JobService, project_id: str, job: str, *, status: int = 200) -> Response:
@@ -127,11 +147,40 @@ def pause_job(*, request: Request, bench: Bench, caller: WriteJobs, job: str) ->
     response_model=JobRead,
     responses=problems(409),
 )
-def resume_job(*, request: Request, bench: Bench, caller: WriteJobs, job: str) -> Response:
-    """Only a paused job."""
+def resume_job(
+    *, request: Request, bench: Bench, caller: WriteJobs, job: str, wanted: JobResume | None = None
+) -> Response:
+    """Only a paused job. One that was paused for its cost goes on only for `accept_further_cost_usd`, which is set
+    aside in the budget; its `paused_because` says what it has cost and what is left.
+    """
     service = JobService(bench)
-    service.resume(caller.project_id, job)
+    service.resume(caller, job, wanted or JobResume())
     return _answer(request, service, caller.project_id, job, status=202)
+
+
+@router.put(
+    "/{job}/watch",
+    operation_id="putJobWatch",
+    summary="Change what the watch-dog looks out for",
+    response_model=JobRead,
+    responses=problems(409),
+)
+def put_watch(*, request: Request, bench: Bench, caller: WriteJobs, job: str, policy: WatchPolicy) -> Response:
+    """In force from the next look on. A rule that has fired fires again only on something new."""
+    service = JobService(bench)
+    service.set_watch(caller.project_id, job, policy)
+    return _answer(request, service, caller.project_id, job)
+
+
+@router.get(
+    "/{job}/progress",
+    operation_id="getJobProgress",
+    summary="How far a job is, and what it has cost",
+    response_model=JobProgress,
+)
+def get_progress(*, request: Request, bench: Bench, caller: ReadJobs, job: str) -> Response:
+    """Steps, pace, when it will be done, what it has cost so far; while it waits, how long that usually takes."""
+    return answer(request, JobService(bench).progress(caller.project_id, job))
 
 
 @router.post(
@@ -163,9 +212,7 @@ async def job_events(
     caller: ReadJobs,
     job: str,
     page: Annotated[Page, Depends(page_of("evt"))],
-    last_event_id: Annotated[
-        str | None, Header(max_length=40, description="For streams: go on behind this event.")
-    ] = None,
+    last_event_id: LastEventId = None,
 ) -> Response:
     """Our log of this job: every status it had, and its progress with the newest measured values.
 
@@ -189,19 +236,28 @@ async def job_events(
 @router.get(
     "/{job}/remote-events",
     operation_id="listRemoteJobEvents",
-    summary="Azure's own job events",
+    summary="Read or follow Azure's own job events",
     response_model=ListOf[JobEventRead],
+    responses=_EVENTS_STREAM,
 )
-def remote_job_events(
+async def remote_job_events(
     *,
     request: Request,
     bench: Bench,
     caller: ReadJobs,
     job: str,
     page: Annotated[Page, Depends(page_of("jev"))],
+    last_event_id: LastEventId = None,
 ) -> Response:
-    """As Azure told them, newest first."""
-    found = JobService(bench).event_page(caller.project_id, job, page)
+    """As Azure told them, newest first.
+
+    With `Accept: text/event-stream` all of them, oldest first, then what comes, until the job has ended.
+    """
+    await run_in_threadpool(JobService(bench).read, caller.project_id, job)
+    if wants_stream(request):
+        look = live.events_stream(bench, caller.project_id, job, last_event_id)
+        return answer_stream(request, look, look_seconds=live.LOOK_SECONDS)
+    found = await run_in_threadpool(JobService(bench).event_page, caller.project_id, job, page)
     names = set(JobEventRead.model_fields) - {"object"}
     shown = [JobEventRead(**{name: getattr(row, name) for name in names}) for row in found.rows]
     return answer_page(request, page, Slice(shown, found.has_more))
@@ -221,10 +277,32 @@ def list_checkpoints(*, request: Request, bench: Bench, caller: ReadJobs, job: s
     return answer(request, CheckpointList(data=data))
 
 
-@router.get("/{job}/metrics", operation_id="getJobMetrics", summary="The curve so far", response_model=Metrics)
-def get_metrics(*, request: Request, bench: Bench, caller: ReadJobs, job: str) -> Response:
-    """One list per measured name, aligned with `steps`; null where nothing was measured."""
-    return answer(request, JobService(bench).metrics(caller.project_id, job))
+@router.get(
+    "/{job}/metrics",
+    operation_id="getJobMetrics",
+    summary="Read or follow the curve",
+    response_model=Metrics,
+    responses=_POINTS_STREAM,
+)
+async def get_metrics(
+    *, request: Request, bench: Bench, caller: ReadJobs, job: str, last_event_id: LastEventId = None
+) -> Response:
+    """One list per measured name, aligned with `steps`; null where nothing was measured.
+
+    With `Accept: text/event-stream` the answer stays open: `points` bring everything from the start and then what
+    comes (a step comes again when it gains a value), `progress` how far the job is, `end` that it has ended.
+    `Last-Event-ID` goes on behind the points seen last.
+    """
+    service = JobService(bench)
+    if wants_stream(request):
+        await run_in_threadpool(service.read, caller.project_id, job)
+        look = live.points_stream(bench, caller.project_id, job, last_event_id)
+        return answer_stream(request, look, look_seconds=live.LOOK_SECONDS)
+    return await run_in_threadpool(_metrics, request, service, caller.project_id, job)
+
+
+def _metrics(request: Request, service: JobService, project_id: str, job: str) -> Response:
+    return answer(request, service.metrics(project_id, job))
 
 
 @router.get(

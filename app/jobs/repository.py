@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, cast
 
 from sqlalchemy import (
@@ -27,6 +28,7 @@ from sqlalchemy import (
     or_,
     select,
     text,
+    tuple_,
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, insert
@@ -46,8 +48,8 @@ _READ: Final = select(
     literal("job", String).label("object"),
     _jobs.id,
     _jobs.connection_id.label("connection"),
-    _jobs.base_model,
     _jobs.origin,
+    _jobs.base_model,
     _jobs.method,
     _jobs.model,
     _jobs.parent_job_id.label("continues"),
@@ -64,9 +66,9 @@ _READ: Final = select(
     _jobs.status,
     _jobs.status_changed_at,
     _jobs.cancel_requested_at,
-    _jobs.attempt,
     _jobs.paused_because,
     _jobs.watch,
+    _jobs.attempt,
     _jobs.remote_id,
     _jobs.remote_status,
     _jobs.remote_seen_at,
@@ -151,6 +153,35 @@ def ask(session: Session, job_id: str, values: dict[str, Any]) -> bool:
     return touched is not None
 
 
+def ask_to_resume(session: Session, job_id: str, values: dict[str, Any]) -> bool:
+    """Wish a paused job to go on. False: it is not paused, or somebody has wished it already."""
+    touched = session.execute(
+        update(Job)
+        .where(Job.id == job_id, Job.status == JobStatus.PAUSED, Job.pause_wanted.is_distinct_from(False))
+        .values(
+            pause_wanted=False,
+            next_check_at=func.clock_timestamp(),
+            updated_at=func.clock_timestamp(),
+            **values,
+        )
+        .returning(Job.id)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    return touched is not None
+
+
+def set_watch(session: Session, project_id: str, job_id: str, policy: dict[str, Any]) -> bool:
+    """Give an unfinished job other rules. False: it has ended."""
+    touched = session.execute(
+        update(Job)
+        .where(Job.project_id == project_id, Job.id == job_id, Job.status.not_in(JOB_LAW.terminal))
+        .values(watch=policy, updated_at=func.clock_timestamp())
+        .returning(Job.id)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    return touched is not None
+
+
 def heed_wishes(session: Session, job_id: str) -> None:
     """A person's wish that came while a step was under way is looked at now, not when the step thought."""
     session.execute(
@@ -226,6 +257,37 @@ def missing_seconds(session: Session, job_id: str) -> float | None:
         select(func.extract("epoch", func.clock_timestamp() - Job.missing_since)).where(Job.id == job_id)
     )
     return None if seconds is None else float(seconds)
+
+
+def hold(session: Session, job_id: str) -> Job:
+    """The row as it is now, held until the transaction ends."""
+    return session.get_one(Job, job_id, with_for_update=True, populate_existing=True)
+
+
+def note(session: Session, job_id: str, values: dict[str, Any]) -> None:
+    """Write into a row that this transaction holds."""
+    session.execute(
+        update(Job).where(Job.id == job_id).values(**values).execution_options(synchronize_session=False)
+    )
+
+
+def waits(session: Session, job: Job, *, limit: int) -> Sequence[float]:
+    """Seconds between the sending and the beginning of jobs like this one, of the newest that have begun."""
+    seconds = func.extract("epoch", Job.started_at - Job.sent_at)
+    found = session.scalars(
+        select(seconds)
+        .where(
+            Job.project_id == job.project_id,
+            Job.connection_id == job.connection_id,
+            Job.base_model == job.base_model,
+            Job.training_type == job.training_type,
+            Job.sent_at.is_not(None),
+            Job.started_at > Job.sent_at,
+        )
+        .order_by(Job.id.desc())
+        .limit(limit)
+    )
+    return [float(value) for value in found]
 
 
 # ── the watch ───────────────────────────────────────────────────────────────
@@ -525,8 +587,8 @@ def add_events(session: Session, job_id: str, events: Sequence[RemoteJobEvent], 
                     "id": new_id("jev"),
                     "job_id": job_id,
                     "revision": revision,
-                    "level": event.level,
                     "remote_id": event.remote_id,
+                    "level": event.level,
                     "type": event.type,
                     "message": event.message[:4000].replace("\x00", "\ufffd"),
                     "data": dict(event.data),
@@ -557,8 +619,8 @@ def put_points(
     for start in range(0, len(rows), 1000):
         statement = insert(JobPoint).values(rows[start : start + 1000])
         filled = JobPoint.values.op("||")(statement.excluded["values"])
-            statement.on_conflict_do_update(
         session.execute(
+            statement.on_conflict_do_update(
                 index_elements=[JobPoint.job_id, JobPoint.step],
                 set_={"values": filled, "revision": statement.excluded["revision"]},
                 where=filled != JobPoint.values,
@@ -571,8 +633,56 @@ def _as_json(values: Mapping[str, float]) -> dict[str, float | str]:
     return {name: value if math.isfinite(value) else str(value) for name, value in values.items()}
 
 
-    return [
+_TOLD_STEPS: Final = (
+    select(JobEventRow.created_at, JobEventRow.data)
+    .where(JobEventRow.job_id == bindparam("job_id"), JobEventRow.type == "metrics")
+    .order_by(JobEventRow.revision.desc(), JobEventRow.id.desc())
+    .limit(bindparam("most", type_=BigInteger))
+)
+
+
+def told_steps(session: Session, job_id: str, *, limit: int) -> list[tuple[datetime, Mapping[str, Any]]]:
+    """The newest metrics events, each as Azure's time and its data."""
+    rows = session.execute(_TOLD_STEPS, {"job_id": job_id, "most": limit})
+    return [(at, data) for at, data in rows]
+
+
+_LIVE: Final = select(_jobs.status, _jobs.live_revision, _jobs.updated_at).where(_jobs.id == bindparam("job_id"))
+
+
+def live_state(session: Session, job_id: str) -> tuple[str, int, datetime]:
+    """Status, the newest revision and when the row changed: all that an idle stream asks."""
+    row = session.execute(_LIVE, {"job_id": job_id}).one()
+    return (row[0], row[1], row[2])
+
+
+def points_behind(session: Session, job_id: str, place: tuple[int, int], *, limit: int) -> Sequence[JobPoint]:
+    """Points whose (revision, step) lies behind a place, in that order."""
+    return session.scalars(
+        select(JobPoint)
+        .where(JobPoint.job_id == job_id, tuple_(JobPoint.revision, JobPoint.step) > place)
+        .order_by(JobPoint.revision, JobPoint.step)
+        .limit(limit)
+    ).all()
+
+
+def events_behind(session: Session, job_id: str, place: tuple[int, str], *, limit: int) -> Sequence[JobEventRow]:
+    """Azure's job events whose (revision, id) lies behind a place, in that order."""
+    return session.scalars(
+        select(JobEventRow)
+        .where(JobEventRow.job_id == job_id, tuple_(JobEventRow.revision, JobEventRow.id) > place)
+        .order_by(JobEventRow.revision, JobEventRow.id)
+        .limit(limit)
+    ).all()
+
+
+def newest_step(session: Session, job_id: str) -> int:
+    """The last step that anything was measured at; 0 before the first."""
+    return session.scalar(select(func.max(JobPoint.step)).where(JobPoint.job_id == job_id)) or 0
+
+
 def points(session: Session, job_id: str) -> Sequence[tuple[int, dict[str, Any]]]:
+    return [
         (step, values)
         for step, values in session.execute(
             select(JobPoint.step, JobPoint.values).where(JobPoint.job_id == job_id).order_by(JobPoint.step)

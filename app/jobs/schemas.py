@@ -80,8 +80,8 @@ class JobCreate(RequestModel):
     )
     continue_from: Ref | None = Field(
         default=None,
-        description="A tuned model to train on: `mdl_…` or its name, a checkpoint `ckp_…`, a job `job_…`, or "
-        "Azure's name of it.",
+        description="A tuned model to train on: `mdl_…` or its name, a checkpoint `ckp_…`, a job `job_…`, or Azure's "
+        "name of it.",
     )
     training: Ref = Field(
         description="A dataset version: `travel@3`, `dsv_…`, or `travel` for its newest ready one."
@@ -103,8 +103,8 @@ class JobCreate(RequestModel):
     training_type: TrainingType = "GlobalStandard"
     training_types: Annotated[list[TrainingType], Field(min_length=1, max_length=4)] | None = Field(
         default=None,
-        description="Instead of `training_type`: the first of these that can be had. What is left is tried, one "
-        "after the other, should Azure refuse it when the job is sent.",
+        description="Instead of `training_type`: the first of these that can be had. What is left is tried, one after "
+        "the other, should Azure refuse it when the job is sent.",
     )
     suffix: str | None = Field(
         default=None, pattern=r"^[A-Za-z0-9_-]{1,40}$", description="Becomes part of the model's name at Azure."
@@ -179,7 +179,10 @@ class TrainingTypeChoice(BaseModel):
         description="`fallback`: tried if Azure refuses those before it."
     )
     reason: str
-    estimate: CostEstimate | None
+    expected_usd: Usd | None
+    high_usd: Usd | None
+    price_usd_per_million_tokens: Usd | None = None
+    price_usd_per_hour: Usd | None = None
 
 
 class JobPlan(BaseModel):
@@ -243,7 +246,9 @@ class JobPlan(BaseModel):
     training: str | None
     validation: str | None
     hyperparameters: dict[str, Any]
-    model: str | None = Field(default=None, description="What is sent as the model: a base or a tuned one.")
+    model: str | None = Field(
+        default=None, description="What is sent as the model: the base model, or a tuned one."
+    )
     continues: str | None = Field(default=None, description="The job of ours that trained `model`.")
     training_types: list[TrainingTypeChoice] = Field(default_factory=list)
     choices: list[PlanChoice] = Field(
@@ -350,6 +355,101 @@ class JobRead(BaseModel):
     cost_usd: Usd | None
     created_at: datetime
     updated_at: datetime
+
+
+class JobResume(RequestModel):
+    """What has to be said to let a paused training go on."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"accept_further_cost_usd": "1500"}]})
+
+    accept_further_cost_usd: Annotated[Decimal, Field(gt=0, le=10_000_000)] | None = Field(
+        default=None,
+        description="How much more it may cost; needed where it was paused for its cost. The watch-dog pauses it "
+        "there.",
+    )
+
+
+class UsualQueue(BaseModel):
+    """How long earlier jobs of this connection, model and training type have waited."""
+
+    jobs: int
+    median_seconds: float
+    longest_seconds: float
+
+
+class JobProgress(BaseModel):
+    """How far a job is, when it will be done and what it has cost. null = not known."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "object": "job.progress",
+                    "job": "job_01kz8q7v1efn9s0a2b3c4d5e6f",
+                    "status": "running",
+                    "remote_status": "running",
+                    "step": 90,
+                    "total_steps": 420,
+                    "total_from": "reckoned",
+                    "share": 0.2143,
+                    "epoch": 0.64,
+                    "seconds_per_step": 2.5,
+                    "last_step_at": "2026-11-20T09:00:00Z",
+                    "finish_at": "2026-11-20T09:13:45Z",
+                    "finish_from": "steps",
+                    "finish_by_steps_at": "2026-11-20T09:13:45Z",
+                    "queued_seconds": None,
+                    "usual_queue": None,
+                    "spent_usd": "0.0700",
+                    "spent_basis": "14,142 tokens trained × $5.00 a million",
+                    "further_usd": "0.2600",
+                    "paused_because": None,
+                    "alarms": [],
+                    "as_of": "2026-11-20T09:00:10Z",
+                }
+            ]
+        }
+    )
+
+    object: Literal["job.progress"] = "job.progress"
+    job: str
+    status: str
+    remote_status: str | None
+    step: int
+    total_steps: int | None
+    total_from: Literal["azure", "reckoned"] | None = Field(
+        description="`reckoned`: examples ÷ batch size, rounded up, × epochs."
+    )
+    share: float | None = Field(description="Of its steps, 0 to 1.")
+    epoch: float | None
+    seconds_per_step: float | None = Field(description="A median, so that pauses and gaps count for nothing.")
+    last_step_at: datetime | None
+    finish_at: datetime | None
+    finish_from: Literal["azure", "steps"] | None = Field(description="Whose estimate it is; Azure's own wins.")
+    finish_by_steps_at: datetime | None = Field(description="At the present pace, whatever Azure says.")
+    queued_seconds: float | None = Field(description="While it waits: since it was sent.")
+    usual_queue: UsualQueue | None = Field(description="While it waits, from three jobs like it on.")
+    spent_usd: Usd | None
+    spent_basis: str = Field(description="What the cost so far was reckoned from.")
+    further_usd: Usd | None = Field(description="What the steps that are left may cost.")
+    paused_because: dict[str, Any] | None
+    alarms: list[dict[str, Any]] = Field(description="What the watch-dog has told, by rule the last.")
+    as_of: datetime
+
+
+class MetricPoint(BaseModel):
+    """What was measured at one step; null where it was no number."""
+
+    step: int
+    values: dict[str, float | None]
+
+
+class JobPoints(BaseModel):
+    """Measured points as a stream brings them: new ones, and those that gained a value."""
+
+    object: Literal["job.points"] = "job.points"
+    job: str
+    points: list[MetricPoint]
 
 
 class JobEventRead(BaseModel):

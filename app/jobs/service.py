@@ -1,25 +1,43 @@
 """What one can do with jobs: plan, create, cancel, pause, resume, retry, and read what is known of them."""
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
 from sqlalchemy import func
 
 from app.access.service import refuse_if_paused
+from app.azure.catalogue import placement
 from app.azure.catalogue.catalogue import BaseModel
+from app.azure.catalogue.placement import Obstacle
+from app.connections.resources import ResourceService
 from app.connections.service import ConnectionService
 from app.costs.service import CostService
 from app.datasets.estimates import counts_of
 from app.datasets.files import FileService
 from app.datasets.service import DatasetService
 from app.datasets.tables import DatasetVersion
-from app.jobs import analysis, repository
+from app.jobs import analysis, course, repository
 from app.jobs.goals import Training, choose, hyperparameters_of, seed_of
 from app.jobs.plan import Material, checks
-from app.jobs.schemas import AnalysisRead, DataCounts, JobCreate, JobPlan, Metrics, PlanChoice
-from app.jobs.states import JobOrigin, JobStatus
+from app.jobs.progress import Progress, usual_wait
+from app.jobs.schemas import (
+    AnalysisRead,
+    DataCounts,
+    JobCreate,
+    JobPlan,
+    JobProgress,
+    JobResume,
+    Metrics,
+    PlanChoice,
+    UsualQueue,
+)
+from app.jobs.states import IN_FLIGHT, JOB_LAW, JobOrigin, JobStatus
 from app.jobs.tables import Checkpoint, Job, JobEventRow
+from app.jobs.watchdog import WatchPolicy
 from app.kit.caller import Caller
 from app.kit.clock import utc_now
 from app.kit.errors import Conflict, FieldError, Invalid, NotFound
@@ -27,6 +45,9 @@ from app.kit.ids import new_id
 from app.kit.pagination import Page, Slice
 from app.storage.port import MissingObject
 from app.workbench import UnitOfWork, Workbench
+
+WAITS: Final = 50
+"""So many of the newest jobs like this one tell how long the queue usually is."""
 
 
 class PlanRefused(Invalid):
@@ -80,13 +101,12 @@ class JobService:
             wanted,
             base=base,
             limits=self._bench.catalogue.limits,
-            region=connection.region,
+            place=self._obstacles(caller.project_id, connection.id, wanted, base, [training, validation]),
             training=self._material(training, "/training"),
             validation=self._material(validation, "/validation") if validation else None,
             leaks=leaks,
             hyperparameters=chosen,
             estimate=estimate,
-            today=utc_now().date(),
         )
         plan = JobPlan(
             ok=all(check.verdict != "error" for check in found),
@@ -125,6 +145,32 @@ class JobService:
             wanted.hyperparameters.model_dump(exclude_none=True),
             seed=wanted.seed,
         )
+
+    def _obstacles(
+        self,
+        project_id: str,
+        connection_id: str,
+        wanted: JobCreate,
+        base: BaseModel | None,
+        versions: Sequence[DatasetVersion | None],
+    ) -> list[Obstacle]:
+        """What stands in the way on this resource, as far as Azure's last word on it is known here."""
+        if base is None:
+            return []
+        places = ResourceService(self._bench).places(project_id)
+        here = places.pop(connection_id, None)
+        if here is None:  # archived a moment ago
+            return []
+        files = [version for version in versions if version is not None]
+        training = placement.Training(
+            base=base,
+            method=wanted.method,
+            training_type=wanted.training_type,
+            files=len(files),
+            file_bytes=sum(version.content_bytes or version.bytes for version in files),
+        )
+        limits = self._bench.catalogue.limits
+        return placement.obstacles(training, here, list(places.values()), limits=limits, now=utc_now())
 
     def _material(self, version: DatasetVersion, pointer: str) -> Material:
         tokens = (version.report or {}).get("tokens", {})
@@ -250,13 +296,62 @@ class JobService:
 
     def pause(self, project_id: str, job_id: str) -> None:
         """Wish the training to pause. Azure allows it only while running and after the first step."""
-        self._ask(project_id, job_id, "paused", {"pause_wanted": True}, only=frozenset({JobStatus.RUNNING}))
+        wish = {
+            "pause_wanted": True,
+            "pause_reason": {"by": "user", "rule": None, "message": "Somebody asked for it."},
+        }
+        self._ask(project_id, job_id, "paused", wish, only=frozenset({JobStatus.RUNNING}))
 
-    def resume(self, project_id: str, job_id: str) -> None:
-        """Wish a paused training to go on, which costs money. Raises `Conflict` or `Unready` as `create` does."""
-        with self._bench.read() as session:
-            refuse_if_paused(session, project_id, policy=self._bench.policy)
-        self._ask(project_id, job_id, "resumed", {"pause_wanted": False}, only=frozenset({JobStatus.PAUSED}))
+    def resume(self, caller: Caller, job_id: str, wanted: JobResume) -> None:
+        """Wish a paused training to go on, which costs money.
+
+        Raises:
+            Conflict: it is not paused; or it was paused for what it costs and nobody accepts more
+                (`cost_not_accepted`); or as `create` says.
+            BudgetExceeded: a cap does not allow what is accepted.
+        """
+        accepted = wanted.accept_further_cost_usd
+        with self._bench.begin() as work:
+            refuse_if_paused(work.session, caller.project_id, policy=self._bench.policy)
+            job = repository.find(work.session, caller.project_id, job_id)
+            if job is None:
+                raise _no_such_job(job_id)
+            because = job.paused_because or {}
+            if accepted is None and course.asks_for_acceptance(because):
+                raise _not_accepted(because)
+            values: dict[str, Any] = {}
+            if accepted is not None:
+                spent = Decimal(because.get("spent_usd") or 0)
+                values["accepted_usd"] = spent + accepted
+                self._costs.reserve(
+                    work,
+                    caller,
+                    subject_id=job_id,
+                    category="training",
+                    amount_usd=accepted,
+                    note="accepted to let a paused training go on",
+                    already_usd=self._costs.reserved(work, job_id),
+                )
+            if not repository.ask_to_resume(work.session, job_id, values):
+                raise Conflict(
+                    "The job is going on already."
+                    if job.status == JobStatus.PAUSED
+                    else f"The job is {job.status}, so it cannot be resumed.",
+                    code="illegal_state",
+                )
+            said = {"accepted_usd": f"{accepted:.4f}"} if accepted is not None else {}
+            work.announce("job.resumed_requested", project_id=caller.project_id, subject_id=job_id, **said)
+            work.nudge("jobs.advance", job_id)
+
+    def set_watch(self, project_id: str, job_id: str, policy: WatchPolicy) -> None:
+        """Give the job other rules for its watch-dog. Raises `Conflict` (`job_finished`)."""
+        with self._bench.begin() as work:
+            if repository.find(work.session, project_id, job_id) is None:
+                raise _no_such_job(job_id)
+            stored = policy.model_dump(mode="json")
+            if not repository.set_watch(work.session, project_id, job_id, stored):
+                raise Conflict("The job has ended; there is nothing left to watch.", code="job_finished")
+            work.announce("job.watch_changed", project_id=project_id, subject_id=job_id, watch=stored)
 
     def _ask(
         self,
@@ -309,6 +404,40 @@ class JobService:
                 work.nudge("jobs.advance", job_id)
         return len(woken)
 
+    # ── how far it is ───────────────────────────────────────────────────────
+
+    def progress(self, project_id: str, job_id: str) -> JobProgress:
+        """How far the job is, when it will be done and what it has cost; from the database alone."""
+        job = self.job(project_id, job_id)
+        with self._bench.read() as session:
+            step = repository.newest_step(session, job_id)
+            at = course.reckoned(session, job, self._bench.catalogue, step=step)
+            queued = job.status in {JobStatus.QUEUED, JobStatus.SUBMITTING}
+            usual = usual_wait(repository.waits(session, job, limit=WAITS)) if queued else None
+        since = job.sent_at or job.created_at
+        now = utc_now()
+        return JobProgress(
+            job=job_id,
+            status=job.status,
+            remote_status=job.remote_status,
+            step=at.step,
+            total_steps=at.total_steps,
+            total_from=at.total_from,
+            share=1.0 if job.status == JobStatus.SUCCEEDED else at.share,
+            epoch=at.epoch,
+            seconds_per_step=at.seconds_per_step,
+            last_step_at=at.last_step_at,
+            **_finish_of(job, at, now),
+            queued_seconds=max(0.0, (now - since).total_seconds()) if queued else None,
+            usual_queue=UsualQueue(**asdict(usual)) if usual else None,
+            spent_usd=job.cost_usd if job.cost_usd is not None else at.spent_usd,
+            spent_basis="as it was settled" if job.cost_usd is not None else at.spent_basis,
+            further_usd=None if job.status in JOB_LAW.terminal else at.further_usd,
+            paused_because=job.paused_because,
+            alarms=list(job.watch_fired.values()),
+            as_of=now,
+        )
+
     # ── reading ─────────────────────────────────────────────────────────────
 
     def read(self, project_id: str, job_id: str) -> dict[str, Any]:
@@ -355,7 +484,7 @@ class JobService:
         return Metrics(
             job=job_id,
             steps=[point.step for point in results.points],
-            series={name: [point.values.get(name) for point in results.points] for name in results.columns},
+            series={name: [_shown(point.values.get(name)) for point in results.points] for name in results.columns},
         )
 
     def results_csv(self, project_id: str, job_id: str) -> bytes:
@@ -388,6 +517,15 @@ class JobService:
             checkpoints = repository.checkpoints(session, job_id)
         title = f"{job.base_model} · {job.suffix or job.id}"
         return analysis.chart_svg(results, title=title, checkpoints=as_points(checkpoints))
+
+
+def _finish_of(job: Job, at: Progress, now: datetime) -> dict[str, Any]:
+    """When it will be done: Azure's own word if it gives one that is not past, else by the pace of its steps."""
+    by_steps = None if job.status in JOB_LAW.terminal else at.finish_at
+    azure = job.estimated_finish_at if job.status in IN_FLIGHT else None
+    if azure is not None and azure > now:
+        return {"finish_at": azure, "finish_from": "azure", "finish_by_steps_at": by_steps}
+    return {"finish_at": by_steps, "finish_from": "steps" if by_steps else None, "finish_by_steps_at": by_steps}
 
 
 def as_results(points: Iterable[tuple[int, dict[str, Any]]]) -> analysis.Results:
@@ -436,6 +574,25 @@ def _counted(
         else sum(finding["count"] for finding in findings if finding["code"] in analysis.REPEATING_FINDINGS),
         leaked=sum(leak["count"] for leak in leaks) if validation is not None else None,
     )
+
+
+def _not_accepted(because: Mapping[str, Any]) -> Conflict:
+    spent, choices = because.get("spent_usd"), because.get("choices") or [{}]
+    further = choices[0].get("may_cost_further_usd")
+    return Conflict(
+        f"{because.get('message')} "
+        + (f"It has cost about ${Decimal(spent):,.2f} so far. " if spent else "")
+        + (f"What is left may cost about ${Decimal(further):,.2f}. " if further else "")
+        + "Say how much more it may cost.",
+        code="cost_not_accepted",
+        hint='Send {"accept_further_cost_usd": "…"}; the budget is asked for it, and the watch-dog pauses the job '
+        "there. Or cancel it: its checkpoints stay.",
+    )
+
+
+def _shown(value: float | None) -> float | None:
+    """JSON has no NaN: what is no number is shown as nothing."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _no_such_job(job_id: str) -> NotFound:

@@ -33,7 +33,7 @@ from app.costs.estimates import MILLION
 from app.costs.service import CostService
 from app.datasets.files import FileService, FileStep
 from app.datasets.service import DatasetService
-from app.jobs import analysis, repository
+from app.jobs import analysis, course, repository
 from app.jobs.marks import derived_seed, derived_suffix
 from app.jobs.service import as_results, judge
 from app.jobs.states import BY_REMOTE_WORD, IN_FLIGHT, JOB_LAW, JobOrigin, JobStatus, SendState
@@ -114,6 +114,11 @@ class JobSteps:
     ) -> None:
         """The one way a job changes its status: by law, under the fence, with its event."""
         current = JobStatus(job.status)
+        because = None
+        if wanted is JobStatus.PAUSED:
+            because = values["paused_because"] = self._paused_because(work, held)
+        elif current is JobStatus.PAUSED:
+            values |= {"paused_because": None, "pause_reason": None}
         care.move(work.session, held, JOB_LAW, current, wanted, check_in_seconds=check_in_seconds, **values)
         repository.heed_wishes(work.session, held.row_id)
         work.announce(
@@ -124,6 +129,14 @@ class JobSteps:
             remote_id=values.get("remote_id", job.remote_id),
             error=(values.get("error") or {}).get("code"),
         )
+        if because is not None and because["by"] != "user":
+            work.announce(
+                "job.decision_needed", project_id=job.project_id, subject_id=job.id, paused_because=because
+            )
+
+    def _paused_because(self, work: UnitOfWork, held: Claim) -> dict[str, Any]:
+        row = repository.hold(work.session, held.row_id)
+        return course.paused_because(work.session, row, self._bench.catalogue)
 
     def _finish(self, held: Claim, *, check_in_seconds: float | None, **values: Any) -> None:
         """The step went well and the status stays."""
@@ -482,6 +495,7 @@ class JobSteps:
                 check_in_seconds=0,
                 cancel_sent_at=func.clock_timestamp() if job.cancel_requested_at else None,
                 pause_wanted=None,
+                pause_reason=None,
             )
             work.announce("job.wish_refused", project_id=job.project_id, subject_id=job.id, error=describe(error))
 
@@ -580,6 +594,8 @@ class JobSteps:
 
     def _settle_end(self, work: UnitOfWork, job: Job, wanted: JobStatus, remote: RemoteJob) -> Decimal | None:
         if wanted is JobStatus.CANCELLED and remote.trained_tokens is None and job.started_at is not None:
+            if job.origin == JobOrigin.ELSEWHERE:
+                return None
             return self._costs.spend_reservation(
                 work, subject_id=job.id, note="cancelled while training; Azure did not say how much it trained"
             )
@@ -594,8 +610,6 @@ class JobSteps:
 
         Args:
             held: of the job, or of the connection whose watch reads for it; its lease begins anew with any news.
-            if job.origin == JobOrigin.ELSEWHERE:
-                return None
         """
         with self._bench.begin() as work:  # before the call, so that one that always fails waits its turn, too
             known = repository.known_events(work.session, job_id)
@@ -604,6 +618,7 @@ class JobSteps:
             events = azure.job_events(remote_id, known=known)
         failpoint("jobs.watch.read")
         if not events:
+            self._mind_silence(job_id)
             return
         measured = as_results(
             (int(event.data["step"]), {k: v for k, v in event.data.items() if k != "step"})
@@ -625,7 +640,15 @@ class JobSteps:
                     step=last.step,
                     values=dict(last.values),
                 )
+                course.mind(work, job_id, self._bench.catalogue)
             care.extend(work.session, held, lease_seconds=self._policy.lease_seconds)
+
+    def _mind_silence(self, job_id: str) -> None:
+        with self._bench.read() as session:
+            silent = course.is_silent(session, job_id)
+        if silent:
+            with self._bench.begin() as work:
+                course.mind(work, job_id, self._bench.catalogue)
 
     # ── the end ─────────────────────────────────────────────────────────────
 
@@ -695,6 +718,8 @@ class JobSteps:
         return Decimal(price) * Decimal(trained or job.trained_tokens or 0) / MILLION
 
     def _settle(self, work: UnitOfWork, job: Job, amount: Decimal | None, note: str) -> None:
+        if job.origin == JobOrigin.ELSEWHERE:
+            return  # its bill is whoever made it's
         self._costs.settle(
             work,
             project_id=job.project_id,
@@ -718,8 +743,6 @@ def marks(job: Job) -> tuple[str, int]:
     """Suffix and seed by which a job is known where Azure keeps no metadata (the dated api-versions)."""
     tail = derived_suffix(job.op_key)
     suffix = f"{job.suffix[:28]}-{tail}" if job.suffix else tail
-        if job.origin == JobOrigin.ELSEWHERE:
-            return  # its bill is whoever made it's
     return suffix, job.seed if job.seed is not None else derived_seed(job.op_key)
 
 

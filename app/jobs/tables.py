@@ -77,9 +77,6 @@ class Job(CareColumns, Base):
     pause_wanted: Mapped[bool | None]
     """True: pause, False: resume, null: nothing asked."""
 
-    send_state: Mapped[str] = mapped_column(server_default="idle")
-    attempt: Mapped[int] = mapped_column(server_default="1")
-    """Which training file this is the try of; raised only after the last one was fenced."""
     watch: Mapped[dict[str, Any] | None]
     """The watch-dog's rules; null = the default ones of `app.jobs.watchdog`."""
     watch_fired: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
@@ -93,6 +90,9 @@ class Job(CareColumns, Base):
     live_revision: Mapped[int] = mapped_column(server_default="0")
     """Raised by every transaction that writes job events or points: whoever follows them goes on behind it."""
 
+    send_state: Mapped[str] = mapped_column(server_default="idle")
+    attempt: Mapped[int] = mapped_column(server_default="1")
+    """Which training file this is the try of; raised only after the last one was fenced."""
     sent_at: Mapped[datetime | None]
     """When the intent of the present POST was written, on the database's clock."""
     fenced_at: Mapped[datetime | None]
@@ -144,11 +144,11 @@ class JobEventRow(Base):
 
     id: Mapped[Id] = mapped_column(primary_key=True)
     job_id: Mapped[Id] = mapped_column(ForeignKey("jobs.id"))
+    revision: Mapped[int] = mapped_column(server_default="0")
+    """`Job.live_revision` when it was written."""
     remote_id: Mapped[str]
     level: Mapped[str]
     type: Mapped[str]
-    revision: Mapped[int] = mapped_column(server_default="0")
-    """`Job.live_revision` when it was written."""
     message: Mapped[str]
     data: Mapped[dict[str, Any]]
     created_at: Mapped[datetime]
@@ -159,17 +159,17 @@ class JobPoint(Base):
     """The measured values of one training step, from metrics events or results.csv."""
 
     __tablename__ = "job_points"
+    __table_args__ = (Index("ix_job_points_live", "job_id", "revision", "step"),)
 
     job_id: Mapped[Id] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
     step: Mapped[int] = mapped_column(primary_key=True)
-    __table_args__ = (Index("ix_job_points_live", "job_id", "revision", "step"),)
     values: Mapped[dict[str, Any]]
-
-
-class Checkpoint(Base):
     """By name; JSON has no NaN and no infinity, so these are text: `"nan"`, `"inf"`, `"-inf"`."""
     revision: Mapped[int] = mapped_column(server_default="0")
     """`Job.live_revision` when a value was last new."""
+
+
+class Checkpoint(Base):
     """A deployable state of the model during training."""
 
     __tablename__ = "checkpoints"

@@ -8,7 +8,6 @@ each other. Thresholds without a source are our own judgement; every one of them
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
 
@@ -357,8 +356,3 @@ def _longest(results: Results, names: Sequence[str]) -> list[tuple[int, float]]:
 
 def _up_to(series: Sequence[tuple[int, float]], step: int) -> list[float]:
     return [value for at, value in series if at <= step]
-
-
-def silent_seconds(*, running: bool, last_sign_at: datetime | None, now: datetime) -> float | None:
-    """Seconds since the last sign of life of a running training; None while it is not running."""
-    return (now - last_sign_at).total_seconds() if running and last_sign_at is not None else None

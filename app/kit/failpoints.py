@@ -40,6 +40,7 @@ NAMES: Final = frozenset(
         "jobs.fence.deleted",
         "jobs.watch.listed",
         "jobs.watch.read",
+        "jobs.watchdog.fired",
         "jobs.collect.read",
         "jobs.tidy.deleted",
         "reactions.applied",

@@ -195,7 +195,7 @@ def test_writers_at_once_reach_an_open_stream_whole_and_without_doubles(live_url
 def test_whatever_the_order_of_commits_a_reader_sees_each_event_once(bench, data):
     """Each writer opens, writes and commits at times of its own; the reader looks after every step."""
     project_id = new_id("prj")
-    wanted = _Wanted(project_id, None, None, 15.0)
+    wanted = _Wanted(project_id, None, None)
     steps = data.draw(st.permutations([writer for writer in range(5) for _ in range(3)]), label="steps")
     rolled_back = data.draw(st.sets(st.integers(0, 4), max_size=2), label="rolled back")
     done = dict.fromkeys(range(5), 0)
