@@ -12,8 +12,8 @@ class Exit(IntEnum):
     """The service refused, or something went wrong; stderr says what and what to do.
 
     Of commands on files of this machine (`datasets check`, `convert`, `fix`, `split`, `transform` with -o): a file
-    has findings that block; of `jobs analyse`: a verdict asks for something to be done. So scripts that check files before an upload tell it from a mistyped command (2) alone;
-    what a service found is told as 4."""
+    has findings that block; of `jobs analyse`: a verdict asks for something to be done. So scripts that check files
+    before an upload tell it from a mistyped command (2) alone; what a service found is told as 4."""
     USAGE = 2
     """The command line itself was wrong; of `jobs analyse` also: a file is no results file."""
     UNREACHABLE = 3

@@ -3,11 +3,10 @@
 So it may stand inside a page with a strict content security policy, in an e-mail, or twice in one document.
 """
 
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
-from xml.sax.saxutils import escape, quoteattr
+from xml.sax.saxutils import escape
 
 from app.jobs.analysis.findings import CheckpointPoint
 from app.jobs.analysis.judge import best_step
@@ -24,11 +23,8 @@ from app.jobs.analysis.picture import (
     ticks,
 )
 from app.jobs.analysis.results import Results
+from app.jobs.analysis.strokes import card, clean, cross, diamond, dot, fitted, line, opening, text, text_width
 
-FONTS: Final = (
-    "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'Hiragino Sans', 'Noto Sans JP', "
-    "'Noto Sans CJK JP', 'Yu Gothic UI', Meiryo, sans-serif"
-)
 SMALLEST_WIDTH: Final = 320
 SMALLEST_HEIGHT: Final = 240
 LARGEST_SIDE: Final = 8000
@@ -82,19 +78,19 @@ def chart_svg(
     """
     width = min(max(width, SMALLEST_WIDTH), LARGEST_SIDE)
     height = min(max(height, SMALLEST_HEIGHT), LARGEST_SIDE)
-    title = _clean(title) or "Training"
+    title = clean(title) or "Training"
     drawn = panels(results, checkpoints)
     best = best_step(results, checkpoints) if drawn else None
     described = _description(results, drawn, best)
     parts = [
-        _opening(width, height, f"{title}. {described}"),
+        opening(width, height, f"{title}. {described}"),
         f"<title>{escape(title)}</title>",
         f"<desc>{escape(described)}</desc>",
-        _card(width, height, palette),
-        _text(24, 33, _fitted(title, width - 48, 16), palette.ink, size=16, weight=600),
+        card(width, height, palette),
+        text(24, 33, fitted(title, width - 48, 16), palette.ink, size=16, weight=600),
     ]
     if not drawn:
-        parts.append(_text(width / 2, height / 2, "No points yet", palette.quiet, anchor="middle", size=14))
+        parts.append(text(width / 2, height / 2, "No points yet", palette.quiet, anchor="middle", size=14))
     else:
         frames = _frames(drawn, width, height)
         parts.append(_legend(drawn, palette, width, has_best=best is not None))
@@ -105,24 +101,9 @@ def chart_svg(
         notes = "; ".join(filter(None, (_cut_note(panel) for panel in drawn)))
         room = (width - _LEFT - _RIGHT) / 2 - 50
         parts.append(
-            _text(width - _RIGHT, height - 12, _fitted(notes, room, 10.5), palette.quiet, anchor="end", size=10.5)
+            text(width - _RIGHT, height - 12, fitted(notes, room, 10.5), palette.quiet, anchor="end", size=10.5)
         )
     return "\n".join([*(part for part in parts if part), "</svg>", ""])
-
-
-def _opening(width: int, height: int, label: str) -> str:
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}" role="img" aria-label={quoteattr(label)} '
-        f'font-family="{FONTS}" font-size="11.5">'
-    )
-
-
-def _card(width: int, height: int, palette: Palette) -> str:
-    return (
-        f'<rect x="0.5" y="0.5" width="{width - 1}" height="{height - 1}" rx="10" fill="{palette.paper}" '
-        f'stroke="{palette.border}"/>'
-    )
 
 
 def _frames(drawn: list[Panel], width: int, height: int) -> list[_Frame]:
@@ -142,22 +123,22 @@ def _frames(drawn: list[Panel], width: int, height: int) -> list[_Frame]:
 
 def _grid(frame: _Frame, palette: Palette, *, is_last: bool) -> str:
     panel = frame.panel
-    parts = [_text(_MARGIN, frame.top - 13, panel.name, palette.ink, weight=600)]
+    parts = [text(_MARGIN, frame.top - 13, panel.name, palette.ink, weight=600)]
     for tick in panel.ticks:
         y = frame.y(tick)
-        parts.append(_line(frame.left, y, frame.right, y, palette.grid))
-        parts.append(_text(frame.left - 9, y + 4, tick_label(tick), palette.quiet, anchor="end"))
+        parts.append(line(frame.left, y, frame.right, y, palette.grid))
+        parts.append(text(frame.left - 9, y + 4, tick_label(tick), palette.quiet, anchor="end"))
     for step, _ in panel.whole:
-        parts.append(_line(frame.x(step), frame.top, frame.x(step), frame.bottom, palette.border, dash="2 3"))
-    parts.append(_line(frame.left, frame.bottom, frame.right, frame.bottom, palette.quiet, opacity=0.6))
+        parts.append(line(frame.x(step), frame.top, frame.x(step), frame.bottom, palette.border, dash="2 3"))
+    parts.append(line(frame.left, frame.bottom, frame.right, frame.bottom, palette.quiet, opacity=0.6))
     if is_last:
         marks = [tick for tick in ticks(frame.first_step, frame.last_step, 9) if tick == int(tick)]
         for tick in marks or [frame.first_step]:
             x = frame.x(tick)
-            parts.append(_line(x, frame.bottom, x, frame.bottom + 4, palette.quiet, opacity=0.6))
-            parts.append(_text(x, frame.bottom + 18, tick_label(tick), palette.quiet, anchor="middle"))
+            parts.append(line(x, frame.bottom, x, frame.bottom + 4, palette.quiet, opacity=0.6))
+            parts.append(text(x, frame.bottom + 18, tick_label(tick), palette.quiet, anchor="middle"))
         middle = (frame.left + frame.right) / 2
-        parts.append(_text(middle, frame.bottom + 34, "training step", palette.quiet, anchor="middle", size=10.5))
+        parts.append(text(middle, frame.bottom + 34, "training step", palette.quiet, anchor="middle", size=10.5))
     return "\n".join(parts)
 
 
@@ -178,15 +159,13 @@ def _curves(frame: _Frame, palette: Palette) -> str:
     ]
     for step, value in panel.whole if len(panel.whole) <= 60 else ():
         if value <= panel.top:
-            parts.append(_diamond(frame.x(step), frame.y(value), palette))
+            parts.append(diamond(frame.x(step), frame.y(value), palette))
     if panel.broken:
         x, y = frame.x(panel.broken[0]), frame.top + 8
         anchor = "end" if x > (frame.left + frame.right) / 2 else "start"
         shift = -11 if anchor == "end" else 11
-        parts.append(_cross(x, y, palette.alarm))
-        parts.append(
-            _text(x + shift, y + 4, f"no number from step {panel.broken[0]}", palette.alarm, anchor=anchor)
-        )
+        parts.append(cross(x, y, palette.alarm))
+        parts.append(text(x + shift, y + 4, f"no number from step {panel.broken[0]}", palette.alarm, anchor=anchor))
     return "\n".join(part for part in parts if part)
 
 
@@ -194,8 +173,8 @@ def _best_mark(frames: list[_Frame], best: int, palette: Palette) -> str:
     frame = frames[0]
     x = min(max(frame.x(best), frame.left), frame.right)
     label = f"best: step {best:,}"
-    half = _text_width(label, 10.5) / 2 + 8
-    name_end = _MARGIN + _text_width(frame.panel.name, 11.5) + 10
+    half = text_width(label, 10.5) / 2 + 8
+    name_end = _MARGIN + text_width(frame.panel.name, 11.5) + 10
     centre = min(max(x, name_end + half), frame.right - half)
     y = frame.top - 17
     pill = (
@@ -206,11 +185,11 @@ def _best_mark(frames: list[_Frame], best: int, palette: Palette) -> str:
     return "\n".join(
         [
             *(
-                _line(x, top, x, each.bottom, palette.best, dash="5 4", stroke=1.4)
+                line(x, top, x, each.bottom, palette.best, dash="5 4", stroke=1.4)
                 for each, top in zip(frames, tops, strict=True)
             ),
             pill,
-            _text(centre, y + 4, label, palette.paper, anchor="middle", size=10.5, weight=600),
+            text(centre, y + 4, label, palette.paper, anchor="middle", size=10.5, weight=600),
         ]
     )
 
@@ -219,21 +198,21 @@ def _legend(drawn: list[Panel], palette: Palette, width: int, *, has_best: bool)
     """One row under the title, of what is really in the picture; entries that do not fit are left out."""
     swatches: list[tuple[str, Callable[[float, float], str]]] = []
     if any(panel.train for panel in drawn):
-        swatches.append(("training", lambda x, y: _line(x, y, x + 18, y, palette.train, stroke=2.4)))
-        swatches.append(("single step", lambda x, y: _dot(x + 9, y, 2.2, palette.train, 0.5)))
+        swatches.append(("training", lambda x, y: line(x, y, x + 18, y, palette.train, stroke=2.4)))
+        swatches.append(("single step", lambda x, y: dot(x + 9, y, 2.2, palette.train, 0.5)))
     if any(panel.sampled for panel in drawn):
-        swatches.append(("validation, sampled", lambda x, y: _dot(x + 9, y, 2.6, palette.valid, 0.6)))
+        swatches.append(("validation, sampled", lambda x, y: dot(x + 9, y, 2.6, palette.valid, 0.6)))
     if any(panel.whole for panel in drawn):
-        swatches.append(("whole validation set (epoch end)", lambda x, y: _diamond(x + 9, y, palette)))
+        swatches.append(("whole validation set (epoch end)", lambda x, y: diamond(x + 9, y, palette)))
     if has_best:
-        swatches.append(("best", lambda x, y: _line(x, y, x + 18, y, palette.best, dash="5 4", stroke=1.6)))
+        swatches.append(("best", lambda x, y: line(x, y, x + 18, y, palette.best, dash="5 4", stroke=1.6)))
     parts, x, y = [], 24.0, 52.0
     for label, swatch in swatches:
-        end = x + 26 + _text_width(label, 11.5)
+        end = x + 26 + text_width(label, 11.5)
         if end > width - 24:
             break
         parts.append(swatch(x, y))
-        parts.append(_text(x + 25, y + 4, label, palette.quiet))
+        parts.append(text(x + 25, y + 4, label, palette.quiet))
         x = end + 18
     return "\n".join(parts)
 
@@ -299,71 +278,3 @@ def _dots(frame: _Frame, series: Series, colour: str, *, size: float, opacity: f
 
 def _faintness(count: int) -> float:
     return 0.4 if count < 120 else 0.28 if count < 600 else 0.18
-
-
-def _cross(x: float, y: float, colour: str) -> str:
-    return (
-        f'<path d="M{x - 5:.1f} {y - 5:.1f}l10 10m0 -10l-10 10" stroke="{colour}" stroke-width="2.4" '
-        'stroke-linecap="round" fill="none"/>'
-    )
-
-
-def _dot(x: float, y: float, radius: float, colour: str, opacity: float) -> str:
-    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="{colour}" fill-opacity="{opacity}"/>'
-
-
-def _diamond(x: float, y: float, palette: Palette) -> str:
-    return (
-        f'<path d="M{x:.1f} {y - 5:.1f}l5 5l-5 5l-5 -5z" fill="{palette.valid}" stroke="{palette.paper}" '
-        'stroke-width="1.5"/>'
-    )
-
-
-def _line(
-    x1: float,
-    y1: float,
-    x2: float,
-    y2: float,
-    colour: str,
-    *,
-    dash: str = "",
-    stroke: float = 1,
-    opacity: float = 1,
-) -> str:
-    dashed = f' stroke-dasharray="{dash}"' if dash else ""
-    seen = f' stroke-opacity="{opacity}"' if opacity < 1 else ""
-    return (
-        f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" '
-        f'stroke-width="{stroke}"{dashed}{seen}/>'
-    )
-
-
-def _text(
-    x: float, y: float, text: str, colour: str, *, anchor: str = "start", size: float = 11.5, weight: int = 400
-) -> str:
-    placed = "" if anchor == "start" else f' text-anchor="{anchor}"'
-    sized = "" if size == 11.5 else f' font-size="{size}"'
-    heavy = "" if weight == 400 else f' font-weight="{weight}"'
-    return f'<text x="{x:.1f}" y="{y:.1f}" fill="{colour}"{placed}{sized}{heavy}>{escape(text)}</text>'
-
-
-def _clean(text: str) -> str:
-    """Without the characters XML 1.0 has no place for, and in one line."""
-    kept = (
-        character if character.isprintable() and unicodedata.category(character) not in {"Cs", "Cn"} else " "
-        for character in text
-    )
-    return " ".join("".join(kept).split())
-
-
-def _fitted(text: str, width: float, size: float) -> str:
-    if _text_width(text, size) <= width:
-        return text
-    while text and _text_width(text + "…", size) > width:
-        text = text[:-1]
-    return text.rstrip() + "…"
-
-
-def _text_width(text: str, size: float) -> float:
-    """An estimate in user units, no font is read: wide characters take an em, the others a little over half."""
-    return size * sum(1.0 if unicodedata.east_asian_width(character) in "WF" else 0.56 for character in text)
