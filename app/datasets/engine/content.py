@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.datasets.engine import private
-from app.datasets.engine.private import Search, escaped, searching
+from app.datasets.engine.private import escaped
+from app.datasets.engine.scanning import Gate, Scan, gate, searching
 
 Oddity = tuple[str, str]
 """Code of the finding, and what exactly."""
@@ -235,7 +236,7 @@ def _private(text: str) -> Iterator[Oddity]:
 
 @dataclass(frozen=True, slots=True)
 class _Check:
-    may_hold: Search
+    gate: Gate
     """Never False where the rule finds something."""
     rule: Rule
     of_answers: bool = False
@@ -245,32 +246,32 @@ class _Check:
 
 
 _CHECKS: Final = (
-    *[_Check(gate, _private) for gate in private.GATES],
-    _Check(private.holds_wide, _private, beyond_ascii=True),
-    _Check(searching("Ã|Â|â€|ã|Ð|Ñ|Ø|Ù"), _mojibake, beyond_ascii=True),
-    _Check(searching("縺|繧|繝|锟"), _mojibake, beyond_ascii=True),
-    _Check(searching("‚|ƒ|､|･|¤|¥"), _mojibake, beyond_ascii=True),
-    _Check(searching("[\u0080\u0081\u0082\u0083\u0091\u0092\u0093\u0094\u0096]"), _mojibake, beyond_ascii=True),
-    _Check(searching("\ufffd"), _replacement, beyond_ascii=True),
-    _Check(searching(rf"\{{(?:{_FIELDS})\}}|<INSERT|\[INSERT|<YOUR|<ENTER|\[ENTER|\[FILL"), _unfilled),
+    *[_Check(one, _private) for one in private.GATES],
+    _Check(private.WIDE, _private, beyond_ascii=True),
+    _Check(gate("Ã|Â|â€|ã|Ð|Ñ|Ø|Ù"), _mojibake, beyond_ascii=True),
+    _Check(gate("縺|繧|繝|锟"), _mojibake, beyond_ascii=True),
+    _Check(gate("‚|ƒ|､|･|¤|¥"), _mojibake, beyond_ascii=True),
+    _Check(gate("[\u0080\u0081\u0082\u0083\u0091\u0092\u0093\u0094\u0096]"), _mojibake, beyond_ascii=True),
+    _Check(gate("\ufffd"), _replacement, beyond_ascii=True),
+    _Check(gate(rf"\{{(?:{_FIELDS})\}}|<INSERT|\[INSERT|<YOUR|<ENTER|\[ENTER|\[FILL"), _unfilled),
     _Check(
-        searching("myself|suicide|自殺|リストカット|首を吊|児童ポルノ|フェラチオ|爆弾の作り方|殺してやる|ぶっ殺す"),
+        gate("myself|suicide|自殺|リストカット|首を吊|児童ポルノ|フェラチオ|爆弾の作り方|殺してやる|ぶっ殺す"),
         _harm,
     ),
     _Check(
-        searching(
+        gate(
             "eil Hitler|eil hitler|eg [Hh]eil|gas the|(?:kill|minate|port) all |subhumans|nigg|faggot"
             "|在日は死|朝鮮人は"
         ),
         _harm,
     ),
     _Check(
-        searching(" porn|blow ?job|cumshot|bomb|ll kill you|ll murder you|how to (?:kill|poison|murder) |behead"),
+        gate(" porn|blow ?job|cumshot|bomb|ll kill you|ll murder you|how to (?:kill|poison|murder) |behead"),
         _harm,
     ),
-    _Check(searching("```"), _cut, of_answers=True),
+    _Check(gate("```"), _cut, of_answers=True),
     _Check(
-        searching(
+        gate(
             "[Aa]s (?:an AI|an ai|a large|an artificial)"
             "|I (?:can't|can’t|cannot|am unable|am not able|must|have to)"
             "|I['’]m (?:unable|not able)|かねます|できません|言語モデル|人工知能|AI(?:アシ|なの|です|であ|とし)"
@@ -285,9 +286,10 @@ _TAIL_CHARACTERS: Final = 16
 _TOGETHER: Final = 16
 """Texts tested together in search of one: few enough to stay in the processor's cache from test to test. A test
 costs half a microsecond, whatever it is of, and then little a kilobyte."""
-_OF_DIGITS: Final = next(check for check in _CHECKS if check.may_hold is private.holds_nine_digits)
+_OF_DIGITS: Final = next(check for check in _CHECKS if check.gate is private.NINE_DIGITS)
 _OF_BLOCKS: Final = tuple([check for check in _CHECKS if check is not _OF_DIGITS])
 _OF_NARROW_BLOCKS: Final = tuple([check for check in _OF_BLOCKS if not check.beyond_ascii])
+_scan_all: Final = Scan([check.gate.pattern for check in _OF_BLOCKS])
 _ENDS: Final = frozenset(".!?。！？`)」』")
 """An answer that ends in one of these does not end in the middle."""
 _ends_in_the_middle: Final = searching(
@@ -301,28 +303,18 @@ def odd_messages(
 ) -> dict[int, list[Oddity]]:
     """What is odd in which of many texts, as `oddities` tells it of a row of them. Quick where little is.
 
-    Texts in ASCII are tested apart: one wide character in a text makes all of it wide, and a wide text is turned
-    into UTF-8 before it is searched.
-
     Args:
         joined: all of `texts` in UTF-8.
         ends: where in it each text ends.
         answers: which of them are answers.
     """
     asked: dict[int, list[Rule]] = defaultdict(list)
-    every = range(len(texts))
-    parts: list[tuple[Sequence[int], Sequence[_Check]]] = [(every, _OF_NARROW_BLOCKS)]
-    if not joined.isascii():
-        narrow = list(compress(every, map(str.isascii, texts)))
-        wide = sorted(set(every).difference(narrow))
-        parts = [(narrow, _OF_NARROW_BLOCKS), (wide, _OF_BLOCKS)]
     digits = np.searchsorted(private.digit_places(joined), ends)
     for at in np.flatnonzero(np.diff(digits, prepend=0)).tolist():
-        if _OF_DIGITS.may_hold(texts[at]):
+        if _OF_DIGITS.gate.may_hold(texts[at]):
             asked[at].append(_OF_DIGITS.rule)
-    for part, checks in parts:
-        for at, rule in _in_blocks(texts, part, frozenset(answers), checks):
-            asked[at].append(rule)
+    for at, rule in _in_all(joined, ends, texts, frozenset(answers)):
+        asked[at].append(rule)
     cut = [at for at in answers if texts[at][-1:] not in _ENDS]
     if _ends_in_the_middle(BETWEEN.join([texts[at][-_TAIL_CHARACTERS:] for at in cut])):
         for at in cut:
@@ -335,6 +327,25 @@ def odd_messages(
     return {at: oddities for at, oddities in found.items() if oddities}
 
 
+def _in_all(
+    joined: bytes, ends: NDArray[np.intp], texts: Sequence[str], answers: frozenset[int]
+) -> Iterator[tuple[int, Rule]]:
+    """Which of the texts has to be asked what: in one pass over all, or else a few texts at a time."""
+    every = range(len(texts))
+    found = _scan_all(joined, ends)
+    if found is not None:
+        for check, some in zip(_OF_BLOCKS, found, strict=True):
+            for at in some:
+                if (at in answers or not check.of_answers) and check.gate.may_hold(texts[at]):
+                    yield at, check.rule
+    elif joined.isascii():
+        yield from _in_blocks(texts, every, answers, _OF_NARROW_BLOCKS)
+    else:  # one wide character makes all of a text wide, which is turned into UTF-8 before it is searched
+        narrow = list(compress(every, map(str.isascii, texts)))
+        yield from _in_blocks(texts, narrow, answers, _OF_NARROW_BLOCKS)
+        yield from _in_blocks(texts, sorted(set(every).difference(narrow)), answers, _OF_BLOCKS)
+
+
 def _in_blocks(
     texts: Sequence[str], part: Sequence[int], answers: frozenset[int], checks: Sequence[_Check]
 ) -> Iterator[tuple[int, Rule]]:
@@ -342,9 +353,9 @@ def _in_blocks(
     for first in range(0, len(part), _TOGETHER):
         block = part[first : first + _TOGETHER]
         together = BETWEEN.join([texts[at] for at in block])
-        for check in [check for check in checks if check.may_hold(together)]:
+        for check in [check for check in checks if check.gate.may_hold(together)]:
             for at in answers.intersection(block) if check.of_answers else block:
-                if check.may_hold(texts[at]):
+                if check.gate.may_hold(texts[at]):
                     yield at, check.rule
 
 
@@ -365,7 +376,7 @@ def oddities(row: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     answers = set(_answers(row))
     texts = [(pointer, text) for pointer, text in _texts(row) if not text.startswith(_DATA)]
     together = BETWEEN.join([text for _, text in texts])
-    checks = [check for check in _CHECKS if check.may_hold(together)]
+    checks = [check for check in _CHECKS if check.gate.may_hold(together)]
     for pointer, text in texts:
         for code, detail in _of_text(text, _rules(text, checks, is_answer=pointer in answers)):
             yield code, detail, pointer
@@ -373,7 +384,7 @@ def oddities(row: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
 
 def _rules(text: str, checks: Sequence[_Check], *, is_answer: bool) -> list[Rule]:
     """Those that may find something; `checks` are the ones left to ask."""
-    rules = [check.rule for check in checks if (is_answer or not check.of_answers) and check.may_hold(text)]
+    rules = [check.rule for check in checks if (is_answer or not check.of_answers) and check.gate.may_hold(text)]
     if is_answer and _ends_in_the_middle(text[-_TAIL_CHARACTERS:]):
         rules.append(_cut)
     if is_answer and len(text) <= _NOT_WRITTEN_MAX and text[-1:] not in _ENDS:

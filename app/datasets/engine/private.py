@@ -27,19 +27,8 @@ from typing import Any, Final
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
-from pydantic_core import SchemaValidator, core_schema
 
-Search = Callable[[str | bytes], bool]
-"""Of a text, or its UTF-8."""
-
-
-def searching(pattern: str) -> Search:
-    """Whether a text holds `pattern`, in time proportional to its length, whatever it is.
-
-    Written as regular expressions of Rust: no look-around, no back reference; many times as fast as Python's where
-    they begin with one of a few literals.
-    """
-    return SchemaValidator(core_schema.str_schema(pattern=pattern, regex_engine="rust-regex")).isinstance_python
+from app.datasets.engine.scanning import Gate, Search, gate, searching
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +265,7 @@ _NOT_AFTER: Final = r"(?![\w/=-]|[.,]\d)"
 class _Group:
     """Sorts that share a quick test, which is never False where one of them is found."""
 
-    may_hold: Search
+    gate: Gate
     sorts: tuple[_Sort, ...]
     in_a_line: re.Pattern[str] | None = None
     """Stands in every line that has something; only these are searched."""
@@ -294,11 +283,14 @@ def _phone(
 
 _IS: Final = r"[\"']?\s{0,3}[:=,]\s{0,3}[\"']?"
 """Between the name of a value and the value."""
+_SPACE: Final = r"[\s\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]"
+"""For gates: not every engine takes those beyond ASCII for white space."""
+_IS_GATE: Final = _IS.replace(r"\s", _SPACE)
 _NINE_DIGITS: Final = rf"[0-9](?:[() .{_DASH}（）]{{0,2}}[0-9]){{8}}"
 _IN_A_LINE_OF_DIGITS: Final = re.compile(_NINE_DIGITS)
 _GROUPS: Final = (
     _Group(
-        searching(
+        gate(
             "PRIVATE KEY|AKIA[A-Z2-7]{16}|ASIA[A-Z2-7]{16}|github_pat_|AccountKey=|AccessKey="
             "|JQQJ99|AIza|k_live_|eyJ"
         ),
@@ -328,7 +320,7 @@ _GROUPS: Final = (
         ),
     ),
     _Group(
-        searching(
+        gate(
             "gh[pousr]_[A-Za-z0-9]{36}|npm_[A-Za-z0-9]{36}|hf_[A-Za-z]{34}|sk-(?:proj|svcacct|admin|ant|or-v1)-"
             "|sk-[A-Za-z0-9]{32}|xox[abeprs]-"
         ),
@@ -346,7 +338,7 @@ _GROUPS: Final = (
         ),
     ),
     _Group(
-        searching("sig=[A-Za-z0-9%+/]{40}"),
+        gate("sig=[A-Za-z0-9%+/]{40}"),
         (
             _secret(
                 "SAS_SIGNATURE",
@@ -356,7 +348,7 @@ _GROUPS: Final = (
         ),
     ),
     _Group(
-        searching("[0-9]Q~[A-Za-z0-9_~.-]{31}"),
+        gate("[0-9]Q~[A-Za-z0-9_~.-]{31}"),
         (
             _secret(
                 "CLIENT_SECRET",
@@ -366,7 +358,7 @@ _GROUPS: Final = (
         ),
     ),
     _Group(
-        searching(rf"(?:api_key|api-key|apikey|API_KEY|Api-Key|apiKey|ubscription-Key){_IS}[0-9a-f]{{32}}"),
+        gate(rf"(?:api_key|api-key|apikey|API_KEY|Api-Key|apiKey|ubscription-Key){_IS_GATE}[0-9a-f]{{32}}"),
         (
             _secret(
                 "AZURE_KEY",
@@ -377,7 +369,7 @@ _GROUPS: Final = (
         ),
     ),
     _Group(
-        searching(rf"(?:ccess_key|ccessKey|ACCESS_KEY){_IS}[A-Za-z0-9/+]{{40}}|assword=|ASSWORD=|PWD=|Pwd=|pwd="),
+        gate(rf"(?:ccess_key|ccessKey|ACCESS_KEY){_IS_GATE}[A-Za-z0-9/+]{{40}}|assword=|ASSWORD=|PWD=|Pwd=|pwd="),
         (
             _secret(
                 "AWS_SECRET",
@@ -396,7 +388,7 @@ _GROUPS: Final = (
         ),
     ),
     _Group(
-        searching(r"://[^/\s:@]{1,64}:[^/\s:@]{3,128}@"),
+        gate(r"://[^/\s:@]{1,64}:[^/\s:@]{3,128}@"),
         (
             _secret(
                 "PASSWORD",
@@ -407,7 +399,7 @@ _GROUPS: Final = (
         ),
     ),
     _Group(
-        searching(r"[A-Za-z0-9_+%-]@[A-Za-z0-9-]+\.[A-Za-z]"),
+        gate(r"[A-Za-z0-9_+%-]@[A-Za-z0-9-]+\.[A-Za-z]"),
         (
             _Sort(
                 "pii-email",
@@ -424,7 +416,7 @@ _GROUPS: Final = (
         in_a_line=re.compile("@"),
     ),
     _Group(
-        searching(_NINE_DIGITS),
+        gate(_NINE_DIGITS),
         (
             _Sort(
                 "pii-card",
@@ -500,7 +492,7 @@ _GROUPS: Final = (
         in_a_line=_IN_A_LINE_OF_DIGITS,
     ),
     _Group(
-        searching(r"\.(?:0|1|2|3|4|5|6|7|8|9)[0-9]{0,2}\.[0-9]{1,3}\.[0-9]"),
+        gate(r"\.(?:0|1|2|3|4|5|6|7|8|9)[0-9]{0,2}\.[0-9]{1,3}\.[0-9]"),
         (
             _Sort(
                 "pii-ip-address",
@@ -513,7 +505,7 @@ _GROUPS: Final = (
         in_a_line=re.compile(r"\.\d{1,3}\.\d"),
     ),
     _Group(
-        searching(r"[23][0-9a-fA-F]{3}:[0-9a-fA-F]{1,4}:[0-9a-fA-F:]"),
+        gate(r"[23][0-9a-fA-F]{3}:[0-9a-fA-F]{1,4}:[0-9a-fA-F:]"),
         (
             _Sort(
                 "pii-ip-address",
@@ -533,12 +525,12 @@ KINDS: Final = tuple(dict.fromkeys(sort.kind for group in _GROUPS for sort in gr
 """The names of the marks."""
 
 _WIDE: Final = str.maketrans("０１２３４５６７８９＋＠", "0123456789+@")
-holds_wide: Final = searching("[０-９]")
+WIDE: Final = gate("[０-９]")
 """Digits as wide as kanji."""
 _LONE: Final = re.compile("[\ud800-\udfff]")
-GATES: Final[tuple[Search, ...]] = tuple([group.may_hold for group in _GROUPS])
-"""Where none of these is true, nor `holds_wide`, nothing is found. Quick."""
-holds_nine_digits: Final = next(group.may_hold for group in _GROUPS if group.in_a_line is _IN_A_LINE_OF_DIGITS)
+GATES: Final[tuple[Gate, ...]] = tuple([group.gate for group in _GROUPS])
+"""Where none of these is true, nor `WIDE`, nothing is found. Quick."""
+NINE_DIGITS: Final = next(group.gate for group in _GROUPS if group.in_a_line is _IN_A_LINE_OF_DIGITS)
 """The one of them that takes longest; it is never true where `digit_places` has none."""
 _DIGITS_TOGETHER: Final = 9
 _DIGITS_APART_MAX: Final = 1 + 2 * 3
@@ -557,11 +549,11 @@ def find(text: str) -> Sequence[Hit]:
     """What looks private in `text`, in order and without overlaps."""
     if not text.isascii() and _LONE.search(text):  # of bytes that are no text; places stay, here and below
         text = _LONE.sub("\ufffd", text)
-    if holds_wide(text):
+    if WIDE.may_hold(text):
         text = text.translate(_WIDE)
     hits: list[Hit] = []
     for group in _GROUPS:
-        if group.may_hold(text):
+        if group.gate.may_hold(text):
             within, together = [(0, len(text))], text
             if group.in_a_line is not None:
                 within = list(_lines_of(group.in_a_line, text))
