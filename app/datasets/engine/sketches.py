@@ -20,8 +20,6 @@ MEMORY_BYTES: Final = 1 << 20
 """Of sketches held in memory; more go to a temporary file."""
 SORTED_AT_ONCE: Final = 1 << 19
 """Pieces sorted in one go (8 bytes each); more are sorted a part of all hashes at a time."""
-FEW: Final = 0.2
-"""Of texts looked at together, the share that may be shorter than the others; these are looked at by themselves."""
 COMMON_SHARE: Final = 0.01
 COMMON_MIN: Final = 50
 """A piece that more lines have, and more than this share of all, finds only those that have no rarer piece."""
@@ -35,6 +33,8 @@ REPEATED_HELD: Final = 1 << 20
 """Pieces in memory that more than one line has; of a file that has more, the last lines find nobody."""
 PAIRED_AT_ONCE: Final = 1 << 17
 """Of these pieces, so many are paired in one go, in 200 bytes each; of more, a part of all lines at a time."""
+BUCKETS_BITS: Final = 20
+"""Of a hash by which pairs are told that come once."""
 NEIGHBOURS: Final = 6
 """Of the lines that have a piece in common, each is paired with so many before it, and with the first."""
 ENTRY_BYTES: Final = 8
@@ -51,8 +51,6 @@ _LOW: Final = np.uint64(0xFFFFFFFF)
 _HALF: Final = np.uint64(32)
 _CUT_LEVELS: Final = 6
 """Halvings done by looking at four bytes; further ones look at the hash of the piece."""
-_TIERS: Final = (0, 2, 4, _CUT_LEVELS)
-"""Levels whose texts are looked at together."""
 
 
 class Candidates(NamedTuple):
@@ -97,15 +95,13 @@ class Sketches:
         self._add(joined, _Texts(lines, starts, ends, np.maximum(np.frexp(in_all // PIECES)[1] - 1, 0)))
 
     def _add(self, joined: bytes, texts: _Texts) -> None:
-        levels, sizes = texts.levels, texts.ends - texts.starts
-        tier = max(tier for tier in _TIERS if tier == 0 or np.count_nonzero(levels < tier) <= len(levels) * FEW)
-        apart = (levels < tier) | (sizes < PIECE_BYTES)
-        if apart.any():
-            self._add_apart(joined, texts.only(apart))
-            texts = texts.only(~apart)
+        short = texts.ends - texts.starts < PIECE_BYTES
+        if short.any():
+            self._add_apart(joined, texts.only(short))
+            texts = texts.only(~short)
         if not len(texts.lines):
             return
-        entries, counts = _entries(joined, texts, tier)
+        entries, counts = _entries(joined, texts)
         self._file.write(entries.tobytes())
         poor = (counts < PIECES // 2) & (texts.levels > 0)
         if poor.any():
@@ -113,7 +109,7 @@ class Sketches:
             self._add_apart(joined, poorer._replace(levels=np.maximum(poorer.levels - 2, 0)))
 
     def _add_apart(self, joined: bytes, texts: _Texts) -> None:
-        """The same for a few of the texts, so that the others need not be looked at as closely."""
+        """The same for a few of the texts: those that are filled up, or looked at again."""
         places = zip(texts.starts.tolist(), texts.ends.tolist(), strict=True)
         padded = [joined[start:end].ljust(PIECE_BYTES, b"\0") for start, end in places]
         sizes = np.fromiter(map(len, padded), dtype=np.int64, count=len(padded))
@@ -131,35 +127,51 @@ class Sketches:
         return candidates([(self._file, without)], pairs_max=pairs_max)
 
 
-def _entries(joined: bytes, texts: _Texts, tier: int) -> tuple[Keys, NDArray[np.int64]]:
-    """The sketches of texts of at least that tier's level, and how many pieces of each are in them.
+def _entries(joined: bytes, texts: _Texts) -> tuple[Keys, NDArray[np.int64]]:
+    """The sketches of texts of PIECE_BYTES and more, in their order, and how many pieces of each are in them.
 
     A text of level n keeps one in 2^n of its pieces. Which, depends on nothing but the piece: what two texts share,
     both keep, or the longer one drops.
     """
-    lines, starts, ends, levels = texts
     folded = np.bitwise_or(np.frombuffer(joined, dtype=np.uint8), _FOLD)
-    spread = np.multiply(folded[3:], _SPREAD[0])
-    for back, factor in enumerate(_SPREAD[1:], 1):
-        spread += folded[3 - back : len(folded) - back]
-        spread *= factor
-    at = np.flatnonzero(spread >= np.uint8(256 - (256 >> tier))) if tier else np.arange(len(spread))
-    first, last = np.searchsorted(at, starts), np.searchsorted(at, ends - (PIECE_BYTES - 1))
-    counts = np.maximum(last - first, 0)
-    row = np.repeat(np.arange(len(counts)), counts)
-    at = at[np.arange(len(row)) + np.repeat(first - (np.cumsum(counts) - counts), counts)]
-    chosen = spread[at] >= (256 - (256 >> np.minimum(levels, _CUT_LEVELS)))[row]
-    at, row = at[chosen], row[chosen]
+    at, row = _chosen(folded, texts)
     words = np.ndarray((len(folded) - 7,), dtype="<u8", buffer=folded, strides=(1,))
     mixed = words[at] * _MIX[0]
     mixed ^= mixed >> np.uint64(29)
     mixed += words[at + 8]
     mixed *= _MIX[1]
     mixed ^= mixed >> _HALF
-    further = ((np.uint64(1) << np.maximum(levels - _CUT_LEVELS, 0).astype(np.uint64)) - np.uint64(1))[row]
-    chosen = (mixed & further) == 0
+    further = (np.uint64(1) << np.maximum(texts.levels - _CUT_LEVELS, 0).astype(np.uint64)) - np.uint64(1)
+    chosen = (mixed & further[row]) == 0
     row = row[chosen]
-    return (mixed[chosen] & _HIGH) | lines[row], np.bincount(row, minlength=len(lines))
+    return (mixed[chosen] & _HIGH) | texts.lines[row], np.bincount(row, minlength=len(texts.lines))
+
+
+def _chosen(folded: NDArray[np.uint8], texts: _Texts) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Where the pieces begin that four bytes choose, and the text that each is of.
+
+    Every byte of all is looked at in a few passes; what lies between the texts is left out afterwards.
+    """
+    spread = np.multiply(folded[3:], _SPREAD[0])
+    for back, factor in enumerate(_SPREAD[1:], 1):
+        spread += folded[3 - back : len(folded) - back]
+        spread *= factor
+    np.invert(spread, out=spread)
+    below = np.right_shift(np.uint16(256), np.minimum(texts.levels, _CUT_LEVELS).astype(np.uint16)) - np.uint16(1)
+    reach = np.diff(texts.ends[:-1], prepend=0, append=len(spread))
+    at = _places(spread <= np.repeat(below.astype(np.uint8), reach))
+    row = np.searchsorted(texts.ends, at, side="right")
+    row = np.minimum(row, len(texts.ends) - 1)
+    inside = (at >= texts.starts[row]) & (at <= texts.ends[row] - PIECE_BYTES)
+    return at[inside], row[inside]
+
+
+def _places(flags: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Where they are set, which is seldom: thrice as fast as looking at each."""
+    whole = len(flags) & ~7
+    eights = np.flatnonzero(flags[:whole].view(np.uint64))
+    among = np.flatnonzero(flags[:whole].reshape(-1, 8)[eights].ravel())
+    return np.concatenate(((eights[among >> 3] << 3) + (among & 7), np.flatnonzero(flags[whole:]) + whole))
 
 
 def candidates(files: Sequence[tuple[IO[bytes], NDArray[np.int64]]], *, pairs_max: int) -> Candidates:
@@ -197,12 +209,21 @@ def candidates(files: Sequence[tuple[IO[bytes], NDArray[np.int64]]], *, pairs_ma
 
 def _likely(pairs: Keys, counts: _Tally) -> tuple[Keys, NDArray[np.float64]]:
     """Those that have so much in common that their texts should be compared, and what share of their pieces."""
-    found, shared = np.unique(pairs, return_counts=True)
+    found, shared = np.unique(_not_alone(pairs, counts), return_counts=True)
     fewer, more = np.sort([counts.of((found >> _HALF).astype(np.int64)), counts.of(_lines(found))], axis=0)
     share = shared / np.maximum(1, fewer)
     in_common = (shared >= SHARED_OF_MORE_MIN * more) | (more > RICH)
     likely = np.flatnonzero((share >= SHARED_MIN) & in_common)
     return found[likely], share[likely]
+
+
+def _not_alone(pairs: Keys, counts: _Tally) -> Keys:
+    """Without most of those that share a single piece, where that is too little: sorting them takes long."""
+    buckets = ((pairs * _MIX[0]) >> np.uint64(64 - BUCKETS_BITS)).astype(np.intp)
+    often = np.bincount(buckets, minlength=1 << BUCKETS_BITS)[buckets] > 1
+    alone = pairs[~often]
+    fewer = np.minimum(counts.of((alone >> _HALF).astype(np.int64)), counts.of(_lines(alone)))
+    return np.concatenate((pairs[often], alone[fewer * SHARED_MIN <= 1]))
 
 
 def _pairs(entries: Keys, *, across: bool, slices: int, part: int) -> Keys:
