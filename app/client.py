@@ -28,6 +28,7 @@ from app.access.schemas import (
     ProjectPatch,
     ProjectRead,
 )
+from app.adoptions.schemas import AdoptionRead, AdoptRemoteJob, RemoteJobList
 from app.connections.schemas import (
     ConnectionCheck,
     ConnectionCreate,
@@ -83,11 +84,16 @@ from app.jobs.schemas import (
     JobCreate,
     JobEventRead,
     JobPlan,
+    JobPoints,
+    JobProgress,
     JobRead,
+    JobResume,
     Metrics,
 )
+from app.jobs.watchdog import WatchPolicy
 from app.kit.wire import RequestModel
 from app.models.schemas import BaseModelList, BaseModelRead, ModelDetail, ModelRead
+from app.studies.schemas import StudyCreate, StudyPlan, StudyRead
 from app.upkeep.schemas import StrayAdopt, StrayRead, SweepRead
 
 PAGE_ITEMS: Final = 100
@@ -173,6 +179,7 @@ class Client:
         self.projects = Projects(self)
         self.keys = Keys(self)
         self.connections = Connections(self)
+        self.adoptions = Adoptions(self)
         self.strays = Strays(self)
         self.datasets = Datasets(self)
         self.jobs = Jobs(self)
@@ -180,6 +187,7 @@ class Client:
         self.deployments = Deployments(self)
         self.comparisons = Comparisons(self)
         self.generations = Generations(self)
+        self.studies = Studies(self)
         self.costs = Costs(self)
         self.events = Events(self)
 
@@ -397,6 +405,27 @@ class Connections(Room):
     def remote_models(self, connection: str) -> RemoteModels:
         """Azure's own list, live and verbatim."""
         return self._client.one(RemoteModels, "GET", f"/v1/connections/{_part(connection)}/models")
+
+
+class Adoptions(Room):
+    """`/v1/adoptions`: jobs that others made at Azure, and how they come in."""
+
+    def there(self, connection: str, *, limit: int = 20, after: str | None = None) -> RemoteJobList:
+        """One page of Azure's own list, live."""
+        path = f"/v1/connections/{_part(connection)}/remote-jobs"
+        return self._client.one(RemoteJobList, "GET", path, params={"limit": limit, "after": after})
+
+    def adopt(self, connection: str, remote_job: str, wanted: AdoptRemoteJob) -> AdoptionRead:
+        """A worker brings it in; `get` shows how far it is."""
+        path = f"/v1/connections/{_part(connection)}/remote-jobs/{_part(remote_job)}/adopt"
+        return self._client.one(AdoptionRead, "POST", path, body=wanted, idempotency_key=new_key())
+
+    def list(self, *, limit: int | None = None, **filters: str | None) -> Iterator[AdoptionRead]:
+        """Newest first."""
+        return self._client.pages(AdoptionRead, "/v1/adoptions", limit=limit, **filters)
+
+    def get(self, adoption: str) -> AdoptionRead:
+        return self._client.one(AdoptionRead, "GET", f"/v1/adoptions/{_part(adoption)}")
 
 
 class Strays(Room):
@@ -660,6 +689,40 @@ class Jobs(Room):
     def checkpoints(self, job: str) -> "list_[CheckpointRead]":
         return self._client.one(CheckpointList, "GET", f"/v1/jobs/{_part(job)}/checkpoints").data
 
+    def resume(self, job: str, wanted: JobResume | None = None) -> JobRead:
+        """Lets a paused training go on; one that was paused for its cost only with what more it may cost."""
+        path = f"/v1/jobs/{_part(job)}/resume"
+        return self._client.one(JobRead, "POST", path, body=wanted, idempotency_key=new_key())
+
+    def set_watch(self, job: str, policy: WatchPolicy) -> JobRead:
+        """What the watch-dog looks out for from now on."""
+        return self._client.one(JobRead, "PUT", f"/v1/jobs/{_part(job)}/watch", body=policy)
+
+    def progress(self, job: str) -> JobProgress:
+        return self._client.one(JobProgress, "GET", f"/v1/jobs/{_part(job)}/progress")
+
+    def follow(self, job: str) -> Iterator[JobPoints | JobProgress]:
+        """The curve from its first point on and how far the job is, as it happens, over broken connections too;
+        until it has ended.
+        """
+        path, after = f"/v1/jobs/{_part(job)}/metrics", None
+        while True:
+            try:
+                with self._client.streaming("GET", path, last_event_id=after) as messages:
+                    for message in messages:
+                        if message.event == "end":
+                            return
+                        if message.event == "points":
+                            yield JobPoints.model_validate_json(message.data)
+                            after = message.id
+                        elif message.event == "progress":
+                            yield JobProgress.model_validate_json(message.data)
+            except httpx2.ConnectError as error:
+                raise Unreachable(self._client.base_url, str(error)) from error
+            except httpx2.TransportError:
+                pass  # a cut stream is taken up again behind the last points
+            time.sleep(0.5)
+
     def metrics(self, job: str) -> Metrics:
         return self._client.one(Metrics, "GET", f"/v1/jobs/{_part(job)}/metrics")
 
@@ -684,12 +747,14 @@ class Models(Room):
         """With its lineage."""
         return self._client.one(ModelDetail, "GET", f"/v1/models/{_part(model)}")
 
-    def base_models(self) -> "list_[BaseModelRead]":
-        return self._client.one(BaseModelList, "GET", "/v1/base-models").data
+    def base_models(self, *, connection: str | None = None) -> BaseModelList:
+        """With a connection, merged with what ARM last said of that resource."""
+        return self._client.one(BaseModelList, "GET", "/v1/base-models", params={"connection": connection})
 
-    def base_model(self, name: str) -> BaseModelRead:
+    def base_model(self, name: str, *, connection: str | None = None) -> BaseModelRead:
         """By id or alias."""
-        return self._client.one(BaseModelRead, "GET", f"/v1/base-models/{_part(name)}")
+        params = {"connection": connection}
+        return self._client.one(BaseModelRead, "GET", f"/v1/base-models/{_part(name)}", params=params)
 
 
 class Deployments(Room):
@@ -784,6 +849,31 @@ class Generations(Room):
     def retry(self, generation: str) -> GenerationRead:
         path = f"/v1/generations/{_part(generation)}/retry"
         return self._client.one(GenerationRead, "POST", path, idempotency_key=new_key())
+
+
+class Studies(Room):
+    """`/v1/studies`: variations of one training within one budget."""
+
+    def plan(self, new: StudyCreate) -> StudyPlan:
+        """What would be trained and may be spent; nothing is made."""
+        return self._client.one(StudyPlan, "POST", "/v1/studies", body=new.model_copy(update={"dry_run": True}))
+
+    def create(self, new: StudyCreate) -> StudyRead:
+        return self._client.one(StudyRead, "POST", "/v1/studies", body=new, idempotency_key=new_key())
+
+    def list(self, *, limit: int | None = None) -> Iterator[StudyRead]:
+        return self._client.pages(StudyRead, "/v1/studies", limit=limit)
+
+    def get(self, study: str) -> StudyRead:
+        return self._client.one(StudyRead, "GET", f"/v1/studies/{_part(study)}")
+
+    def cancel(self, study: str) -> StudyRead:
+        path = f"/v1/studies/{_part(study)}/cancel"
+        return self._client.one(StudyRead, "POST", path, idempotency_key=new_key())
+
+    def retry(self, study: str) -> StudyRead:
+        path = f"/v1/studies/{_part(study)}/retry"
+        return self._client.one(StudyRead, "POST", path, idempotency_key=new_key())
 
 
 class Costs(Room):

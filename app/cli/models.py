@@ -9,7 +9,7 @@ from app.cli.exits import Exit
 from app.cli.options import Json, Limit
 
 if TYPE_CHECKING:
-    from app.models.schemas import BaseModelRead
+    from app.models.schemas import BaseModelRead, LiveRead
 
 group = typer.Typer(no_args_is_help=True, help="Models that jobs have made.")
 
@@ -64,7 +64,10 @@ def show(model: Annotated[str, typer.Argument(help="Name or id.")], *, json_: Js
             ("base model", found.base_model),
             ("kind", f"{found.kind}, step {found.step}" if found.step is not None else found.kind),
             ("made by", made.job),
-            ("trained on", f"{made.training.ref} ({made.training.examples} examples)"),
+            (
+                "trained on",
+                f"{made.training.ref} ({made.training.examples} examples)" if made.training else "not known",
+            ),
             ("validated on", made.validation.ref if made.validation else None),
             ("hyperparameters", chosen or "chosen by Azure"),
             ("trained tokens", made.trained_tokens),
@@ -75,49 +78,86 @@ def show(model: Annotated[str, typer.Argument(help="Name or id.")], *, json_: Js
 
 
 def base_models(
-    name: Annotated[str | None, typer.Argument(help="Only this one, in full.")] = None, *, json_: Json = False
+    name: Annotated[str | None, typer.Argument(help="Only this one, in full.")] = None,
+    *,
+    connection: Annotated[
+        str | None, typer.Option("--connection", "-c", help="Merge with what ARM said of this resource.")
+    ] = None,
+    json_: Json = False,
 ) -> None:
-    """The catalogue: what can be trained, how, where, at which price."""
+    """The catalogue: what can be trained, how, where, at which price, and when it ends."""
     from app.cli.door import connect
 
     with connect() as client:
-        found = [client.models.base_model(name)] if name else client.models.base_models()
+        if name:
+            shown = client.models.base_model(name, connection=connection)
+            words.put_json(shown) if json_ else _show(shown)
+            return
+        answer = client.models.base_models(connection=connection)
     if json_:
-        words.put_json(found[0] if name else found)
+        words.put_json(answer)
         return
-    if name:
-        _show(found[0])
-        return
+    found = answer.data
     words.table(
-        ["ID", "METHODS", "TRAINING TYPES", "TOKENS AN EXAMPLE"],
+        ["ID", "METHODS", "TRAINING TYPES", "TOKENS AN EXAMPLE", "TRAINING ENDS", "TUNED MODELS END"],
         [
             (
                 item.id,
                 ", ".join(item.methods),
                 ", ".join(kind for kind, offered in item.training_types.items() if offered),
                 f"{item.tokens_per_example:,}" if item.tokens_per_example else None,
+                _holds(item, "training ends"),
+                _holds(item, "tuned inference ends"),
             )
             for item in found
         ],
         right=["TOKENS AN EXAMPLE"],
     )
+    if answer.live is not None:
+        _tell_live(answer.live)
     if not found:
         raise typer.Exit(Exit.PROBLEM)
+
+
+def _holds(model: "BaseModelRead", name: str) -> str | None:
+    """The value to go by; `*` = of this very account, `!` = somebody says otherwise."""
+    for fact in model.facts:
+        if fact.name == name:
+            return f"{fact.value}{'*' if fact.origin == 'arm' else ''}{'!' if fact.contradicted_by else ''}"
+    return None
+
+
+def _tell_live(live: "LiveRead") -> None:
+    if live.read_at is None:
+        words.say(
+            "ARM has not said anything of this resource yet; a sweep asks: kitae connections sweep CONNECTION."
+        )
+    else:
+        words.say(
+            f"* as ARM said at {words.moment(live.read_at)}; ! somebody says otherwise: name the model to see."
+        )
+    if live.error is not None:
+        words.say(f"The last asking was in vain: {live.error.get('message')}")
+    if live.not_in_catalogue:
+        words.say(f"Can be trained there, and is not in the catalogue: {', '.join(live.not_in_catalogue)}")
 
 
 def _show(model: "BaseModelRead") -> None:
     pairs: list[tuple[str, object]] = [
         ("id", model.id),
         ("aliases", ", ".join(model.aliases)),
-        ("methods", ", ".join(model.methods)),
-        ("deployment SKUs", ", ".join(model.deployment_skus)),
-        ("tokens an example", model.tokens_per_example),
+        ("training types", ", ".join(kind for kind, offered in model.training_types.items() if offered)),
         ("tokenizer", model.tokenizer),
         ("note", model.note),
         ("source", f"{model.source} (as of {model.as_of})"),
     ]
     pairs += [(f"regions {kind}", ", ".join(regions)) for kind, regions in model.regions.items()]
-    pairs += [(f"{item.kind} ends", f"{item.on} ({item.source})") for item in model.retirements]
+    for fact in model.facts:
+        pairs.append((fact.name, f"{fact.value} ({fact.source}, {fact.as_of[:16]})"))
+        pairs += [("", f"but {other.value} ({other.source}, {other.as_of[:16]})") for other in fact.contradicted_by]
+    if model.tuned_capacity:
+        left = ", ".join(f"{sku} {amount:g}" for sku, amount in model.tuned_capacity.items())
+        pairs.append(("left for tuned models", f"{left} (thousands of tokens per minute)"))
     pairs += [
         (f"price {item.kind}", f"${item.usd} per {item.unit}, {item.tier} ({item.source}, {item.confidence})")
         for item in model.prices

@@ -137,6 +137,7 @@ def _place(connection: Connection, facts: ResourceFacts | None) -> Place:
         )
     return Place(
         name=connection.name,
+        resource=connection.endpoint.lower(),
         region=connection.region,
         live=live_of(facts),
         capacity=(facts.capacity if facts is not None else None) or {},

@@ -13,6 +13,10 @@ from app.kit.pagination import Page
 from app.models.schemas import BaseModelList, BaseModelRead, ModelDetail, ModelRead
 from app.models.service import ModelService
 
+AskedConnection = Annotated[
+    str | None, Query(max_length=200, description="Merge with what ARM last said of this resource; id or name.")
+]
+
 router = APIRouter(prefix="/v1", tags=["Models"], route_class=StrictRoute)
 
 
@@ -36,9 +40,15 @@ def get_model(*, request: Request, bench: Bench, caller: ReadJobs, model: str) -
 
 
 @router.get("/base-models", operation_id="listBaseModels", summary="The catalogue", response_model=BaseModelList)
-def list_base_models(*, request: Request, bench: Bench, _caller: ReadJobs) -> Response:
-    """Every base model with what is known of it: methods, regions, limits, prices, retirement dates, sources."""
-    return answer(request, BaseModelList(data=ModelService(bench).base_models()))
+def list_base_models(
+    *, request: Request, bench: Bench, caller: ReadJobs, connection: AskedConnection = None
+) -> Response:
+    """Every base model with what is known of it: methods, regions, limits, prices, retirement dates, sources.
+
+    With `connection`, merged with what Azure Resource Manager last said of that resource, which wins. A worker asks
+    ARM every few hours; nothing is called here.
+    """
+    return answer(request, ModelService(bench).base_models(caller.project_id, connection))
 
 
 @router.get(
@@ -47,6 +57,8 @@ def list_base_models(*, request: Request, bench: Bench, _caller: ReadJobs) -> Re
     summary="Read a base model",
     response_model=BaseModelRead,
 )
-def get_base_model(*, request: Request, bench: Bench, _caller: ReadJobs, base_model: str) -> Response:
+def get_base_model(
+    *, request: Request, bench: Bench, caller: ReadJobs, base_model: str, connection: AskedConnection = None
+) -> Response:
     """By id, alias or the name of a model tuned from it."""
-    return answer(request, ModelService(bench).base_model(base_model))
+    return answer(request, ModelService(bench).base_model(caller.project_id, base_model, connection))

@@ -19,6 +19,27 @@ _MODEL: dict[str, Any] = {
     "job": "job_01kz8q2v9re4n9t6e2x5cbd3ya",
     "created_at": "2026-11-20T10:12:33.123456Z",
 }
+_SAID: dict[str, Any] = {
+    "value": "2027-04-14",
+    "origin": "catalogue",
+    "source": "Microsoft Learn, model retirement schedule, 2026-07-07",
+    "as_of": "2026-07-07",
+}
+_FACT: dict[str, Any] = {
+    "name": "training ends",
+    "value": "2027-03-31",
+    "origin": "arm",
+    "source": "ARM, the account's list of models",
+    "as_of": "2026-11-22T09:30:00+00:00",
+    "contradicted_by": [_SAID],
+}
+_LIVE: dict[str, Any] = {
+    "connection": "con_01kz8q0w5pfxrb7h2m4d9t6c1s",
+    "read_at": "2026-11-22T09:30:00Z",
+    "asked_at": "2026-11-22T09:30:00Z",
+    "error": None,
+    "not_in_catalogue": [],
+}
 _SOURCE: dict[str, Any] = {
     "version": "dsv_01kz8p9a6kf8mt3x7q2c5w0d4h",
     "ref": "travel@3",
@@ -170,8 +191,42 @@ class PriceRead(BaseModel):
     confidence: Literal["verified", "unverified", "estimate"]
 
 
+class SaidRead(BaseModel):
+    """One value and who says it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_SAID]})
+
+    value: Any
+    origin: Literal["catalogue", "arm"] = Field(
+        description="`catalogue`: dated data of this service; `arm`: Azure Resource Manager, of this very account."
+    )
+    source: str
+    as_of: str = Field(description="When it was said: a day, or the time of the reading.")
+
+
+class FactRead(SaidRead):
+    """What holds of a model, and what others say of the same thing. ARM's own word wins."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_FACT]})
+
+    name: str
+    contradicted_by: list[SaidRead]
+
+
+class LiveRead(BaseModel):
+    """When ARM was asked about a resource, and how that went. A worker asks; reading this calls nobody."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_LIVE]})
+
+    connection: str
+    read_at: datetime | None = Field(description="When ARM last answered; null = never yet.")
+    asked_at: datetime | None
+    error: dict[str, Any] | None = Field(description="Why the last asking was in vain.")
+    not_in_catalogue: list[str] = Field(description="Models that ARM says can be trained and the catalogue lacks.")
+
+
 class BaseModelRead(BaseModel):
-    """A base model of the catalogue, as dated facts."""
+    """A base model of the catalogue, as dated facts, merged with what ARM says where a connection is named."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -196,6 +251,8 @@ class BaseModelRead(BaseModel):
                     "prices": [],
                     "source": "Microsoft Learn, fine-tune-supported-models, 2026-10-06",
                     "as_of": "2026-10-06",
+                    "facts": [_FACT],
+                    "tuned_capacity": {"Standard": 240.0},
                 }
             ]
         }
@@ -220,12 +277,17 @@ class BaseModelRead(BaseModel):
     prices: list[PriceRead]
     source: str
     as_of: date
+    facts: list[FactRead] = Field(description="What holds, each with who says it and who says otherwise.")
+    tuned_capacity: dict[str, float] | None = Field(
+        description="Thousands of tokens per minute that ARM says are left for tuned models of it, by SKU."
+    )
 
 
 class BaseModelList(BaseModel):
     """The whole catalogue."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"object": "list", "data": []}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"object": "list", "data": [], "live": _LIVE}]})
 
     object: Literal["list"] = "list"
     data: list[BaseModelRead]
+    live: LiveRead | None = Field(description="Of the connection that was asked for.")

@@ -7,6 +7,10 @@ from typing import Any, Final
 import structlog
 
 from app.azure.catalogue.catalogue import BaseModel, Price
+from app.azure.catalogue.live import Fact, LiveModels, Said, facts, is_of
+from app.connections.resources import ResourceService, live_of
+from app.connections.service import ConnectionService
+from app.connections.tables import ResourceFacts
 from app.datasets.service import DatasetService
 from app.jobs.service import JobService
 from app.jobs.states import JobStatus
@@ -17,13 +21,17 @@ from app.kit.ids import new_id
 from app.kit.pagination import Page, Slice
 from app.models import repository
 from app.models.schemas import (
+    BaseModelList,
     BaseModelRead,
     DataSource,
+    FactRead,
+    LiveRead,
     ModelDetail,
     ModelLineage,
     ModelRead,
     PriceRead,
     RetirementRead,
+    SaidRead,
 )
 from app.models.tables import Model
 from app.workbench import Workbench
@@ -153,10 +161,40 @@ class ModelService:
 
     # ── the catalogue ───────────────────────────────────────────────────────
 
-    def base_models(self) -> list[BaseModelRead]:
-        return [self._base(base) for base in self._bench.catalogue.base_models()]
+    def base_models(self, project_id: str, connection: str | None = None) -> BaseModelList:
+        """The catalogue; with a connection, merged with what ARM last said of that resource. Asks nobody."""
+        known = self._known(project_id, connection)
+        live = live_of(known)
+        return BaseModelList(
+            data=[self._base(base, known) for base in self._bench.catalogue.base_models()],
+            live=None
+            if connection is None
+            else LiveRead(
+                connection=ConnectionService(self._bench).get(project_id, connection).id,
+                read_at=known.models_read_at if known else None,
+                asked_at=known.models_asked_at if known else None,
+                error=known.models_error if known else None,
+                not_in_catalogue=self._strangers(live) if live else [],
+            ),
+        )
 
-    def base_model(self, name: str) -> BaseModelRead:
+    def _known(self, project_id: str, connection: str | None) -> ResourceFacts | None:
+        if connection is None:
+            return None
+        return ResourceService(self._bench).facts(ConnectionService(self._bench).get(project_id, connection).id)
+
+    def _strangers(self, live: LiveModels) -> list[str]:
+        """What ARM says can be trained and the catalogue does not know, so that an operator can add it."""
+        bases = self._bench.catalogue.base_models()
+        return sorted(
+            {
+                f"{model.name} ({model.version})"
+                for model in live.models
+                if not model.is_tuned and model.is_trained and not any(is_of(model, base) for base in bases)
+            }
+        )
+
+    def base_model(self, project_id: str, name: str, connection: str | None = None) -> BaseModelRead:
         """By id, alias or the name of a model tuned from it. Raises `NotFound`."""
         base = self._bench.catalogue.find(name)
         if base is None:
@@ -165,9 +203,9 @@ class ModelService:
                 code="base_model_not_found",
                 hint="GET /v1/base-models lists what there is; an operator can add to the catalogue file.",
             )
-        return self._base(base)
+        return self._base(base, self._known(project_id, connection))
 
-    def _base(self, base: BaseModel) -> BaseModelRead:
+    def _base(self, base: BaseModel, known: ResourceFacts | None) -> BaseModelRead:
         return BaseModelRead(
             id=base.id,
             aliases=list(base.aliases),
@@ -189,6 +227,8 @@ class ModelService:
             prices=[_price(price) for price in self._prices(base)],
             source=base.source,
             as_of=base.as_of,
+            facts=[_fact(fact) for fact in facts(base, live_of(known))],
+            tuned_capacity=((known.capacity if known else None) or {}).get(base.id),
         )
 
     def _prices(self, base: BaseModel) -> Iterator[Price]:
@@ -239,6 +279,18 @@ def _fields(model: Model) -> dict[str, Any]:
 
 def _read(model: Model) -> ModelRead:
     return ModelRead(**_fields(model))
+
+
+def _fact(fact: Fact) -> FactRead:
+    return FactRead(
+        name=fact.name,
+        contradicted_by=[_said(one) for one in fact.contradicted_by],
+        **_said(fact.holds).model_dump(),
+    )
+
+
+def _said(said: Said) -> SaidRead:
+    return SaidRead(value=said.value, origin=said.origin, source=said.source, as_of=said.as_of.isoformat())
 
 
 def _price(price: Price) -> PriceRead:

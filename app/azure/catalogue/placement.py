@@ -41,6 +41,8 @@ class Place:
 
     name: str
     """Of its connection."""
+    resource: str
+    """What two connections to one resource have in common."""
     region: str | None
     live: LiveModels | None = None
     """None = ARM was not asked yet, or cannot be."""
@@ -118,7 +120,7 @@ def where_it_could_run(
     able = [
         place
         for place in others
-        if place.name != here.name
+        if place.resource != here.resource
         and place.region is not None
         and all(item.verdict == "note" or item.code in _OF_TIME for item in _of_place(training, place, limits, now))
     ]

@@ -41,7 +41,7 @@ def counts(**fields: Any) -> Counts:
 
 
 def place(name: str = "sweden", region: str | None = "swedencentral", **fields: Any) -> Place:
-    return Place(name=name, region=region, **fields)
+    return Place(**{"name": name, "resource": name, "region": region} | fields)
 
 
 def training(base: BaseModel = PLAIN, training_type: str = "Standard") -> Training:
@@ -117,7 +117,12 @@ def test_a_region_that_only_the_catalogue_leaves_out_is_a_warning_and_with_arm_a
 
 
 def test_where_it_could_run_names_the_projects_own_connections_first() -> None:
-    others = [place("japan", "japaneast"), place("north", "northcentralus"), place("full", counts=counts(jobs=100))]
+    others = [
+        place("japan", "japaneast"),
+        place("north", "northcentralus"),
+        place("full", counts=counts(jobs=100)),
+        place("same", "swedencentral", resource="sweden"),
+    ]
     remedy = found(place(region="westus"), others)["region-not-listed"].remedy
     assert remedy == "It could run on this project's 'north' (northcentralus)."
 
