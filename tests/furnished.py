@@ -15,6 +15,8 @@ from sqlalchemy import select
 
 from app.access.secrets import new_secret
 from app.access.service import AccessService
+from app.adoptions.schemas import AdoptRemoteJob
+from app.adoptions.service import AdoptionService
 from app.bootstrap import open_workbench
 from app.datasets.engine.changes import Shuffle
 from app.datasets.schemas import HuggingFaceSource, UploadCreate
@@ -61,7 +63,7 @@ class House:
     operator: str
     """Secret of the operator's key."""
     ids: dict[str, str]
-    """`project key connection dataset version validation upload transform job model deployment comparison generation trigger event
+    """`project key connection dataset version validation upload transform job model deployment comparison generation remote_job adoption trigger event
     remote_event`."""
 
     def ask(self, secret: str | None, timeout: float = 30) -> httpx2.Client:
@@ -131,6 +133,7 @@ def _furnish(life: Life) -> dict[str, str]:
         "deployment": deployment,
         "comparison": _comparison(life, deployment),
         "generation": _generation(life, deployment),
+        **_adoption(life),
         "stray": _stray(life, connection, life.version(training).id),
         "trigger": trigger.id,
     }
@@ -184,6 +187,14 @@ def _generation(life: Life, deployment: str) -> str:
 
     until(ended)
     return made.id
+
+
+def _adoption(life: Life) -> dict[str, str]:
+    """A job that somebody made in the portal, and its adoption, which nobody has gone on with."""
+    planted = {"action": "create_jobs", "count": 1, "status": "cancelled", "metadata": {"team": "web"}}
+    (remote_id,) = Emulator(life.emulator_url).post("/portal", planted)["ids"]
+    asked = AdoptionService(life.bench).adopt(life.caller, CONNECTION, remote_id, AdoptRemoteJob())
+    return {"remote_job": remote_id, "adoption": asked.id}
 
 
 def _stray(life: Life, connection: str, training: str) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from app.cli import (
+    adopting,
     audit,
     connections,
     datasets,
@@ -55,6 +56,7 @@ deployments.add_to(app)
 generation.add_to(app)
 studies.add_to(app)
 connections.add_to(app)
+adopting.add_to(app)
 strays.add_to(app)
 projects.add_to(app)
 money.add_to(app)

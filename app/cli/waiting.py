@@ -9,6 +9,7 @@ from app.cli import words
 from app.cli.exits import Exit, Told
 
 if TYPE_CHECKING:
+    from app.adoptions.schemas import AdoptionRead
     from app.client import Client
     from app.datasets.schemas import TransformRead, VersionRead
     from app.deployments.schemas import ComparisonDetail, DeploymentRead
@@ -76,24 +77,20 @@ def changed(client: Client, change: TransformRead, *, subject: str, check: bool 
     return [checked(client, version) for version in made] if check else made
 
 
-def trained(client: Client, job: JobRead) -> JobRead:
-    """The job once it has ended, is paused or is parked; meanwhile its status and its newest loss."""
-    from app.cli.reports import newest
+def adopted(client: Client, adoption: AdoptionRead) -> AdoptionRead:
+    """The adoption once it has ended.
 
     pauses = Pauses()
-    with words.progress(f"training {job.id}") as draw:
-        while job.status not in JOB_ENDS and job.status != "paused" and job.parked_reason is None:
-            told = job.status
-            if job.status in {"running", "collecting"}:
-                metrics = client.jobs.metrics(job.id)
-                loss, valid = newest(metrics, "train_loss"), newest(metrics, "valid_loss")
-                told += f" · step {metrics.steps[-1]}" if metrics.steps else ""
-                told += f" · loss {loss:.3f}" if loss is not None else ""
-                told += f" · validation {valid:.3f}" if valid is not None else ""
-            draw(None, told)
+    with words.progress(f"adopting {adoption.remote_id}") as draw:
+        while adoption.status == "reading" and adoption.parked_reason is None:
+            draw(None, "reading the job and its files")
             pauses.wait()
-            job = client.jobs.get(job.id)
-    return job
+            adoption = client.adoptions.get(adoption.id)
+    if adoption.job is None:
+        error = adoption.error or adoption.last_error or {}
+        reason = error.get("message") or adoption.parked_reason or "It was not adopted."
+        raise Told(str(reason), hint=str(error.get("hint") or ""), code=Exit.BAD_OUTCOME)
+    return adoption
 
 
 def studied(client: Client, study: StudyRead) -> StudyRead:

@@ -316,6 +316,12 @@ class JobService:
             job = repository.find(work.session, caller.project_id, job_id)
             if job is None:
                 raise _no_such_job(job_id)
+            if job.origin == JobOrigin.ELSEWHERE:
+                raise Conflict(
+                    "The job was made elsewhere: no budget here bears what it spends from now on.",
+                    code="made_elsewhere",
+                    hint="Resume it where it was made; it is followed all the same.",
+                )
             because = job.paused_because or {}
             if accepted is None and course.asks_for_acceptance(because):
                 raise _not_accepted(because)

@@ -129,6 +129,10 @@ NEEDS: Final = {
     "cancelGeneration": "datasets:write",
     "retryGeneration": "datasets:write",
     "getCoverage": "datasets:read",
+    "listRemoteJobs": "connections:read",
+    "adoptRemoteJob": "jobs:write",
+    "listAdoptions": "jobs:read",
+    "getAdoption": "jobs:read",
     "listStrays": "connections:read",
     "getStray": "connections:read",
     "adoptStray": "connections:write",
@@ -143,7 +147,7 @@ NEEDS: Final = {
     "archiveTrigger": "connections:write",
 }
 
-ALSO: Final = {"generate": "deployments:write"}
+ALSO: Final = {"generate": "deployments:write", "adoptRemoteJob": "datasets:write"}
 """What an operation needs besides, because it reaches into two rooms."""
 
 BODIES: Final[dict[str, dict[str, Any]]] = {
@@ -171,6 +175,7 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
         "deployment": "mine",
         "source": {"type": "paraphrases", "pairs": [{"question": "Where is Kyoto?", "answer": "In Kansai."}]},
     },
+    "adoptRemoteJob": {},
     "adoptStray": {},
     "createTrigger": {"name": "another", "connection": "mine"},
     "rotateTriggerSecret": {},
@@ -187,6 +192,8 @@ PATHS: Final[dict[str, tuple[str, ...]]] = {
     "project": ("project", "=owner"),
     "key_id": ("key",),
     "connection": ("connection", f"={CONNECTION}"),
+    "remote_job": ("remote_job",),
+    "adoption": ("adoption",),
     "stray": ("stray",),
     "dataset": ("dataset", f"={DATASET}", "version"),
     "number": ("=1",),
@@ -219,6 +226,9 @@ REFS: Final[dict[tuple[str, str], tuple[str, ...]]] = {
     ("generate", "connection"): ("connection", f"={CONNECTION}"),
     ("listGenerations", "dataset"): ("dataset", f"={DATASET}"),
     ("listJobs", "connection"): ("connection", f"={CONNECTION}"),
+    ("adoptRemoteJob", "training"): ("version", f"={DATASET}@1"),
+    ("adoptRemoteJob", "validation"): ("validation",),
+    ("listAdoptions", "connection"): ("connection", f"={CONNECTION}"),
     ("listStrays", "connection"): ("connection", f"={CONNECTION}"),
     ("listDeployments", "model"): ("model", "=MODEL-NAME"),
     ("adoptStray", "training"): ("version", f"={DATASET}@1"),
