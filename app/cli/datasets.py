@@ -665,6 +665,10 @@ def _tell_origin(origin: "OriginRead", depth: int) -> None:
     by = ", ".join(operation["type"] for operation in origin.operations)
     name = f"{origin.dataset_name}@{origin.version_number}"
     words.put(f"{'  ' * depth}{name} {where} ({origin.source}{': ' + by if by else ''})")
+    if origin.records is not None and origin.unit is not None:
+        place = words.lines_in_words([origin.records], word=origin.unit)
+        sheet = f" of the sheet {origin.sheet!r}" if origin.sheet else ""
+        words.put(f"{'  ' * (depth + 1)}{place}{sheet} of the file")
     for inner in origin.origins:
         _tell_origin(inner, depth + 1)
 

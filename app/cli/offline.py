@@ -326,6 +326,7 @@ def _printable(read: dict[str, Any] | None) -> dict[str, Any] | None:
         if isinstance(value, list | tuple)
         else value
         for key, value in read.items()
+        if key != "origin"  # findings name their records already
     }
 
 

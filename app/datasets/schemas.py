@@ -92,6 +92,7 @@ class ReadingRead(BaseModel):
     left_out: list[str] = Field(description="Columns that became nothing; the first few.")
     unit: Literal["line", "record", "row"] = Field(description="What `records` of a finding count.")
     converted: bool
+    sheet: str | None = Field(default=None, description="Of a workbook: the sheet that was read.")
 
 
 class VersionRead(BaseModel):
@@ -345,6 +346,13 @@ class OriginRead(BaseModel):
     version_number: int
     lines: tuple[int, int] = Field(description="First and last, counted from 1.")
     source: str = Field(description="How that version came to be: upload, transform, …", examples=["upload"])
+    records: tuple[int, int] | None = Field(
+        default=None,
+        description="In the file that version was converted from, where that is known: first and last, counted in "
+        "`unit`; of a table as a spreadsheet numbers its rows.",
+    )
+    unit: Literal["record", "row"] | None = Field(default=None, description="What `records` count.")
+    sheet: str | None = Field(default=None, description="Of a workbook: the sheet with these rows.")
     operations: list[dict[str, Any]] = Field(
         default_factory=list,
         description="Those that changed this row, or brought it in, when that version was made.",

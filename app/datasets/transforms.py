@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from sqlalchemy import func
 
 from app.datasets import engine, repository
-from app.datasets.engine import changes
+from app.datasets.engine import changes, reading
 from app.datasets.engine.changes import (
     OPERATIONS_MAX,
     AnyOperation,
@@ -482,6 +482,7 @@ class _Traces:
             version_number=version.number,
             lines=(first, last),
             source=str(version.lineage.get("source", "upload")),
+            **_in_the_file(version.report or {}, first, last),
         )
         if "transform" not in version.lineage or depth >= DEPTH_MAX:
             return told
@@ -509,6 +510,18 @@ class _Traces:
                         yield origin, found.operations if found else ()
         except MissingObject:
             return
+
+
+def _in_the_file(report: Mapping[str, Any], first: int, last: int) -> dict[str, Any]:
+    """Where lines came from in the file that was converted; versions checked before that was kept do not tell."""
+    read = report.get("reading") or {}
+    kept = read.get("origin")
+    if kept is None:
+        return {}
+    ends = [reading.origin_of(kept, line) for line in (first, last)]
+    if None in ends:
+        return {}
+    return {"records": ends, "unit": kept["unit"], "sheet": read.get("sheet")}
 
 
 def _refuse_hopeless(operations: Sequence[AnyOperation], report: Mapping[str, Any]) -> None:

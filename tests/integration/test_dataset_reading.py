@@ -54,6 +54,8 @@ def test_a_table_becomes_a_version_of_chat_and_stays_as_it_was_sent(client: Test
     assert "sums.csv" in original.headers["content-disposition"]
     found = client.get(f"{where}/findings").json()["data"]
     assert "converted" in {finding["code"] for finding in found}
+    origin = client.get(f"{where}/lineage", params={"row": 12}).json()["lineage"]
+    assert (origin["lines"], origin["records"], origin["unit"]) == ([12, 12], [13, 13], "row")
 
 
 def test_the_same_bytes_read_in_another_way_are_another_version(client: TestClient, bench: Workbench) -> None:

@@ -15,6 +15,7 @@ import zstandard
 from app.datasets.engine import Profile
 from app.datasets.engine.reading import BadHowError, Bounds, How, check_any, how_of, mapping_of, opened
 from app.datasets.engine.reading.files import HEAD_BYTES
+from app.datasets.engine.reading.origin import GAPS_MAX, Origin, origin_of
 from app.datasets.engine.report import Finding, Method, Report
 from tests.shared_data import shared
 
@@ -511,7 +512,30 @@ def test_a_sheet_is_read_with_numbers_as_they_are_shown_and_rows_by_their_place(
     with opened(io.BytesIO(content), how) as reading:
         b"".join(reading.content)
         assert reading.origin.ranges(((1, 2),)) == ((3, 3), (6, 6))
+        kept = reading.origin.to_json()
+        assert [origin_of(kept, line) for line in (1, 2, 3)] == [3, 6, None]
+    assert report.reading is not None
+    assert (report.reading["sheet"], report.reading["origin"]) == ("data", kept)
     assert "it has notes, data" in codes(report_of(content, how_of(sheet="other")))["table-error"].message
+
+
+def test_a_cover_in_front_of_the_data_is_told_with_the_option_that_names_another_sheet() -> None:
+    content = workbook(
+        cover={"A1": "FAQ of 2026", "B1": "by the support team"},
+        data={"A1": "question", "B1": "answer", "A2": "x", "B2": "y"},
+    )
+    (found,) = report_of(content).findings
+    assert found.code == "no-mapping"
+    assert "--mapping" in found.remedy
+    assert "--sheet data" in found.remedy
+
+
+def test_of_a_file_with_very_many_gaps_the_first_lines_are_followed_back() -> None:
+    origin = Origin("row")
+    for line in range(1, 2 * GAPS_MAX):
+        origin.note(line, 2 * line)
+    kept = origin.to_json()
+    assert [origin_of(kept, line) for line in (1, GAPS_MAX, GAPS_MAX + 1)] == [2, 2 * GAPS_MAX, None]
 
 
 def test_two_cells_far_apart_are_not_laid_out() -> None:

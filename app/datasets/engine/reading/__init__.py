@@ -6,6 +6,7 @@ Pure: no database, no network. What is read is on this machine already.
 from app.datasets.engine.reading.files import Reading, Told, opened
 from app.datasets.engine.reading.how import FORMATS, PARTS, BadHowError, Bounds, How, Mapping, how_of, mapping_of
 from app.datasets.engine.reading.judging import check_any
+from app.datasets.engine.reading.origin import origin_of
 
 __all__ = [
     "FORMATS",
@@ -20,4 +21,5 @@ __all__ = [
     "how_of",
     "mapping_of",
     "opened",
+    "origin_of",
 ]

@@ -6,6 +6,7 @@ Must not know the rules that rows are checked by.
 from __future__ import annotations
 
 import codecs
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -92,6 +93,8 @@ class Told:
     """Columns that became nothing."""
     unit: Unit = "line"
     converted: bool = False
+    sheet: str | None = None
+    """Of a workbook: the one that was read."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -103,6 +106,7 @@ class Told:
             "left_out": [name[:_NAME_CHARACTERS] for name in self.left_out[:_NAMES_TOLD]],
             "unit": self.unit,
             "converted": self.converted,
+            "sheet": self.sheet,
         }
 
 
@@ -372,7 +376,14 @@ class _File:
         sheet = sheet_of(content, self._how.sheet, self._bounds)
         others = f" (not read: {', '.join(sheet.others)[:200]})" if sheet.others else ""
         words = f"the sheet {sheet.name!r} of a workbook{others}"
-        return self._tabular("xlsx", "xlsx", words, sheet.columns, sheet.rows, None)
+        try:
+            return self._tabular("xlsx", "xlsx", words, sheet.columns, sheet.rows, None, sheet=sheet.name)
+        except RefusedError as refused:
+            if not sheet.others:
+                raise
+            raise refused.advised(
+                f"If another sheet is meant, name it: --sheet {shlex.quote(sheet.others[0])}."
+            ) from None
 
     def _parquet(self, content: BinaryIO) -> Reading:
         file = ParquetFile(content, self._bounds, self._stack)
@@ -386,6 +397,8 @@ class _File:
         columns: tuple[str, ...],
         rows: Iterator[Row],
         content: BinaryIO | None,
+        *,
+        sheet: str | None = None,
     ) -> Reading:
         self._container = container
         names = ", ".join(columns[:_NAMES_TOLD])[:300]
@@ -416,7 +429,9 @@ class _File:
                 kind=kind,
             )
         reason = f"It is {in_words}; {layout.in_words}."
-        told = self._told(kind, container, reason, left_out=layout.left_out, unit="row", converted=True)
+        told = self._told(
+            kind, container, reason, left_out=layout.left_out, unit="row", converted=True, sheet=sheet
+        )
         self._findings.append(finding("needs-conversion", told.reason))
         origin = Origin("row")
         records = (Record(row.number, row.value) for row in self._even(rows, len(columns)))
@@ -499,13 +514,14 @@ class _File:
         left_out: tuple[str, ...] = (),
         unit: Unit = "line",
         converted: bool = False,
+        sheet: str | None = None,
     ) -> Told:
         if left_out:
             names = ", ".join(name[:_NAME_CHARACTERS] for name in left_out[:_NAMES_TOLD])
             reason = f"{reason.removesuffix('.')}; left out: {names}."
         if self._packing:
             reason = f"{reason} It is packed with {self._packing}.".strip()
-        return Told(detected, container, reason, self._packing, self._encoding, left_out, unit, converted)
+        return Told(detected, container, reason, self._packing, self._encoding, left_out, unit, converted, sheet)
 
 
 def _sample(records: Iterator[Any]) -> list[Any]:

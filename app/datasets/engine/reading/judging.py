@@ -99,7 +99,13 @@ def _judged(report: Report, reading: Reading, *, as_version: bool) -> Report:
         format=detected,
         format_reason=(report.format_reason if as_version else told.reason) or report.format_reason,
         findings=findings,
-        reading=told.to_json() | {"detected": told.detected if told.detected in KINDS else report.format},
+        reading=told.to_json()
+        | {"detected": told.detected if told.detected in KINDS else report.format}
+        | (
+            {}
+            if reading.origin.unit == "line" or not report.stats["lines"]
+            else {"origin": reading.origin.to_json()}
+        ),
     )
 
 

@@ -6,10 +6,14 @@ Must not know what a record is.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Final, Literal
 
 from app.datasets.engine.report import LineRange
+
+GAPS_MAX: Final = 1_000
+"""Gaps between records that are kept of a file; lines behind more of them are not followed back."""
 
 Unit = Literal["line", "record", "row"]
 """What is counted in the source: lines of text, elements of an array or stream of objects, or rows of a table (the
@@ -31,6 +35,13 @@ class Origin:
             self._lines.append(line)
             self._records.append(record)
         self._last = (line, record)
+
+    def to_json(self) -> dict[str, Any]:
+        """What `origin_of` reads back; the first gaps, if there are very many."""
+        pairs = list(zip(self._lines, self._records, strict=True))
+        whole = len(pairs) <= GAPS_MAX
+        until = self._last[0] if whole else pairs[GAPS_MAX][0] - 1
+        return {"unit": self.unit, "gaps": pairs[:GAPS_MAX], "until": until}
 
     def of(self, line: int) -> int:
         """The number of the record."""
@@ -57,3 +68,11 @@ class Origin:
             return lines
         records = f"{self.of(first):,}" if first == last else f"{self.of(first):,}-{self.of(last):,}"
         return f"{lines} ({self.unit}{'' if first == last else 's'} {records})"
+
+
+def origin_of(kept: Mapping[str, Any], line: int) -> int | None:
+    """The number of the record that a line was written from, out of what `to_json` made; None behind its end."""
+    if line > kept["until"]:
+        return None
+    lines, records = zip(*kept["gaps"], strict=True)
+    return Origin(kept["unit"], list(lines), list(records)).of(line)

@@ -18,6 +18,11 @@ class RefusedError(Exception):
         """What the file was taken for, where that is known."""
         self.finding = finding(code, message, remedy=remedy)
 
+    def advised(self, more: str) -> RefusedError:
+        """The same, with one more sentence on what to do."""
+        remedy = f"{self.finding.remedy} {more}".strip()
+        return RefusedError(self.finding.code, str(self), remedy=remedy, kind=self.kind)
+
 
 def finding(
     code: str, message: str = "", *, remedy: str = "", lines: tuple[LineRange, ...] = (), count: int = 1
