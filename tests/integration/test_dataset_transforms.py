@@ -197,6 +197,7 @@ def test_a_change_that_leaves_nothing_fails_in_words_and_makes_no_version(
     where = [{"field": "answer", "test": "contains", "value": "fine"}]
     ended = change(client, bench, "travel@1", {"type": "drop", "where": where})
     assert (ended["status"], ended["error"]["code"]) == ("failed", "nothing_left")
+    assert "Operation 1 (drop) let none of" in ended["error"]["message"]
     assert client.get("/v1/datasets/travel").json()["version_count"] == 1
 
 

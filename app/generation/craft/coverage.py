@@ -15,6 +15,8 @@ CHARACTERS_MAX: Final = 2000
 """Of a question, and of an answer, that are looked at."""
 FACTS_SHOWN: Final = 200
 RANGES_SHOWN: Final = 100
+QUESTION_SHOWN: Final = 60
+"""Characters of the question that tells two facts of one name apart."""
 SAME_ANSWER: Final = 0.2
 """From this likeness on two answers about the same named things are taken for one answer in other words."""
 SAME_NAMELESS: Final = 0.5
@@ -76,6 +78,7 @@ class CoverageReport:
     def to_json(self) -> dict[str, Any]:
         """Facts that lack most first."""
         facts = sorted(self.facts, key=lambda fact: (-len(fact.missing), fact.lines[0]))
+        labels = self._labels()
         return {
             "object": "dataset.coverage",
             "rows": self.rows,
@@ -90,7 +93,7 @@ class CoverageReport:
             ],
             "facts": [
                 {
-                    "fact": fact.label,
+                    "fact": labels[fact.lines[0]],
                     "answer": fact.answer[:120],
                     "questions": len(fact.questions),
                     "ways": dict(fact.ways.most_common()),
@@ -103,12 +106,23 @@ class CoverageReport:
             "advice": list(self.advice()),
         }
 
+    def _labels(self) -> dict[int, str]:
+        """By a fact's first line: what it names; with its first question where several facts name the same."""
+        named = Counter(fact.label for fact in self.facts)
+        return {
+            fact.lines[0]: fact.label
+            if named[fact.label] == 1
+            else f"{fact.label}: {fact.questions[0][:QUESTION_SHOWN]}"
+            for fact in self.facts
+        }
+
     def advice(self) -> Iterable[str]:
         """What to add first, in sentences."""
+        labels = self._labels()
         for way, why in ADVICE.items():
             lacking = [fact for fact in self.facts if way in fact.missing]
             if lacking:
-                who = f"{lacking[0].label}" + (f" and {len(lacking) - 1} more" if len(lacking) > 1 else "")
+                who = labels[lacking[0].lines[0]] + (f" and {len(lacking) - 1} more" if len(lacking) > 1 else "")
                 of = f"{len(lacking)} of {len(self.facts)} facts are" if len(self.facts) > 1 else "The fact is"
                 yield f"{of} never asked for with `{way}` ({who}): {why}."
 

@@ -156,3 +156,17 @@ def test_a_name_is_found_by_any_of_its_beginnings_among_thousands() -> None:
     ]
     report = cover(rows, rows_max=len(rows))
     assert {fact.label for fact in report.facts} == set(names)
+
+
+def test_two_facts_of_one_name_have_two_labels() -> None:
+    rows = [
+        (1, "Where was Ada Lovelace born?", "In London."),
+        (2, "In which city was Ada Lovelace born?", "In London."),
+        (3, "What did Ada Lovelace write?", "Notes on the Analytical Engine."),
+        (4, "Which text did Ada Lovelace write?", "Notes on the Analytical Engine."),
+    ]
+    labels = [fact["fact"] for fact in cover(rows, rows_max=10).to_json()["facts"]]
+    assert sorted(labels) == [
+        "Ada Lovelace: What did Ada Lovelace write?",
+        "Ada Lovelace: Where was Ada Lovelace born?",
+    ]

@@ -150,7 +150,9 @@ class _Run:
             if isinstance(operation, Convert):
                 self._profile = replace(self._profile, method=operation.to)
         if not len(kept):
-            raise CannotChange("nothing_left", "The operations leave no line.")
+            raise CannotChange(
+                "nothing_left", f"The operations leave no line. {_why_nothing(done, self._too_long)}"
+            )
         for at, row in enumerate(kept):
             targets[parts[at] if parts is not None else 0].add(row)
         return Outcome(tuple(target.rows for target in targets), self._too_long, tuple(done))
@@ -173,6 +175,20 @@ class _Run:
                 self._on_progress(number, read)
 
         return Step(number, self._profile, self._others, self._scratch, on_read)
+
+
+def _why_nothing(done: Sequence[Done], too_long: int) -> str:
+    """Which operation took the last rows, and what it says it did."""
+    emptied = next(((number, one) for number, one in enumerate(done, 1) if one.rows_in and not one.rows_out), None)
+    if emptied is None:
+        return (
+            f"All {too_long:,} lines are longer than any that are read." if too_long else "There was none before."
+        )
+    number, one = emptied
+    counts = ", ".join(f"{count:,} {what}" for what, count in one.did.items())
+    return f"Operation {number} ({one.type}) let none of {one.rows_in:,} rows through" + (
+        f": {counts}." if counts else "."
+    )
 
 
 def _counting(rows: Iterator[Row], bit: int, changed: Counter[bool]) -> Iterator[Row]:
