@@ -675,7 +675,7 @@ class Jobs(Room):
     def get(self, job: str) -> JobRead:
         return self._client.one(JobRead, "GET", f"/v1/jobs/{_part(job)}")
 
-    def act(self, job: str, verb: Literal["cancel", "pause", "resume", "retry"]) -> JobRead:
+    def act(self, job: str, verb: Literal["cancel", "pause", "retry"]) -> JobRead:
         return self._client.one(JobRead, "POST", f"/v1/jobs/{_part(job)}/{verb}", idempotency_key=new_key())
 
     def events(self, job: str, *, limit: int | None = None) -> Iterator[EventRead]:

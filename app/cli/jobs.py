@@ -1,16 +1,18 @@
 """`kitae jobs …`: plan, train, watch, judge."""
 
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from app.cli import words
-from app.cli.exits import Exit
+from app.cli.exits import Exit, Told
 from app.cli.options import Json, Limit, Wait, pair
 
 if TYPE_CHECKING:
     from app.jobs.schemas import JobCreate, JobRead
+    from app.jobs.watchdog import WatchPolicy
 
 group = typer.Typer(no_args_is_help=True, help="Fine-tuning jobs.")
 
@@ -34,9 +36,30 @@ Seed = Annotated[int | None, typer.Option(min=0)]
 MaxCost = Annotated[float | None, typer.Option(help="Refuse if it is expected to cost more, in USD.")]
 Metadata = Annotated[list[str] | None, typer.Option(help="name=value, up to 8; goes to Azure too.")]
 
+Rules = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--watch",
+        help="RULE=ACTION or RULE:MEASURE=VALUE=ACTION, as validation_rising=cancel or spend:usd=200=pause; "
+        "notify, pause or cancel. Repeatable. `kitae jobs watchdog --help` lists the rules.",
+    ),
+]
+
 
 def add_to(app: typer.Typer) -> None:
     app.add_typer(group, name="jobs")
+
+
+def _policy(rules: list[str] | None) -> "WatchPolicy | None":
+    """The watch-dog's rules as they were typed; None when none were."""
+    from app.jobs.watchdog import UnknownRule, WatchPolicy, rule_from_words
+
+    if not rules:
+        return None
+    try:
+        return WatchPolicy.model_validate({"rules": [rule_from_words(rule).model_dump() for rule in rules]})
+    except UnknownRule as error:
+        raise Told(str(error), code=Exit.USAGE) from error
 
 
 def _wanted(
@@ -122,6 +145,7 @@ def create(  # noqa: PLR0913  as for plan
     seed: Seed = None,
     max_cost: MaxCost = None,
     metadata: Metadata = None,
+    watch: Rules = None,
     wait: Wait = False,
     json_: Json = False,
 ) -> None:
@@ -142,6 +166,7 @@ def create(  # noqa: PLR0913  as for plan
         seed=seed,
         max_cost_usd=max_cost,
         metadata=metadata,
+        watch=_policy(watch),
     )
     with connect() as client:
         job = client.jobs.create(wanted)
@@ -230,7 +255,10 @@ def show(job: Job, *, json_: Json = False) -> None:
 
 @group.command()
 def watch(job: Job, *, json_: Json = False) -> None:
-    """Follow a job until it has ended; exit code 4 when it does not succeed."""
+    """Follow a job until it has ended or is paused: its curve, how far it is, what it has cost.
+
+    Exit code 4 when it does not succeed.
+    """
     from app.cli import reports
     from app.cli.door import connect
     from app.cli.waiting import trained
@@ -241,6 +269,53 @@ def watch(job: Job, *, json_: Json = False) -> None:
         words.put_json(found)
     reports.job_end(found)
     _exit_for(found)
+
+
+@group.command()
+def progress(job: Job, *, json_: Json = False) -> None:
+    """How far a job is, when it will be done, what it has cost."""
+    from app.cli import reports
+    from app.cli.door import connect
+
+    with connect() as client:
+        found = client.jobs.progress(job)
+    if json_:
+        words.put_json(found)
+    else:
+        reports.progress(found)
+
+
+@group.command()
+def watchdog(
+    job: Job,
+    rules: Annotated[
+        list[str] | None,
+        typer.Argument(help="RULE=ACTION or RULE:MEASURE=VALUE=ACTION; none shows what is in force."),
+    ] = None,
+    *,
+    json_: Json = False,
+) -> None:
+    """Show or change what the watch-dog of a job looks out for.
+
+    RULES: validation_rising (evaluations, min_rise), not_a_number, diverging (given_back), reward_gap (gap,
+    evaluations), spend (usd), token_growth (factor), stalled (minutes). ACTIONS: notify, pause, cancel.
+    """
+    from app.cli.door import connect
+
+    policy = _policy(rules)
+    with connect() as client:
+        found = client.jobs.set_watch(job, policy) if policy is not None else client.jobs.get(job)
+    if json_:
+        words.put_json(found)
+        return
+    if found.watch is None:
+        words.say("The default rules: it is told of trouble, and nothing is done.")
+        return
+    rows = []
+    for rule in found.watch["rules"]:
+        measures = {name: value for name, value in rule.items() if name not in {"rule", "action"}}
+        rows.append((rule["rule"], ", ".join(f"{n}={v}" for n, v in measures.items()), rule["action"]))
+    words.table(["RULE", "MEASURES", "ACTION"], rows)
 
 
 @group.command()
@@ -395,9 +470,28 @@ def pause(job: Job, *, json_: Json = False) -> None:
 
 
 @group.command()
-def resume(job: Job, *, json_: Json = False) -> None:
-    """Ask for a paused training to go on."""
-    _act(job, "resume", json_=json_)
+def resume(
+    job: Job,
+    *,
+    accept: Annotated[
+        float | None,
+        typer.Option(
+            "--accept-further-cost", min=0.01, help="How much more it may cost, in USD; it is paused again there."
+        ),
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Ask for a paused training to go on. Spends money."""
+    from app.cli.door import connect
+    from app.jobs.schemas import JobResume
+
+    wanted = JobResume(accept_further_cost_usd=Decimal(str(accept))) if accept is not None else None
+    with connect() as client:
+        found = client.jobs.resume(job, wanted)
+    if json_:
+        words.put_json(found)
+    else:
+        words.done(f"resume asked for; {found.id} is {found.status}.")
 
 
 @group.command()
@@ -406,7 +500,7 @@ def retry(job: Job, *, json_: Json = False) -> None:
     _act(job, "retry", json_=json_)
 
 
-def _act(job: str, verb: Literal["cancel", "pause", "resume", "retry"], *, json_: bool) -> None:
+def _act(job: str, verb: Literal["cancel", "pause", "retry"], *, json_: bool) -> None:
     from app.cli.door import connect
 
     with connect() as client:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from app.costs.schemas import CostEstimate, TrainingOffer
     from app.datasets.schemas import FindingRead, VersionRead
     from app.jobs.analysis import Results
-    from app.jobs.schemas import JobPlan, JobRead, Metrics, PlanChoice
+    from app.jobs.schemas import JobPlan, JobProgress, JobRead, Metrics, PlanChoice
 
 MARKS: Final = {"error": ("✗", "red"), "warning": ("!", "yellow"), "note": ("·", "dim"), "ok": ("✓", "green")}
 INDENT: Final = "    "
@@ -206,17 +206,72 @@ def drawn(results: Results, *, to: Console, width: int | None = None, height: in
     console.file.write(chart_terminal(results, width=columns, height=height, colour=colour) + "\n")
 
 
-def newest(metrics: Metrics, name: str) -> float | None:
-    """The last value that was measured."""
-    return next((value for value in reversed(metrics.series.get(name, [])) if value is not None), None)
-
-
 def first(metrics: Metrics, name: str) -> float | None:
     return next((value for value in metrics.series.get(name, []) if value is not None), None)
 
 
+def far(at: JobProgress) -> str:
+    """How far a job is, in a line."""
+    told = [at.status]
+    if at.step:
+        told.append(f"step {at.step:,}" + (f" of {at.total_steps:,}" if at.total_steps else ""))
+    if at.epoch is not None:
+        told.append(f"epoch {at.epoch:g}")
+    if at.queued_seconds is not None:
+        usual = f", usually {words.duration(at.usual_queue.median_seconds)}" if at.usual_queue else ""
+        told.append(f"waiting for {words.duration(at.queued_seconds)}{usual}")
+    if at.finish_at is not None:
+        whose = " (Azure's word)" if at.finish_from == "azure" else ""
+        told.append(f"done about {words.moment(at.finish_at)}{whose}")
+    if at.spent_usd is not None:
+        told.append(f"${at.spent_usd:.4f} so far")
+    told += [f"! {alarm['message']}" for alarm in at.alarms]
+    return " · ".join(told)
+
+
+def progress(at: JobProgress) -> None:
+    """How far a job is, a line for each fact."""
+    step = f"{at.step:,}" + (f" of {at.total_steps:,} ({at.total_from})" if at.total_steps else "")
+    words.facts(
+        [
+            ("status", at.status),
+            ("step", step),
+            ("epoch", at.epoch),
+            ("seconds a step", f"{at.seconds_per_step:.2f}" if at.seconds_per_step is not None else None),
+            ("done about", f"{words.moment(at.finish_at)} ({at.finish_from})" if at.finish_at else None),
+            ("in the queue for", words.duration(at.queued_seconds) if at.queued_seconds is not None else None),
+            (
+                "usually",
+                f"{words.duration(at.usual_queue.median_seconds)}, at most "
+                f"{words.duration(at.usual_queue.longest_seconds)}, in {at.usual_queue.jobs} jobs"
+                if at.usual_queue
+                else None,
+            ),
+            ("cost so far", f"${at.spent_usd:.4f}" if at.spent_usd is not None else None),
+            ("reckoned from", at.spent_basis),
+            ("what is left", f"about ${at.further_usd:.4f}" if at.further_usd is not None else None),
+            *(("watch-dog", alarm["message"]) for alarm in at.alarms),
+        ]
+    )
+    if at.paused_because is not None:
+        decision(at.paused_because)
+
+
+def decision(because: Mapping[str, Any]) -> None:
+    """Why a training is paused, and what can be decided."""
+    words.say(f"paused by {because['by']}: {because['message']}", style="yellow")
+    for choice in because.get("choices", ()):
+        further = choice.get("may_cost_further_usd")
+        about = f" About ${further} more." if further else ""
+        words.say(f"  → {choice['action']}: {choice['detail']}{about}")
+
+
 def job_end(job: JobRead) -> None:
     """What became of a job."""
+    if job.paused_because is not None:
+        words.error(f"{job.id} is {job.status}")
+        decision(job.paused_because)
+        return
     if job.status == "succeeded":
         words.done(f"{job.id} succeeded: {job.fine_tuned_model}")
         return

@@ -80,6 +80,9 @@ def changed(client: Client, change: TransformRead, *, subject: str, check: bool 
 def adopted(client: Client, adoption: AdoptionRead) -> AdoptionRead:
     """The adoption once it has ended.
 
+    Raises:
+        Told: it failed, or is parked.
+    """
     pauses = Pauses()
     with words.progress(f"adopting {adoption.remote_id}") as draw:
         while adoption.status == "reading" and adoption.parked_reason is None:
@@ -91,6 +94,31 @@ def adopted(client: Client, adoption: AdoptionRead) -> AdoptionRead:
         reason = error.get("message") or adoption.parked_reason or "It was not adopted."
         raise Told(str(reason), hint=str(error.get("hint") or ""), code=Exit.BAD_OUTCOME)
     return adoption
+
+
+def trained(client: Client, job: JobRead) -> JobRead:
+    """The job once it has ended, is paused or is parked; meanwhile its curve, its progress and what it has cost."""
+    from app.cli.reports import far
+    from app.jobs.analysis import chart_terminal, results_from_events
+    from app.jobs.schemas import JobPoints
+
+    if job.status in JOB_ENDS or job.parked_reason is not None:
+        return job
+    points: dict[int, dict[str, float | None]] = {}
+
+    def picture(columns: int) -> str:
+        rows = [{"step": step, **points[step]} for step in sorted(points)]
+        return chart_terminal(results_from_events(rows), width=columns, height=12) if rows else ""
+
+    with words.course(f"training {job.id}") as draw:
+        for told in client.jobs.follow(job.id):
+            if isinstance(told, JobPoints):
+                points |= {point.step: point.values for point in told.points}
+                continue
+            draw(told.share, far(told), picture)
+            if told.status == "paused" or told.parked_reason is not None:
+                break
+    return client.jobs.get(job.id)
 
 
 def studied(client: Client, study: StudyRead) -> StudyRead:

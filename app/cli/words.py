@@ -211,6 +211,33 @@ def progress(
         yield draw
 
 
+@contextmanager
+def course(text: str) -> Iterator[Callable[[float | None, str, Callable[[int], str]], None]]:
+    """A picture above a bar on stderr while a training goes on; in a pipe a line now and then.
+
+    The function it gives takes the share done (0 to 1, None = not known), words, and what draws a picture of so
+    many columns.
+    """
+    console = word_console()
+    if not console.is_terminal:
+        tell = _told_in_lines(text, 1.0)
+        yield lambda share, words, _picture: tell(share, words)
+        return
+    from rich.console import Group
+    from rich.live import Live
+    from rich.text import Text
+
+    bar = _bar(console, "")
+    task = bar.add_task(clean(text), total=None, words="")
+    with Live(bar, console=console, transient=True, refresh_per_second=4) as live:
+
+        def draw(share: float | None, words: str, picture: Callable[[int], str]) -> None:
+            bar.update(task, completed=share or 0.0, total=None if share is None else 1.0, words=clean(words))
+            live.update(Group(Text.from_ansi(picture(min(console.width, 100))), bar))
+
+        yield draw
+
+
 def _bar(console: Console, unit: str) -> Progress:
     from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -255,6 +282,13 @@ def megabytes(count: int) -> str:
 def counted(count: int, noun: str) -> str:
     """`1 note`, `1,200 notes`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """A time in words: 40 s, 12 min, 3.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def moment(value: Any) -> str:

@@ -8,7 +8,6 @@ under a newer one. No call to Azure.
 import math
 import re
 from collections.abc import Callable
-from datetime import datetime
 from typing import Final
 
 from fastapi.sse import format_sse_event
@@ -16,6 +15,7 @@ from fastapi.sse import format_sse_event
 from app.http.responses import to_json
 from app.http.streams import News
 from app.jobs import repository
+from app.jobs.repository import LiveState
 from app.jobs.schemas import JobEventRead, JobPoints, MetricPoint
 from app.jobs.service import JobService
 from app.jobs.states import JOB_LAW
@@ -85,21 +85,21 @@ def _look(
 ) -> Callable[[], News]:
     """A look at the job's row; only where it has changed, at what was measured, too."""
     service = JobService(bench)
-    seen_revision = -1
-    seen_at: datetime | None = None
+    seen: LiveState | None = None
 
     def look() -> News:
-        nonlocal seen_revision, seen_at
+        nonlocal seen
         with bench.read() as session:
-            status, revision, changed_at = repository.live_state(session, job_id)
-        chunk, more = batch() if revision != seen_revision else (b"", False)
+            state = repository.live_state(session, job_id)
+        chunk, more = batch() if seen is None or state.revision != seen.revision else (b"", False)
         if more:
             return News(chunk, more=True)
-        if with_progress and (revision, changed_at) != (seen_revision, seen_at):
+        if with_progress and state != seen:
             chunk += _event("progress", to_json(service.progress(project_id, job_id)), None)
-        seen_revision, seen_at = revision, changed_at
-        if status in JOB_LAW.terminal:
-            return News(chunk + _event("end", to_json({"job": job_id, "status": status}), None), over=True)
+        seen = state
+        if state.status in JOB_LAW.terminal:
+            end = {"object": "job.end", "job": job_id, "status": state.status}
+            return News(chunk + _event("end", to_json(end), None), over=True)
         return News(chunk)
 
     return look

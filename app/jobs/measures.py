@@ -19,6 +19,12 @@ MEASURES: Final = (
         sql="SELECT count(*) FROM jobs WHERE parked_reason IS NOT NULL",
     ),
     Measure(
+        name="kitae_jobs_awaiting_decision",
+        meaning="Trainings that Azure or the watch-dog paused and that wait for somebody to resume or cancel them.",
+        labels=(),
+        sql="SELECT count(*) FROM jobs WHERE status = 'paused' AND paused_because->>'by' <> 'user'",
+    ),
+    Measure(
         name="kitae_jobs_unresolved",
         meaning="Jobs whose creation at Azure has not been confirmed or ruled out yet.",
         labels=(),

@@ -99,6 +99,45 @@ def add(session: Session, job: Job) -> None:
     session.refresh(job)
 
 
+_models: Final = table(
+    "models", column("id"), column("project_id"), column("job_id"), column("name"), column("remote_name")
+)
+"""The register of models stands a storey above; only these columns are read, to find what a job goes on from."""
+
+
+@dataclass(frozen=True, slots=True)
+class TunedModel:
+    """A model that a job of the project left."""
+
+    remote_name: str
+    job_id: str
+    connection_id: str
+    base_model: str
+    method: str
+
+
+def find_parent(session: Session, project_id: str, ref: str) -> TunedModel | None:
+    """A tuned model by `mdl_…` or its name, `ckp_…`, `job_…` or Azure's name of it; where several fit, the newest."""
+    of_job = select(Job.id, Job.fine_tuned_model.label("remote_name")).where(
+        Job.fine_tuned_model.is_not(None), or_(Job.id == ref, Job.fine_tuned_model == ref)
+    )
+    of_checkpoint = select(Checkpoint.job_id, Checkpoint.model_name).where(
+        or_(Checkpoint.id == ref, Checkpoint.model_name == ref)
+    )
+    of_model = select(_models.c.job_id, _models.c.remote_name).where(
+        _models.c.project_id == project_id, or_(_models.c.id == ref, _models.c.name == ref)
+    )
+    found = union_all(of_job, of_checkpoint, of_model).subquery()
+    row = session.execute(
+        select(found.c.remote_name, Job.id, Job.connection_id, Job.base_model, Job.method)
+        .join(Job, Job.id == found.c.id)
+        .where(Job.project_id == project_id)
+        .order_by(Job.id.desc())
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else TunedModel(*row)
+
+
 def find_reserved(session: Session, reservation_id: str) -> str | None:
     """The job that a request with this reservation has made already."""
     return session.scalar(select(Job.id).where(Job.reservation_id == reservation_id))
@@ -647,13 +686,24 @@ def told_steps(session: Session, job_id: str, *, limit: int) -> list[tuple[datet
     return [(at, data) for at, data in rows]
 
 
-_LIVE: Final = select(_jobs.status, _jobs.live_revision, _jobs.updated_at).where(_jobs.id == bindparam("job_id"))
+_LIVE: Final = select(_jobs.status, _jobs.live_revision, _jobs.updated_at, _jobs.parked_reason).where(
+    _jobs.id == bindparam("job_id")
+)
 
 
-def live_state(session: Session, job_id: str) -> tuple[str, int, datetime]:
-    """Status, the newest revision and when the row changed: all that an idle stream asks."""
-    row = session.execute(_LIVE, {"job_id": job_id}).one()
-    return (row[0], row[1], row[2])
+@dataclass(frozen=True, slots=True)
+class LiveState:
+    """All that an idle stream asks for."""
+
+    status: str
+    revision: int
+    changed_at: datetime
+    parked_reason: str | None
+
+
+def live_state(session: Session, job_id: str) -> LiveState:
+    status, revision, changed_at, parked_reason = session.execute(_LIVE, {"job_id": job_id}).one()
+    return LiveState(status, revision, changed_at, parked_reason)
 
 
 def points_behind(session: Session, job_id: str, place: tuple[int, int], *, limit: int) -> Sequence[JobPoint]:

@@ -80,8 +80,8 @@ class JobCreate(RequestModel):
     )
     continue_from: Ref | None = Field(
         default=None,
-        description="A tuned model to train on: `mdl_…` or its name, a checkpoint `ckp_…`, a job `job_…`, or Azure's "
-        "name of it.",
+        description="A tuned model to train on: `mdl_…` or its name, a checkpoint `ckp_…`, a job `job_…`, or "
+        "Azure's name of it.",
     )
     training: Ref = Field(
         description="A dataset version: `travel@3`, `dsv_…`, or `travel` for its newest ready one."
@@ -103,8 +103,8 @@ class JobCreate(RequestModel):
     training_type: TrainingType = "GlobalStandard"
     training_types: Annotated[list[TrainingType], Field(min_length=1, max_length=4)] | None = Field(
         default=None,
-        description="Instead of `training_type`: the first of these that can be had. What is left is tried, one after "
-        "the other, should Azure refuse it when the job is sent.",
+        description="Instead of `training_type`: the first of these that can be had. What is left is tried, one "
+        "after the other, should Azure refuse it when the job is sent.",
     )
     suffix: str | None = Field(
         default=None, pattern=r"^[A-Za-z0-9_-]{1,40}$", description="Becomes part of the model's name at Azure."
@@ -179,10 +179,7 @@ class TrainingTypeChoice(BaseModel):
         description="`fallback`: tried if Azure refuses those before it."
     )
     reason: str
-    expected_usd: Usd | None
-    high_usd: Usd | None
-    price_usd_per_million_tokens: Usd | None = None
-    price_usd_per_hour: Usd | None = None
+    estimate: CostEstimate | None
 
 
 class JobPlan(BaseModel):
@@ -404,6 +401,7 @@ class JobProgress(BaseModel):
                     "spent_basis": "14,142 tokens trained × $5.00 a million",
                     "further_usd": "0.2600",
                     "paused_because": None,
+                    "parked_reason": None,
                     "alarms": [],
                     "as_of": "2026-11-20T09:00:10Z",
                 }
@@ -433,6 +431,7 @@ class JobProgress(BaseModel):
     spent_basis: str = Field(description="What the cost so far was reckoned from.")
     further_usd: Usd | None = Field(description="What the steps that are left may cost.")
     paused_because: dict[str, Any] | None
+    parked_reason: str | None
     alarms: list[dict[str, Any]] = Field(description="What the watch-dog has told, by rule the last.")
     as_of: datetime
 

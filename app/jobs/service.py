@@ -22,6 +22,8 @@ from app.datasets.service import DatasetService
 from app.datasets.tables import DatasetVersion
 from app.jobs import analysis, course, repository
 from app.jobs.goals import Training, choose, hyperparameters_of, seed_of
+from app.jobs.grading import azure_says, rows_lacking
+from app.jobs.methods import Parent, grader_of, grading_checks, method_checks, method_settings, parent_checks
 from app.jobs.plan import Material, checks
 from app.jobs.progress import Progress, usual_wait
 from app.jobs.schemas import (
@@ -35,6 +37,7 @@ from app.jobs.schemas import (
     PlanChoice,
     UsualQueue,
 )
+from app.jobs.training_types import Offer
 from app.jobs.states import IN_FLIGHT, JOB_LAW, JobOrigin, JobStatus
 from app.jobs.tables import Checkpoint, Job, JobEventRow
 from app.jobs.watchdog import WatchPolicy
@@ -75,21 +78,19 @@ class JobService:
         self, caller: Caller, wanted: JobCreate
     ) -> tuple[JobPlan, DatasetVersion, DatasetVersion | None, str]:
         connection = self._connections.get(caller.project_id, wanted.connection)
+        parent = self._parent(caller.project_id, wanted)
         training = self._datasets.version(caller.project_id, wanted.training)
         validation = (
             self._datasets.version(caller.project_id, wanted.validation) if wanted.validation is not None else None
         )
-        base = self._bench.catalogue.find(wanted.model)
+        base = parent.base if parent is not None else self._bench.catalogue.find(wanted.model or "")
         choices = self._choices(wanted, base, training, validation)
         chosen = hyperparameters_of(choices)
-        estimate = None
-        if base is not None and training.report is not None:
-            estimate = self._costs.estimate_training(
-                counts_of(training.report, subject=wanted.training, method=wanted.method),
-                base_model=base.id,
-                training_type=wanted.training_type,
-                n_epochs=int(chosen["n_epochs"]) if "n_epochs" in chosen else None,
-            )
+        versions = [training, validation]
+        offers = [self._offer(caller, connection.id, wanted, name, base, chosen, versions) for name in wanted.order]
+        types = training_types.weigh(offers, base)
+        offer = next(one for one in offers if one.training_type == training_types.taken(types))
+        wanted = wanted.model_copy(update={"training_type": offer.training_type, "training_types": None})
         leaks: list[dict[str, Any]] = []
         if validation is not None and training.content_sha256 and validation.content_sha256:
             found_leaks = (
@@ -101,16 +102,24 @@ class JobService:
             wanted,
             base=base,
             limits=self._bench.catalogue.limits,
-            place=self._obstacles(caller.project_id, connection.id, wanted, base, [training, validation]),
+            place=offer.obstacles,
             training=self._material(training, "/training"),
             validation=self._material(validation, "/validation") if validation else None,
             leaks=leaks,
             hyperparameters=chosen,
-            estimate=estimate,
+            estimate=offer.estimate,
+            of_method=[
+                *training_types.checks_of(types),
+                *(parent_checks(wanted, parent, connection.id) if parent is not None else ()),
+                *self._of_method(caller, wanted, base, chosen, connection, training, validation),
+            ],
         )
         plan = JobPlan(
             ok=all(check.verdict != "error" for check in found),
-            base_model=base.id if base else wanted.model,
+            base_model=base.id if base else wanted.model or "",
+            model=parent.remote_name if parent is not None else base.id if base else None,
+            continues=parent.job_id if parent is not None else None,
+            training_types=types,
             method=wanted.method,
             training_type=wanted.training_type,
             training=training.id,
@@ -121,7 +130,7 @@ class JobService:
             tokens=training.tokens,
             data=_counted(training, validation, leaks),
             checks=found,
-            estimate=estimate,
+            estimate=offer.estimate,
         )
         return plan, training, validation, connection.id
 
@@ -136,7 +145,7 @@ class JobService:
             wanted.goal,
             Training(
                 method=wanted.method,
-                model=base.id if base else wanted.model,
+                model=base.id if base else wanted.model or "",
                 examples=training.examples,
                 tokens=training.tokens,
                 validation_examples=validation.examples if validation else None,
@@ -145,6 +154,89 @@ class JobService:
             wanted.hyperparameters.model_dump(exclude_none=True),
             seed=wanted.seed,
         )
+
+    def _offer(  # noqa: PLR0917  everything that an offer depends on
+        self,
+        caller: Caller,
+        connection_id: str,
+        wanted: JobCreate,
+        training_type: TrainingType,
+        base: BaseModel | None,
+        chosen: Mapping[str, Any],
+        versions: Sequence[DatasetVersion | None],
+    ) -> Offer:
+        """One of the training types that are wanted: what stands in its way, and what it may cost."""
+        wanted = wanted.model_copy(update={"training_type": training_type})
+        training = versions[0]
+        estimate = None
+        if base is not None and training is not None and training.report is not None:
+            estimate = self._costs.estimate_training(
+                counts_of(training.report, subject=wanted.training, method=wanted.method),
+                base_model=base.id,
+                training_type=training_type,
+                n_epochs=int(chosen["n_epochs"]) if "n_epochs" in chosen else None,
+            )
+        found = self._obstacles(caller.project_id, connection_id, wanted, base, versions)
+        return Offer(training_type=training_type, obstacles=found, estimate=estimate)
+
+    def _parent(self, project_id: str, wanted: JobCreate) -> Parent | None:
+        """The tuned model to continue from. Raises `NotFound`, and `Invalid` where `model` says another base."""
+        if wanted.continue_from is None:
+            return None
+        with self._bench.read() as session:
+            found = repository.find_parent(session, project_id, wanted.continue_from)
+        remote_name = found.remote_name if found is not None else wanted.continue_from
+        base = self._bench.catalogue.find(found.base_model if found is not None else remote_name)
+        if found is None and (base is None or base.id == remote_name or remote_name in base.aliases):
+            raise NotFound(
+                f"There is no tuned model {wanted.continue_from!r} in this project.",
+                code="model_not_found",
+                hint="GET /v1/models lists them; a base model is named as `model`.",
+            )
+        named = self._bench.catalogue.find(wanted.model) if wanted.model is not None else base
+        if named != base:
+            detail = f"{remote_name} was made of {base.id if base else 'an unknown model'}, not of {wanted.model}."
+            error = FieldError(pointer="/model", detail=detail, code="continues_another_model")
+            raise Invalid(detail, code="continues_another_model", hint="Leave `model` out.", errors=[error])
+        return Parent(
+            remote_name=remote_name,
+            job_id=found.job_id if found is not None else None,
+            connection_id=found.connection_id if found is not None else None,
+            base=base,
+            method=found.method if found is not None else None,
+        )
+
+    def _of_method(  # noqa: PLR0917  everything that a method may need
+        self,
+        caller: Caller,
+        wanted: JobCreate,
+        base: BaseModel | None,
+        chosen: Mapping[str, Any],
+        connection: Connection,
+        training: DatasetVersion,
+        validation: DatasetVersion | None,
+    ) -> Iterator[PlanCheck]:
+        stats = (training.report or {}).get("stats") or {}
+        yield from method_checks(
+            wanted,
+            base=base,
+            hyperparameters=chosen,
+            api_style=connection.api_style,
+            api_version=connection.api_version,
+            with_images=stats.get("with_images") or 0,
+        )
+        grader, found = grader_of(wanted)
+        yield from found
+        if grader is None or wanted.grader is None:
+            return
+        named = [(training, "/training"), (validation, "/validation")]
+        lacking = [
+            rows_lacking(self._datasets, caller.project_id, version, pointer=pointer, grader=grader)
+            for version, pointer in named
+            if version is not None
+        ]
+        verdict, silence = azure_says(self._connections, connection.id, as_sent(wanted.grader, grader))
+        yield from grading_checks(grader, [rows for rows in lacking if rows is not None], verdict, silence)
 
     def _obstacles(
         self,
@@ -229,9 +321,12 @@ class JobService:
             training_version_id=training.id,
             validation_version_id=validation.id if validation else None,
             base_model=plan.base_model,
-            model=plan.base_model,
+            model=plan.model or plan.base_model,
+            parent_job_id=plan.continues,
             method=wanted.method,
-            training_type=wanted.training_type,
+            method_settings=method_settings(wanted),
+            training_type=plan.training_type,
+            training_types=training_types.fallbacks(plan.training_types),
             hyperparameters=plan.hyperparameters,
             suffix=wanted.suffix,
             seed=seed_of(plan.choices),
@@ -241,7 +336,7 @@ class JobService:
             status=JobStatus.DRAFT,
             next_check_at=func.clock_timestamp(),
         )
-        reserve = plan.estimate.high_usd if plan.estimate and plan.estimate.high_usd is not None else Decimal(0)
+        reserve = training_types.reserve_usd(plan.training_types)
         with self._bench.begin() as work:
             refuse_if_paused(work.session, caller.project_id, policy=self._bench.policy)
             self._refuse_too_many(work, caller.project_id)
@@ -440,6 +535,7 @@ class JobService:
             spent_basis="as it was settled" if job.cost_usd is not None else at.spent_basis,
             further_usd=None if job.status in JOB_LAW.terminal else at.further_usd,
             paused_because=job.paused_because,
+            parked_reason=job.parked_reason,
             alarms=list(job.watch_fired.values()),
             as_of=now,
         )

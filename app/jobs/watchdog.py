@@ -321,16 +321,21 @@ def alarms(policy: WatchPolicy, course: Course, fired: Mapping[str, Any]) -> lis
     return sorted(found, key=lambda alarm: ("cancel", "pause", "notify").index(alarm.action))
 
 
+class UnknownRule(ValueError):
+    """What was typed is no rule."""
+
+
 def rule_from_words(text: str) -> Rule:
     """A rule as the command line takes it: `validation_rising=cancel`, `spend:usd=200=pause`.
 
     Raises:
-        ValueError: in words; for wrong measures it is pydantic's.
+        UnknownRule: in words.
+        ValidationError: its measures or its action are wrong.
     """
     said, _, action = text.rpartition("=")
     kind, _, measures = said.partition(":")
     if kind not in RULES:
-        raise ValueError(
+        raise UnknownRule(
             f"{text!r} is no rule; say RULE=ACTION or RULE:MEASURE=VALUE=ACTION, where RULE is one of "
             f"{', '.join(RULES)} and ACTION notify, pause or cancel."
         )
