@@ -32,13 +32,13 @@ MOST_DOTS: Final = 1200
 """Single steps drawn; more would only be a band of colour (and a page of half a megabyte)."""
 MOST_LINE_POINTS: Final = 500
 
-_MARGIN = 24.0
+MARGIN = 24.0
 _LEFT, _RIGHT, _TOP, _BOTTOM, _GAP = 60.0, 26.0, 92.0, 46.0, 40.0
 _ACCURACY_SHARE = 0.36
 
 
 @dataclass(frozen=True, slots=True)
-class _Frame:
+class Frame:
     """Where a panel lies, in user units, and how steps and values become x and y."""
 
     panel: Panel
@@ -92,9 +92,9 @@ def chart_svg(
     if not drawn:
         parts.append(text(width / 2, height / 2, "No points yet", palette.quiet, anchor="middle", size=14))
     else:
-        frames = _frames(drawn, width, height)
+        frames = frames_of(drawn, width, height)
         parts.append(_legend(drawn, palette, width, has_best=best is not None))
-        parts += [_grid(frame, palette, is_last=frame is frames[-1]) for frame in frames]
+        parts += [grid(frame, palette, is_last=frame is frames[-1]) for frame in frames]
         if best is not None:
             parts.append(_best_mark(frames, best, palette))
         parts += [_curves(frame, palette) for frame in frames]
@@ -106,24 +106,25 @@ def chart_svg(
     return "\n".join([*(part for part in parts if part), "</svg>", ""])
 
 
-def _frames(drawn: list[Panel], width: int, height: int) -> list[_Frame]:
+def frames_of(drawn: Sequence[Panel], width: float, height: float, *, below_top: float = 0.0) -> list[Frame]:
+    """The panels under one another. `below_top`: room that a longer legend takes, in user units."""
     first, last = step_range(drawn)
-    free = height - _TOP - _BOTTOM - _GAP * (len(drawn) - 1)
+    free = height - _TOP - below_top - _BOTTOM - _GAP * (len(drawn) - 1)
     shares = (
         [1.0] if len(drawn) == 1 else [1 - _ACCURACY_SHARE * (len(drawn) - 1), _ACCURACY_SHARE, _ACCURACY_SHARE]
     )
     frames = []
-    top = _TOP
+    top = _TOP + below_top
     for panel, share in zip(drawn, shares, strict=False):
         bottom = top + free * share
-        frames.append(_Frame(panel, _LEFT, width - _RIGHT, top, bottom, first, last))
+        frames.append(Frame(panel, _LEFT, width - _RIGHT, top, bottom, first, last))
         top = bottom + _GAP
     return frames
 
 
-def _grid(frame: _Frame, palette: Palette, *, is_last: bool) -> str:
+def grid(frame: Frame, palette: Palette, *, is_last: bool) -> str:
     panel = frame.panel
-    parts = [text(_MARGIN, frame.top - 13, panel.name, palette.ink, weight=600)]
+    parts = [text(MARGIN, frame.top - 13, panel.name, palette.ink, weight=600)]
     for tick in panel.ticks:
         y = frame.y(tick)
         parts.append(line(frame.left, y, frame.right, y, palette.grid))
@@ -142,7 +143,7 @@ def _grid(frame: _Frame, palette: Palette, *, is_last: bool) -> str:
     return "\n".join(parts)
 
 
-def _curves(frame: _Frame, palette: Palette) -> str:
+def _curves(frame: Frame, palette: Palette) -> str:
     panel = frame.panel
     parts = [
         _dots(
@@ -152,10 +153,10 @@ def _curves(frame: _Frame, palette: Palette) -> str:
             size=2.6 if len(panel.train) > 30 else 4.4,
             opacity=_faintness(len(panel.train)),
         ),
-        _curve(frame, panel.calm_train, palette.train, stroke=2.2),
+        curve(frame, panel.calm_train, palette.train, stroke=2.2),
         _dots(frame, panel.sampled, palette.valid, size=3.6, opacity=0.45 if len(panel.sampled) < 150 else 0.2),
-        _curve(frame, panel.calm_sampled, palette.valid, stroke=1.8, dash=None if not panel.whole else "1 4"),
-        _curve(frame, panel.whole, palette.valid, stroke=2.0),
+        curve(frame, panel.calm_sampled, palette.valid, stroke=1.8, dash=None if not panel.whole else "1 4"),
+        curve(frame, panel.whole, palette.valid, stroke=2.0),
     ]
     for step, value in panel.whole if len(panel.whole) <= 60 else ():
         if value <= panel.top:
@@ -169,12 +170,12 @@ def _curves(frame: _Frame, palette: Palette) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def _best_mark(frames: list[_Frame], best: int, palette: Palette) -> str:
+def _best_mark(frames: list[Frame], best: int, palette: Palette) -> str:
     frame = frames[0]
     x = min(max(frame.x(best), frame.left), frame.right)
     label = f"best: step {best:,}"
     half = text_width(label, 10.5) / 2 + 8
-    name_end = _MARGIN + text_width(frame.panel.name, 11.5) + 10
+    name_end = MARGIN + text_width(frame.panel.name, 11.5) + 10
     centre = min(max(x, name_end + half), frame.right - half)
     y = frame.top - 17
     pill = (
@@ -243,7 +244,7 @@ def _cut_note(panel: Panel) -> str:
     return f"{panel.name.lower()}: {above} higher value{'s' if above > 1 else ''} not shown" if above else ""
 
 
-def _curve(frame: _Frame, series: Series, colour: str, *, stroke: float, dash: str | None = None) -> str:
+def curve(frame: Frame, series: Series, colour: str, *, stroke: float, dash: str | None = None) -> str:
     if len(series) < 2:
         return ""
     stretches = below(thinned(series, MOST_LINE_POINTS), frame.panel.top)
@@ -261,7 +262,7 @@ def _curve(frame: _Frame, series: Series, colour: str, *, stroke: float, dash: s
     )
 
 
-def _dots(frame: _Frame, series: Series, colour: str, *, size: float, opacity: float) -> str:
+def _dots(frame: Frame, series: Series, colour: str, *, size: float, opacity: float) -> str:
     """All dots as one path of strokes without length, round at the ends: a tenth of the size of circles."""
     path = "".join(
         f"M{frame.x(step):.1f} {frame.y(value):.1f}h.01"
