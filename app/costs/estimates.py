@@ -237,10 +237,8 @@ def _reinforcement_cost(
     facts, cap = trainings().reinforcement, Decimal(catalogue.limits.reinforcement_pause_usd)
     low, expected, high = epochs_range(counts.examples, n_epochs)
     told = _cost_of_hours(catalogue, price, Question()) if price else None
-    warnings = [
-        f"Azure pauses a reinforcement job at ${cap:,.0f} of training and grading; so much is reserved. Tokens of a "
-        "grading model come on top of the hours."
-    ]
+    pause = f"Azure pauses a reinforcement job at ${cap:,.0f} of training and grading; so much is reserved."
+    warnings = [f"{pause} Tokens of a grading model come on top of the hours."]
     if price is None:
         warnings.append(f"No hourly price is known for training {base_model} as {training_type}.")
     else:

@@ -48,7 +48,9 @@ class CostEstimate(BaseModel):
     epochs_expected: int
     epochs_high: int
     price_usd_per_million_tokens: Usd | None
-    price_usd_per_hour: Usd | None = Field(default=None, description="Of reinforcement, which is billed by the hour.")
+    price_usd_per_hour: Usd | None = Field(
+        default=None, description="Of reinforcement, which is billed by the hour."
+    )
     price_source: str | None
     price_valid_from: str | None
     warnings: list[str] = Field(default_factory=list)

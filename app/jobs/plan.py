@@ -52,18 +52,20 @@ def checks(  # noqa: PLR0913  everything that a plan is about
     leaks: Sequence[dict[str, Any]],
     hyperparameters: dict[str, Any],
     estimate: CostEstimate | None,
+    of_method: Sequence[PlanCheck] = (),
 ) -> list[PlanCheck]:
     """Every check, in the order in which a person would want to read them.
 
     Args:
         place: what stands in the way on the resource that was asked for.
+        of_method: what the method needs beside data.
     """
     found = list(_model(wanted, base, place))
     for material in (training, validation):
         if material is not None:
             found += _method(wanted, material)
             found += _material(material, base, limits)
-    if validation is None:
+    if validation is None and wanted.method != "reinforcement":
         found.append(
             PlanCheck(
                 code="no-validation",
@@ -83,6 +85,7 @@ def checks(  # noqa: PLR0913  everything that a plan is about
         )
         for leak in leaks
     ]
+    found += of_method
     found += _size(training, limits, hyperparameters)
     found += _hyperparameters(hyperparameters, training)
     found += _money(wanted, estimate)
@@ -95,7 +98,7 @@ def _model(wanted: JobCreate, base: BaseModel | None, place: Sequence[Obstacle])
             code="unknown-model",
             verdict="error",
             pointer="/model",
-            detail=f"{wanted.model!r} is not a base model in the catalogue.",
+            detail=f"{wanted.model or wanted.continue_from!r} is not a base model in the catalogue.",
             remedy="GET /v1/base-models lists what there is; an operator can add to the catalogue file.",
         )
         return
@@ -190,7 +193,12 @@ def _material(material: Material, base: BaseModel | None, limits: Limits) -> Ite
 
 def _size(training: Material, limits: Limits, hyperparameters: dict[str, Any]) -> Iterator[PlanCheck]:
     epochs = hyperparameters.get("n_epochs")
-    if epochs and training.tokens and training.tokens * epochs > limits.tokens_times_epochs:
+    if (
+        epochs
+        and training.tokens
+        and training.method != "reinforcement"
+        and training.tokens * epochs > limits.tokens_times_epochs
+    ):
         yield PlanCheck(
             code="job-too-large",
             verdict="error",

@@ -36,6 +36,7 @@ NAMES: Final = frozenset(
         "jobs.create.intent",
         "jobs.create.sent",
         "jobs.create.recorded",
+        "jobs.create.refused",
         "jobs.resolve.listed",
         "jobs.fence.deleted",
         "jobs.watch.listed",

@@ -239,14 +239,20 @@ def test_a_plan_and_an_estimate_reckon_the_same() -> None:
                 )
 
 
-def test_a_plan_for_reinforcement_tells_the_hourly_price_and_that_nothing_is_reserved() -> None:
+def test_a_plan_for_reinforcement_goes_by_the_hour_up_to_where_azure_pauses_it() -> None:
     planned = training_cost(
         CATALOGUE, counts("reinforcement"), base_model="o4-mini", training_type="Standard", n_epochs=None
     )
-    assert planned.high_usd is None
-    (warning,) = planned.warnings
-    assert "$100.00 for o4-mini" in warning
-    assert "nothing is reserved" in warning
+    told = (planned.low_usd, planned.expected_usd, planned.high_usd, planned.price_usd_per_hour)
+    assert told == (Decimal(100), Decimal(400), Decimal(5000), Decimal(100))
+    assert "pauses a reinforcement job at $5,000" in planned.warnings[0]
+
+
+def test_a_reinforcement_without_a_price_may_still_cost_what_azure_lets_it() -> None:
+    planned = training_cost(
+        CATALOGUE, counts("reinforcement"), base_model="gpt-5", training_type="Standard", n_epochs=None
+    )
+    assert (planned.expected_usd, planned.high_usd) == (None, Decimal(5000))
 
 
 def test_preference_training_may_be_billed_for_its_prompt_twice() -> None:
