@@ -18,7 +18,7 @@ from app.jobs.analysis.judge import analyse, best_step
 from app.jobs.analysis.overlay import MOST_RUNS, Run, overlay_svg
 from app.jobs.analysis.page import POLICY, Told, page_html
 from app.jobs.analysis.picture import DARK, LIGHT, Palette
-from app.jobs.analysis.results import MAX_BYTES, Point, Results, ResultsError, parse_results, results_from_events
+from app.jobs.analysis.results import MAX_BYTES, MAX_POINTS, Point, Results, ResultsError, parse_results, results_from_events
 from app.jobs.analysis.svg import chart_svg
 from app.jobs.analysis.terminal import chart_terminal
 from app.jobs.analysis.thinning import FEWEST_POINTS_KEPT, thin
@@ -28,6 +28,7 @@ __all__ = [
     "FEWEST_POINTS_KEPT",
     "LIGHT",
     "MAX_BYTES",
+    "MAX_POINTS",
     "MOST_RUNS",
     "POLICY",
     "REPEATING_FINDINGS",
