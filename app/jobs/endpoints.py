@@ -17,6 +17,7 @@ from app.http.responses import answer, as_attachment
 from app.http.security import PICTURE_POLICY
 from app.http.streams import answer_stream, wants_stream
 from app.jobs import live
+from app.jobs.analysis import FEWEST_POINTS_KEPT, MAX_POINTS
 from app.jobs.schemas import (
     AnalysisRead,
     CheckpointList,
@@ -285,7 +286,21 @@ def list_checkpoints(*, request: Request, bench: Bench, caller: ReadJobs, job: s
     responses=_POINTS_STREAM,
 )
 async def get_metrics(
-    *, request: Request, bench: Bench, caller: ReadJobs, job: str, last_event_id: LastEventId = None
+    *,
+    request: Request,
+    bench: Bench,
+    caller: ReadJobs,
+    job: str,
+    points: Annotated[
+        int | None,
+        Query(
+            ge=FEWEST_POINTS_KEPT,
+            le=MAX_POINTS,
+            description="At most so many points: of each stretch its lowest and highest value stay, so that no spike "
+            "is lost. Left out: all of them.",
+        ),
+    ] = None,
+    last_event_id: LastEventId = None,
 ) -> Response:
     """One list per measured name, aligned with `steps`; null where nothing was measured.
 
@@ -298,11 +313,11 @@ async def get_metrics(
         await run_in_threadpool(service.read, caller.project_id, job)
         look = live.points_stream(bench, caller.project_id, job, last_event_id)
         return answer_stream(request, look, look_seconds=live.LOOK_SECONDS)
-    return await run_in_threadpool(_metrics, request, service, caller.project_id, job)
+    return await run_in_threadpool(_metrics, request, service, caller.project_id, job, points)
 
 
-def _metrics(request: Request, service: JobService, project_id: str, job: str) -> Response:
-    return answer(request, service.metrics(project_id, job))
+def _metrics(request: Request, service: JobService, project_id: str, job: str, points: int | None) -> Response:
+    return answer(request, service.metrics(project_id, job, points=points))
 
 
 @router.get(

@@ -541,6 +541,7 @@ class Metrics(BaseModel):
                 {
                     "object": "job.metrics",
                     "job": "job_01kz8q7v1efn9s0a2b3c4d5e6f",
+                    "points": 2,
                     "steps": [1, 10],
                     "series": {"train_loss": [2.1, 1.4], "valid_loss": [None, 1.6]},
                 }
@@ -550,8 +551,79 @@ class Metrics(BaseModel):
 
     object: Literal["job.metrics"] = "job.metrics"
     job: str
+    points: int = Field(description="So many were measured; more than there are `steps` when they were thinned.")
     steps: list[int]
     series: dict[str, list[float | None]]
+
+
+Told = str | int | float | None
+
+
+class ComparedJob(BaseModel):
+    """One of the jobs that are compared."""
+
+    id: str
+    name: str
+    verdict: str
+    headline: str
+
+
+class ComparedRow(BaseModel):
+    """One fact of each job, in their order."""
+
+    group: Literal["data", "parameters", "outcome", "cost"]
+    name: str
+    values: list[Told]
+    differs: bool
+
+
+class JobComparison(BaseModel):
+    """Jobs side by side."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "object": "job.comparison",
+                    "jobs": [
+                        {
+                            "id": "job_01kz8q7v1efn9s0a2b3c4d5e6f",
+                            "name": "three · 4d5e6f",
+                            "verdict": "converged",
+                            "headline": "The training went well: its loss fell from 6.2 to 0.41.",
+                        },
+                        {
+                            "id": "job_01kz8q7v1efn9s0a2b3c4d5e70",
+                            "name": "ten · 4d5e70",
+                            "verdict": "over_fitting",
+                            "headline": "Over-fitting from step 474 on: validation got 21% worse.",
+                        },
+                    ],
+                    "table": [
+                        {"group": "data", "name": "training", "values": ["novel@1", "novel@1"], "differs": False},
+                        {"group": "parameters", "name": "n_epochs", "values": [3, 10], "differs": True},
+                        {"group": "outcome", "name": "valid_loss_best", "values": [1.9, 1.9], "differs": False},
+                    ],
+                    "best": "job_01kz8q7v1efn9s0a2b3c4d5e6f",
+                    "why": "three · 4d5e6f reached the lowest validation loss (1.9) on the same validation set.",
+                    "cautions": [],
+                    "steps": [1, 10],
+                    "series": {"train_loss": [[6.2, 4.1], [6.2, 4.0]]},
+                }
+            ]
+        }
+    )
+
+    object: Literal["job.comparison"] = "job.comparison"
+    jobs: list[ComparedJob]
+    table: list[ComparedRow]
+    best: str | None = Field(description="The job with the best validation; null where that cannot be said.")
+    why: str
+    cautions: list[str] = Field(description="What in the table must not be compared.")
+    steps: list[int]
+    series: dict[str, list[list[float | None]]] = Field(
+        description="Name → for each job its values at `steps`; null where nothing was measured."
+    )
 
 
 class AnalysisRead(BaseModel):

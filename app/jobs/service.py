@@ -581,10 +581,13 @@ class JobService:
         with self._bench.read() as session:
             return as_results(repository.points(session, job_id))
 
-    def metrics(self, project_id: str, job_id: str) -> Metrics:
-        results = self.results(project_id, job_id)
+    def metrics(self, project_id: str, job_id: str, *, points: int | None = None) -> Metrics:
+        """The series; with `points` at most so many of them, every spike kept."""
+        whole = self.results(project_id, job_id)
+        results = whole if points is None else analysis.thin(whole, points)
         return Metrics(
             job=job_id,
+            points=len(whole.points),
             steps=[point.step for point in results.points],
             series={name: [_shown(point.values.get(name)) for point in results.points] for name in results.columns},
         )
