@@ -1,7 +1,7 @@
 """What one can do with jobs: plan, create, cancel, pause, resume, retry, and read what is known of them."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
@@ -15,12 +15,14 @@ from app.azure.catalogue.catalogue import BaseModel
 from app.azure.catalogue.placement import Obstacle
 from app.connections.resources import ResourceService
 from app.connections.service import ConnectionService
+from app.connections.tables import Connection
 from app.costs.service import CostService
 from app.datasets.estimates import counts_of
 from app.datasets.files import FileService
 from app.datasets.service import DatasetService
 from app.datasets.tables import DatasetVersion
-from app.jobs import analysis, course, repository
+from app.graders import as_sent
+from app.jobs import analysis, course, repository, training_types
 from app.jobs.goals import Training, choose, hyperparameters_of, seed_of
 from app.jobs.grading import azure_says, rows_lacking
 from app.jobs.methods import Parent, grader_of, grading_checks, method_checks, method_settings, parent_checks
@@ -34,12 +36,14 @@ from app.jobs.schemas import (
     JobProgress,
     JobResume,
     Metrics,
+    PlanCheck,
     PlanChoice,
+    TrainingType,
     UsualQueue,
 )
-from app.jobs.training_types import Offer
 from app.jobs.states import IN_FLIGHT, JOB_LAW, JobOrigin, JobStatus
 from app.jobs.tables import Checkpoint, Job, JobEventRow
+from app.jobs.training_types import Offer
 from app.jobs.watchdog import WatchPolicy
 from app.kit.caller import Caller
 from app.kit.clock import utc_now
