@@ -27,8 +27,10 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    table,
     text,
     tuple_,
+    union_all,
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, insert
@@ -117,7 +119,7 @@ class TunedModel:
 
 
 def find_parent(session: Session, project_id: str, ref: str) -> TunedModel | None:
-    """A tuned model by `mdl_…` or its name, `ckp_…`, `job_…` or Azure's name of it; where several fit, the newest."""
+    """A tuned model by `mdl_…` or its name, `ckp_…`, `job_…` or Azure's name of it; of several the newest."""
     of_job = select(Job.id, Job.fine_tuned_model.label("remote_name")).where(
         Job.fine_tuned_model.is_not(None), or_(Job.id == ref, Job.fine_tuned_model == ref)
     )

@@ -38,6 +38,7 @@ from app.jobs.marks import derived_seed, derived_suffix
 from app.jobs.service import as_results, judge
 from app.jobs.states import BY_REMOTE_WORD, IN_FLIGHT, JOB_LAW, JobOrigin, JobStatus, SendState
 from app.jobs.tables import Job
+from app.jobs.training_types import REFUSED_FOR_ITS_TYPE, next_attempt
 from app.kit import care
 from app.kit.care import Claim
 from app.kit.clock import utc_now
@@ -239,11 +240,36 @@ class JobSteps:
         except Refused as error:
             if is_of_credential(error):
                 raise
-            self._end_unborn(held, job, JobStatus.FAILED, error=describe(error))
+            self._refused(held, job, error)
             return
         failpoint("jobs.create.sent")
         self._adopt(held, job, remote)
         failpoint("jobs.create.recorded")
+
+    def _refused(self, held: Claim, job: Job, error: Refused) -> None:
+        """Azure's definite no to the create: the end, unless another training type may be tried.
+
+        Before it is, the protocol of a lost answer proves that nothing was made: the list is read, the training
+        file deleted, the list read again. So no two trainings can come of it, whatever stood between us and Azure.
+        """
+        if not job.training_types or error.code not in REFUSED_FOR_ITS_TYPE:
+            self._end_unborn(held, job, JobStatus.FAILED, error=describe(error))
+            return
+        refusal = {"training_type": job.training_type, "at": utc_now().isoformat(), **describe(error)}
+        with self._bench.begin() as work:
+            care.finish(
+                work.session, held, check_in_seconds=FIRST_LOOK_SECONDS, refusals=[*job.refusals, refusal]
+            )
+            repository.heed_wishes(work.session, held.row_id)
+            work.announce(
+                "job.training_type_refused",
+                project_id=job.project_id,
+                subject_id=job.id,
+                training_type=job.training_type,
+                next=job.training_types[0],
+                error=describe(error),
+            )
+        failpoint("jobs.create.refused")
 
     def _is_old(self, job: Job) -> bool:
         """Whether it has waited so long to be sent that it may stem from a backup of the database."""
@@ -291,6 +317,7 @@ class JobSteps:
             suffix=suffix,
             seed=seed,
             metadata=metadata,
+            method_settings=job.method_settings,
         )
 
     def _file_ids(self, job: Job) -> tuple[str, str | None]:
@@ -366,6 +393,7 @@ class JobSteps:
                     send_state=SendState.IDLE,
                     sent_at=None,
                     fenced_at=None,
+                    **next_attempt(job.plan, job.training_type, job.training_types, _refused_types(job)),
                 )
                 if job.attempt % self._policy.park_after_failures == 0:
                     self._park_unanswered(work, held, job)
@@ -737,6 +765,10 @@ class JobSteps:
             target = self._connections.target_of(job.connection_id)
             done = self._files.tidy_one(held, target, owner_id=job.id)
         self._finish(held, check_in_seconds=None if done else 0)
+
+
+def _refused_types(job: Job) -> list[str]:
+    return [str(refusal["training_type"]) for refusal in job.refusals]
 
 
 def marks(job: Job) -> tuple[str, int]:
