@@ -43,6 +43,7 @@ from app.http.request_id import RequestIds
 from app.http.security import SecurityHeaders
 from app.http.server import Stopping
 from app.jobs import endpoints as jobs_endpoints
+from app.jobs import understanding_endpoints
 from app.jobs.measures import MEASURES as JOBS_MEASURES
 from app.kit.measures import Measure
 from app.models import endpoints as models_endpoints
@@ -63,6 +64,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     datasets_endpoints.router,
     upload_endpoints.router,
     transform_endpoints.router,
+    understanding_endpoints.router,  # before jobs: its /v1/jobs/compare is no job
     jobs_endpoints.router,
     adoptions_endpoints.router,
     models_endpoints.router,
