@@ -24,6 +24,7 @@ PLANTED: Final = {
     "jobs-repository": ("app/models/service.py", "import app.jobs.repository"),
     "models-repository": ("app/main.py", "import app.models.repository"),
     "deployments-repository": ("app/main.py", "import app.deployments.repository"),
+    "baselines-repository": ("app/main.py", "import app.baselines.repository"),
     "generation-repository": ("app/main.py", "import app.generation.repository"),
     "studies-repository": ("app/main.py", "import app.studies.repository"),
     "studies-pure": ("app/studies/verdict.py", "import app.workbench"),

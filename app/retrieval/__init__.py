@@ -1,0 +1,1 @@
+"""Search indexes of a project, asked for passages by the rooms above."""
