@@ -7,7 +7,7 @@ import hashlib
 import time
 import urllib.parse
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +80,7 @@ from app.generation.schemas import (
 from app.jobs.schemas import (
     AnalysisRead,
     CheckpointList,
-    CheckpointRead,
+    JobComparison,
     JobCreate,
     JobEventRead,
     JobPlan,
@@ -568,7 +568,8 @@ class Datasets(Room):
         wanted = {name: value for name, value in wanted.items() if value}
         if isinstance(source, HuggingFaceSource) and source.token is not None:
             wanted["source"]["token"] = source.token.get_secret_value()
-        return self._client.one(FetchRead, "POST", f"/v1/datasets/{_part(dataset)}/versions", body=wanted)
+        path = f"/v1/datasets/{_part(dataset)}/versions"
+        return self._client.one(FetchRead, "POST", path, body=wanted, idempotency_key=new_key())
 
     def get_fetch(self, dataset: str, fetch: str) -> FetchRead:
         return self._client.one(FetchRead, "GET", f"/v1/datasets/{_part(dataset)}/fetches/{_part(fetch)}")
@@ -579,6 +580,11 @@ class Datasets(Room):
 
     def cancel_fetch(self, dataset: str, fetch: str) -> None:
         self._client.send("DELETE", f"/v1/datasets/{_part(dataset)}/fetches/{_part(fetch)}")
+
+    def retry_fetch(self, dataset: str, fetch: str) -> FetchRead:
+        """Have a parked one looked at again. Raises `ApiProblem` (`not_parked`)."""
+        path = f"/v1/datasets/{_part(dataset)}/fetches/{_part(fetch)}/retry"
+        return self._client.one(FetchRead, "POST", path, idempotency_key=new_key())
 
     def versions(self, dataset: str, *, limit: int | None = None) -> Iterator[VersionRead]:
         """Newest first."""
@@ -686,8 +692,9 @@ class Jobs(Room):
         """Azure's own job events, newest first."""
         return self._client.pages(JobEventRead, f"/v1/jobs/{_part(job)}/remote-events", limit=limit)
 
-    def checkpoints(self, job: str) -> "list_[CheckpointRead]":
-        return self._client.one(CheckpointList, "GET", f"/v1/jobs/{_part(job)}/checkpoints").data
+    def checkpoints(self, job: str) -> CheckpointList:
+        """All there ever were, with the best one and what can be deployed now."""
+        return self._client.one(CheckpointList, "GET", f"/v1/jobs/{_part(job)}/checkpoints")
 
     def resume(self, job: str, wanted: JobResume | None = None) -> JobRead:
         """Lets a paused training go on; one that was paused for its cost only with what more it may cost."""
@@ -734,6 +741,18 @@ class Jobs(Room):
 
     def chart_svg(self, job: str) -> bytes:
         return self._client.send("GET", f"/v1/jobs/{_part(job)}/chart.svg").content
+
+    def report_html(self, job: str) -> bytes:
+        """A page that stands alone."""
+        return self._client.send("GET", f"/v1/jobs/{_part(job)}/report.html").content
+
+    def compare(self, jobs: Sequence[str], *, points: int | None = None) -> JobComparison:
+        """In what two to ten jobs differ, with their curves over the same steps."""
+        params = {"job": list(jobs)} | ({"points": points} if points is not None else {})
+        return self._client.one(JobComparison, "GET", "/v1/jobs/compare", params=params)
+
+    def compare_svg(self, jobs: Sequence[str]) -> bytes:
+        return self._client.send("GET", "/v1/jobs/compare.svg", params={"job": list(jobs)}).content
 
 
 class Models(Room):

@@ -350,7 +350,7 @@ class Demonstration:
         words.heading("Judgement")
         told = client.jobs.analysis(job.id).analysis
         outcome.summary, outcome.verdict = told["summary"], told["verdict"]
-        outcome.checkpoints = len(client.jobs.checkpoints(job.id))
+        outcome.checkpoints = len(client.jobs.checkpoints(job.id).data)
         reports.analysis(told)
         words.say()
         reports.curve(client.jobs.metrics(job.id))

@@ -349,7 +349,7 @@ def events(
 
 @group.command()
 def checkpoints(job: Job, *, json_: Json = False) -> None:
-    """Deployable states of a training, oldest first."""
+    """All checkpoints of a training, oldest first: which is best and why, and which can be deployed now."""
     from app.cli.door import connect
 
     with connect() as client:
@@ -358,10 +358,17 @@ def checkpoints(job: Job, *, json_: Json = False) -> None:
         words.put_json(found)
         return
     rows = [
-        (item.step, item.metrics.get("full_valid_loss", item.metrics.get("valid_loss")), item.model_name)
-        for item in found
+        (
+            f"{item.step}{' ← best' if item.best else ''}",
+            item.metrics.get("full_valid_loss", item.metrics.get("valid_loss")),
+            {True: "yes", False: "no", None: "perhaps"}[item.deployable],
+            item.id,
+            item.deployable_reason,
+        )
+        for item in found.data
     ]
-    words.table(["STEP", "VALIDATION LOSS", "MODEL"], rows, right=["STEP", "VALIDATION LOSS"])
+    words.table(["STEP", "VALIDATION LOSS", "DEPLOYABLE", "ID", "WHY"], rows, right=["VALIDATION LOSS"])
+    words.say(found.best_reason)
 
 
 @group.command()
@@ -437,6 +444,48 @@ def analyse(
 
     known = Known(examples, epochs, batch_size, learning_rate, training, validation)
     raise typer.Exit(analyse_files(files, known, as_json=json_))
+
+
+@group.command()
+def compare(
+    jobs: Annotated[list[str], typer.Argument(help="Two to ten jobs.")],
+    *,
+    svg: Annotated[Path | None, typer.Option(help="Write their curves over one another to this file, too.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Also what is the same in all of them.")] = False,
+    json_: Json = False,
+) -> None:
+    """In what jobs differ: data, parameters, outcome, cost; and which has the best validation."""
+    from app.cli import reports
+    from app.cli.door import connect
+
+    with connect() as client:
+        found = client.jobs.compare(jobs)
+        if svg is not None:
+            svg.write_bytes(client.jobs.compare_svg(jobs))
+            words.done(f"{svg}")
+    if json_:
+        words.put_json(found)
+    else:
+        reports.comparison(found, everything=everything, to=words.data_console())
+
+
+@group.command()
+def report(
+    job: Annotated[str, typer.Argument(help="A job's id, or a results.csv on this machine.")],
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")],
+) -> None:
+    """A page that stands alone: verdict, curve, evidence, next experiment, data, parameters, cost."""
+    if Path(job).is_file():
+        from app.cli.analysing import page_of
+
+        output.write_text(page_of(Path(job)), encoding="utf-8")
+    else:
+        from app.cli.door import connect
+
+        with connect() as client:
+            output.write_bytes(client.jobs.report_html(job))
+    words.done(f"{output}")
 
 
 @group.command()

@@ -18,10 +18,10 @@ from app.http.security import PICTURE_POLICY
 from app.http.streams import answer_stream, wants_stream
 from app.jobs import live
 from app.jobs.analysis import FEWEST_POINTS_KEPT, MAX_POINTS
+from app.jobs.checkpoints import CheckpointService
 from app.jobs.schemas import (
     AnalysisRead,
     CheckpointList,
-    CheckpointRead,
     JobCreate,
     JobEventRead,
     JobPlan,
@@ -267,15 +267,16 @@ async def remote_job_events(
 @router.get(
     "/{job}/checkpoints",
     operation_id="listCheckpoints",
-    summary="Deployable states of the training",
+    summary="States of the model during the training",
     response_model=CheckpointList,
 )
 def list_checkpoints(*, request: Request, bench: Bench, caller: ReadJobs, job: str) -> Response:
-    """Oldest first. Azure keeps the last three."""
-    names = set(CheckpointRead.model_fields) - {"object"}
-    rows = JobService(bench).checkpoints(caller.project_id, job)
-    data = [CheckpointRead(**{name: getattr(row, name) for name in names}) for row in rows]
-    return answer(request, CheckpointList(data=data))
+    """All there ever were, oldest first: which is best by which rule, and which Azure would deploy now.
+
+    Azure keeps the last three deployable, those of a paused training included. What it no longer lists stays here
+    with what it measured.
+    """
+    return answer(request, CheckpointService(bench).board(caller.project_id, job))
 
 
 @router.get(
@@ -296,8 +297,8 @@ async def get_metrics(
         Query(
             ge=FEWEST_POINTS_KEPT,
             le=MAX_POINTS,
-            description="At most so many points: of each stretch its lowest and highest value stay, so that no spike "
-            "is lost. Left out: all of them.",
+            description="At most so many points: of each stretch its lowest and highest value stay, so that no "
+            "spike is lost. Left out: all of them.",
         ),
     ] = None,
     last_event_id: LastEventId = None,

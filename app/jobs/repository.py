@@ -20,7 +20,6 @@ from sqlalchemy import (
     bindparam,
     case,
     column,
-    delete,
     func,
     literal,
     literal_column,
@@ -556,7 +555,7 @@ _EVENTS_DUE: Final = (
     select(*_WATCHED)
     .where(
         _OF_CONNECTION,
-        Job.status == literal_column(f"'{JobStatus.RUNNING}'"),
+        Job.status.in_([literal_column(f"'{status}'") for status in (JobStatus.RUNNING, JobStatus.PAUSED)]),
         Job.missing_since.is_(None),
         _is_due(_jobs.events_read_at),
     )
@@ -568,7 +567,7 @@ _EVENTS_DUE: Final = (
 def events_due(
     session: Session, connection_id: str, policy: Policy, *, early: float, limit: int
 ) -> Sequence[Watched]:
-    """Running jobs whose events were not asked for in their interval, the longest ago first.
+    """Running and paused jobs whose events were not asked for in their interval, the longest ago first.
 
     Args:
         early: as for `due_remote_ids`.
@@ -742,26 +741,52 @@ def points(session: Session, job_id: str) -> Sequence[tuple[int, dict[str, Any]]
     ]
 
 
-def replace_checkpoints(session: Session, job_id: str, found: Sequence[RemoteCheckpoint]) -> None:
-    """Keep what Azure lists now. It holds only the last three; one that left its list can no longer be deployed."""
-    session.execute(delete(Checkpoint).where(Checkpoint.job_id == job_id))
-    session.add_all(
-        Checkpoint(
-            id=new_id("ckp"),
-            job_id=job_id,
-            remote_id=item.remote_id,
-            step=item.step,
-            model_name=item.model_name,
-            metrics=dict(item.metrics),
-            created_at=item.created_at,
-        )
-        for item in found
+def keep_checkpoints(session: Session, job_id: str, found: Sequence[RemoteCheckpoint]) -> None:
+    """Keep what Azure lists now, each under the id it had; one that left the list can no longer be deployed.
+
+    Twice at once is harmless: each is kept once.
+    """
+    names = [item.remote_id for item in found]
+    session.execute(
+        update(Checkpoint)
+        .where(Checkpoint.job_id == job_id, Checkpoint.remote_id.not_in(names), Checkpoint.gone_at.is_(None))
+        .values(gone_at=func.clock_timestamp())
+        .execution_options(synchronize_session=False)
     )
-    session.flush()
+    for item in found:
+        says = {
+            "step": item.step,
+            "model_name": item.model_name,  # the last one takes the name of the model itself when the job ends
+            "metrics": dict(item.metrics),
+            "created_at": item.created_at,
+            "gone_at": None,
+        }
+        session.execute(
+            insert(Checkpoint)
+            .values(id=new_id("ckp"), job_id=job_id, remote_id=item.remote_id, **says)
+            .on_conflict_do_update(index_elements=[Checkpoint.job_id, Checkpoint.remote_id], set_=says)
+        )
 
 
-def checkpoints(session: Session, job_id: str) -> Sequence[Checkpoint]:
-    return session.scalars(select(Checkpoint).where(Checkpoint.job_id == job_id).order_by(Checkpoint.step)).all()
+def checkpoint(session: Session, project_id: str, checkpoint_id: str) -> tuple[Checkpoint, Job] | None:
+    row = session.execute(
+        select(Checkpoint, Job)
+        .join(Job, Job.id == Checkpoint.job_id)
+        .where(Checkpoint.id == checkpoint_id, Job.project_id == project_id)
+    ).one_or_none()
+    return None if row is None else (row[0], row[1])
+
+
+def checkpoints(session: Session, job_id: str, *, gone: bool = False) -> Sequence[Checkpoint]:
+    """Those that Azure lists, oldest first.
+
+    Args:
+        gone: with those that have left its list.
+    """
+    wanted = select(Checkpoint).where(Checkpoint.job_id == job_id)
+    if not gone:
+        wanted = wanted.where(Checkpoint.gone_at.is_(None))
+    return session.scalars(wanted.order_by(Checkpoint.step)).all()
 
 
 def change(session: Session, held: Claim, **values: Any) -> None:

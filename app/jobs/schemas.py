@@ -479,50 +479,47 @@ class JobEventRead(BaseModel):
     data: dict[str, Any]
 
 
-class CheckpointRead(BaseModel):
-    """A deployable state during training."""
+_CHECKPOINT: dict[str, Any] = {
+    "object": "job.checkpoint",
+    "id": "ckp_01kz8q7v1efn9s0a2b3c4d5e6f",
+    "step": 90,
+    "model_name": "gpt-4.1-mini-2025-04-14.ft-0e208cf33a6a466994aff31a08aba678:ckpt-step-90",
+    "metrics": {"full_valid_loss": 1.79},
+    "created_at": "2026-11-20T09:00:00Z",
+    "gone_at": None,
+    "best": True,
+    "deployable": True,
+    "deployable_reason": "The training has ended well and it is one of the last.",
+}
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "object": "job.checkpoint",
-                    "id": "ckp_01kz8q7v1efn9s0a2b3c4d5e6f",
-                    "step": 90,
-                    "model_name": "gpt-4.1-mini-2025-04-14.ft-0e208cf33a6a466994aff31a08aba678:ckpt-step-90",
-                    "metrics": {"full_valid_loss": 1.79},
-                    "created_at": "2026-11-20T09:00:00Z",
-                }
-            ]
-        }
-    )
+
+class CheckpointRead(BaseModel):
+    """A state of the model during training."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_CHECKPOINT]})
 
     object: Literal["job.checkpoint"] = "job.checkpoint"
-    id: str
+    id: str = Field(description="Can be named as the model of a deployment, a copy or a further training.")
     step: int
-    model_name: str
+    model_name: str = Field(description="Azure's name of it.")
     metrics: dict[str, Any]
     created_at: datetime | None
+    gone_at: datetime | None = Field(description="Since when Azure no longer lists it; null = it does.")
+    best: bool = Field(description="Of all checkpoints, by the rule in `best_reason`.")
+    deployable: bool | None = Field(description="Now; null = Azure publishes no rule for this case.")
+    deployable_reason: str
 
 
 class CheckpointList(BaseModel):
-    """Deployable states, oldest first."""
+    """All checkpoints there ever were, oldest first."""
 
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
                 {
                     "object": "list",
-                    "data": [
-                        {
-                            "object": "job.checkpoint",
-                            "id": "ckp_01kz8q7v1efn9s0a2b3c4d5e6f",
-                            "step": 90,
-                            "model_name": "gpt-4.1-mini-2025-04-14.ft-0e208cf33a6a466994aff31a08aba6:ckpt-step-90",
-                            "metrics": {"full_valid_loss": 1.79},
-                            "created_at": "2026-11-20T09:00:00Z",
-                        }
-                    ],
+                    "data": [_CHECKPOINT],
+                    "best_reason": "Of the 3 checkpoints this one has the lowest validation loss (1.79).",
                 }
             ]
         }
@@ -530,6 +527,7 @@ class CheckpointList(BaseModel):
 
     object: Literal["list"] = "list"
     data: list[CheckpointRead]
+    best_reason: str = Field(description="Why that one is best, or why none is.")
 
 
 class Metrics(BaseModel):

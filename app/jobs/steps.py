@@ -23,6 +23,7 @@ from app.azure.port import (
     OutcomeUnknown,
     Refused,
     RemoteJob,
+    RemoteJobEvent,
     Throttled,
     Unauthorised,
     Unavailable,
@@ -54,7 +55,7 @@ FALLBACK_FACTOR: Final = 6.0
 MISSING_SECONDS: Final = 60.0
 """Azure must answer 404 twice, so far apart, before a confirmed job counts as gone."""
 RESULTS_BYTES_MAX: Final = 64 * 1024 * 1024
-SPEAKING: Final = frozenset({JobStatus.RUNNING, JobStatus.FAILED, JobStatus.CANCELLED})
+SPEAKING: Final = frozenset({JobStatus.RUNNING, JobStatus.PAUSED, JobStatus.FAILED, JobStatus.CANCELLED})
 """Whose job events are read with a look of its own; when a job succeeded they are collected with all else."""
 ENDED_AT_AZURE: Final = frozenset({"succeeded", "failed", "cancelled"})
 PAUSED_LOOK_SECONDS: Final = 15.0
@@ -257,9 +258,7 @@ class JobSteps:
             return
         refusal = {"training_type": job.training_type, "at": utc_now().isoformat(), **describe(error)}
         with self._bench.begin() as work:
-            care.finish(
-                work.session, held, check_in_seconds=FIRST_LOOK_SECONDS, refusals=[*job.refusals, refusal]
-            )
+            care.finish(work.session, held, check_in_seconds=FIRST_LOOK_SECONDS, refusals=[*job.refusals, refusal])
             repository.heed_wishes(work.session, held.row_id)
             work.announce(
                 "job.training_type_refused",
@@ -632,12 +631,20 @@ class JobSteps:
         return cost
 
     def read_events(
-        self, held: Claim, target: AzureTarget, *, job_id: str, project_id: str, remote_id: str
+        self,
+        held: Claim,
+        target: AzureTarget,
+        *,
+        job_id: str,
+        project_id: str,
+        remote_id: str,
+        checkpoints: bool = True,
     ) -> None:
         """Keep the job's new events and the measured values in them. Twice at once is harmless: each is kept once.
 
         Args:
             held: of the job, or of the connection whose watch reads for it; its lease begins anew with any news.
+            checkpoints: read those, too, if the events tell of one.
         """
         with self._bench.begin() as work:  # before the call, so that one that always fails waits its turn, too
             known = repository.known_events(work.session, job_id)
@@ -670,6 +677,25 @@ class JobSteps:
                 )
                 course.mind(work, job_id, self._bench.catalogue)
             care.extend(work.session, held, lease_seconds=self._policy.lease_seconds)
+        if checkpoints:
+            self._read_checkpoints(target, job_id, remote_id, events)
+
+    def _read_checkpoints(
+        self, target: AzureTarget, job_id: str, remote_id: str, events: Sequence[RemoteJobEvent]
+    ) -> None:
+        """Of a training that goes on: when its events tell of an epoch's end, or of something else than a measured
+        step, such as a pause. What Azure does not answer now is read at the next news, at the latest with the end.
+        """
+        if not any(tells_of_checkpoint(event) for event in events):
+            return
+        try:
+            with self._connections.data(target, Traffic.READ) as azure:
+                found = azure.checkpoints(remote_id)
+        except AzureError as error:
+            log.info("job.checkpoints_unread", id=job_id, error=error.message[:300])
+            return
+        with self._bench.begin() as work:
+            repository.keep_checkpoints(work.session, job_id, found)
 
     def _mind_silence(self, job_id: str) -> None:
         with self._bench.read() as session:
@@ -684,7 +710,14 @@ class JobSteps:
         """Read everything Azure will ever say of the job, judge the training, settle the cost."""
         assert job.remote_id is not None  # noqa: S101  see _follow
         target = self._connections.target_of(job.connection_id)
-        self.read_events(held, target, job_id=job.id, project_id=job.project_id, remote_id=job.remote_id)
+        self.read_events(
+            held,
+            target,
+            job_id=job.id,
+            project_id=job.project_id,
+            remote_id=job.remote_id,
+            checkpoints=False,  # all of them are read below
+        )
         with self._connections.data(target, Traffic.READ) as azure:
             remote = azure.get_job(job.remote_id)
             checkpoints = azure.checkpoints(job.remote_id)
@@ -710,7 +743,7 @@ class JobSteps:
                     ((point.step, point.values) for point in parsed.points),
                     revision=repository.next_revision(work.session, job.id),
                 )
-            repository.replace_checkpoints(work.session, job.id, checkpoints)
+            repository.keep_checkpoints(work.session, job.id, checkpoints)
             results = as_results(repository.points(work.session, job.id))
             judged = judge(job, results, repository.checkpoints(work.session, job.id))
             self._settle(work, job, cost, f"{trained or 0:,} tokens trained")
@@ -765,6 +798,15 @@ class JobSteps:
             target = self._connections.target_of(job.connection_id)
             done = self._files.tidy_one(held, target, owner_id=job.id)
         self._finish(held, check_in_seconds=None if done else 0)
+
+
+def tells_of_checkpoint(event: RemoteJobEvent) -> bool:
+    """Whether there may be a checkpoint that was not there before this event.
+
+    Source: Microsoft Learn, fine-tuning tutorial, 2026: a checkpoint stands at the end of each epoch, where the
+    whole validation set is measured; REST page, 2026-10-05: after a pause there is one once it was evaluated.
+    """
+    return event.type != "metrics" or any(name.startswith("full_valid") for name in event.data)
 
 
 def _refused_types(job: Job) -> list[str]:

@@ -182,3 +182,5 @@ class Checkpoint(Base):
     model_name: Mapped[str]
     metrics: Mapped[dict[str, Any]]
     created_at: Mapped[datetime | None]
+    gone_at: Mapped[datetime | None]
+    """Since when Azure no longer lists it: what it measured is still known, but it cannot be deployed."""
