@@ -78,6 +78,18 @@ def analyse_files(files: list[Path], known: Known, *, as_json: bool) -> Exit:
     return worst
 
 
+def page_of(file: Path) -> str:
+    """A page about a results file. Raises `Told` when it is none."""
+    try:
+        judged = judge_file(file, Known())
+    except analysis.ResultsError as error:
+        raise Told(f"{words.clean(str(file))}: {words.clean(str(error))}", code=Exit.USAGE) from error
+    told = analysis.Told(
+        title=file.name, subtitle="from a results file", facts={"outcome": judged.analysis.summary}
+    )
+    return analysis.page_html(told, judged.analysis, judged.results)
+
+
 def _tell(judged: Judged, name: str, *, to: Console) -> None:
     words.heading(name, to=to)
     reports.analysis(judged.analysis.to_json(), to=to)

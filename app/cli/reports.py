@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from app.costs.schemas import CostEstimate, TrainingOffer
     from app.datasets.schemas import FindingRead, VersionRead
     from app.jobs.analysis import Results
-    from app.jobs.schemas import JobPlan, JobProgress, JobRead, Metrics, PlanChoice
+    from app.jobs.schemas import JobComparison, JobPlan, JobProgress, JobRead, Metrics, PlanChoice
 
 MARKS: Final = {"error": ("✗", "red"), "warning": ("!", "yellow"), "note": ("·", "dim"), "ok": ("✓", "green")}
 INDENT: Final = "    "
@@ -170,6 +170,32 @@ def analysis(told: Mapping[str, Any], *, to: Console | None = None) -> None:
         words.say(f"  confidence: {confidence['level']}. {confidence['why']}", style="dim", to=console)
     if experiment := told.get("next_experiment"):
         words.say(f"  next: {experiment_in_words(experiment)}", to=console)
+
+
+def comparison(found: JobComparison, *, everything: bool = False, to: Console) -> None:
+    """What differs, group by group, a column a job; then which is best, and what must not be concluded."""
+    groups = dict.fromkeys(row.group for row in found.table)
+    for group in groups:
+        rows = [row for row in found.table if row.group == group and (row.differs or everything)]
+        if rows:
+            words.heading(group, to=to)
+            words.table(
+                ["", *(job.name for job in found.jobs)],
+                [(row.name.replace("_", " "), *(_told(value) for value in row.values)) for row in rows],
+                right=[job.name for job in found.jobs],
+            )
+    words.say(to=to)
+    words.say(f"▲ {found.why}", to=to)
+    for caution in found.cautions:
+        words.warn(caution, to=to)
+
+
+def _told(value: str | float | None) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, str):
+        return f"{value[:12]}…" if len(value) == 64 else value  # a digest
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
 def experiment_in_words(experiment: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from app.datasets.service import DatasetService
 from app.jobs import analysis
@@ -108,7 +108,11 @@ class Understanding:
     def _facts(self, project_id: str, job: Job, judged: analysis.Analysis) -> analysis.Facts:
         counted = job.plan.get("data") or {}
         remote = (job.remote or {}).get("hyperparameters") or {}
-        used = {name: value for name, value in remote.items() if isinstance(value, str | int | float)}
+        used = {
+            name: value
+            for name, value in (job.hyperparameters | remote).items()
+            if isinstance(value, str | int | float)
+        }
         took = (job.finished_at - job.started_at).total_seconds() if job.finished_at and job.started_at else None
         name = f"{job.suffix} · {job.id[-6:]}" if job.suffix else job.id
         return analysis.Facts(
@@ -126,9 +130,7 @@ class Understanding:
                     "method": job.method,
                     "training_type": job.training_type,
                     "seed": job.seed,
-                    **{
-                        name: value for name, value in (job.hyperparameters | used).items() if not _is_nested(value)
-                    },
+                    **used,
                 },
                 "outcome": {
                     "status": str(job.status),
@@ -147,7 +149,7 @@ class Understanding:
         )
 
     def _version(self, project_id: str, role: str, version_id: str | None) -> dict[str, analysis.Value]:
-        """What is known of the data; names alone where the version was deleted since, nothing where there is none."""
+        """What is known of the data; its id alone where the version was deleted since."""
         if version_id is None:
             return {role: None}
         try:
@@ -165,7 +167,3 @@ class Understanding:
 def _finite(value: float | None) -> float | None:
     """JSON has no NaN."""
     return value if value is not None and math.isfinite(value) else None
-
-
-def _is_nested(value: Any) -> bool:
-    return isinstance(value, dict | list)

@@ -1,6 +1,6 @@
 """HTTP for what trainings mean. Its paths come before `/v1/jobs/{job}`, which would take `compare` for a job."""
 
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -24,7 +24,7 @@ Compared = Annotated[
         description="Ids of the jobs, in the order in which they are told: `job=…&job=…`.",
     ),
 ]
-SVG = {200: {"content": {"image/svg+xml": {"schema": {"type": "string"}}}}}
+SVG: Final[dict[int | str, dict[str, Any]]] = {200: {"content": {"image/svg+xml": {"schema": {"type": "string"}}}}}
 
 
 @router.get(

@@ -18,7 +18,15 @@ from app.jobs.analysis.judge import analyse, best_step
 from app.jobs.analysis.overlay import MOST_RUNS, Run, overlay_svg
 from app.jobs.analysis.page import POLICY, Told, page_html
 from app.jobs.analysis.picture import DARK, LIGHT, Palette
-from app.jobs.analysis.results import MAX_BYTES, MAX_POINTS, Point, Results, ResultsError, parse_results, results_from_events
+from app.jobs.analysis.results import (
+    MAX_BYTES,
+    MAX_POINTS,
+    Point,
+    Results,
+    ResultsError,
+    parse_results,
+    results_from_events,
+)
 from app.jobs.analysis.svg import chart_svg
 from app.jobs.analysis.terminal import chart_terminal
 from app.jobs.analysis.thinning import FEWEST_POINTS_KEPT, thin
