@@ -35,6 +35,9 @@ from app.kit.pagination import Page
 from app.main import create_app
 from app.models.service import ModelService
 from app.settings import Settings
+from app.studies.schemas import StudyCreate
+from app.studies.service import StudyService
+from app.studies.steps import StudySteps
 from app.triggers.schemas import TriggerCreate
 from app.triggers.service import TriggerService
 from app.upkeep.service import UpkeepService
@@ -63,7 +66,7 @@ class House:
     operator: str
     """Secret of the operator's key."""
     ids: dict[str, str]
-    """`project key connection dataset version validation upload transform job model deployment comparison generation remote_job adoption trigger event
+    """`project key connection dataset version validation upload transform job model deployment comparison generation study remote_job adoption trigger event
     remote_event`."""
 
     def ask(self, secret: str | None, timeout: float = 30) -> httpx2.Client:
@@ -133,6 +136,7 @@ def _furnish(life: Life) -> dict[str, str]:
         "deployment": deployment,
         "comparison": _comparison(life, deployment),
         "generation": _generation(life, deployment),
+        "study": _study(life, training, validation),
         **_adoption(life),
         "stray": _stray(life, connection, life.version(training).id),
         "trigger": trigger.id,
@@ -186,6 +190,16 @@ def _generation(life: Life, deployment: str) -> str:
         return generations.get(life.caller.project_id, made.id).status != "running" or None
 
     until(ended)
+    return made.id
+
+
+def _study(life: Life, training: str, validation: str) -> str:
+    """One that ended before it began anything, because its key opens nothing."""
+    job = {"connection": CONNECTION, "model": "gpt-4.1-mini", "training": training, "validation": validation}
+    wanted = {"job": job, "vary": {"n_epochs": [1]}, "budget_usd": "5"}
+    made = StudyService(life.bench).create(life.caller, StudyCreate.model_validate(wanted))
+    StudySteps(life.bench).advance(made.id)
+    assert StudyService(life.bench).get(life.caller.project_id, made.id).status == "failed"
     return made.id
 
 

@@ -24,6 +24,8 @@ from app.settings import Settings
 from app.workbench import Workbench
 
 PATIENCE_SECONDS = 60.0
+LEVER_SECONDS = 120.0
+"""For an answer of the emulator's levers: it may be training, on a machine that does other things too."""
 
 
 def quick(settings: Settings, emulator_url: str, **changes: Any) -> Settings:
@@ -65,7 +67,7 @@ class Emulator:
     url: str
 
     def __post_init__(self) -> None:
-        self._http = httpx2.Client(base_url=f"{self.url}/_emulator", timeout=30)
+        self._http = httpx2.Client(base_url=f"{self.url}/_emulator", timeout=LEVER_SECONDS)
 
     def reset(self) -> None:
         self._http.post("/reset").raise_for_status()

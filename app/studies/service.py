@@ -12,6 +12,7 @@ from app.connections.service import ConnectionService
 from app.datasets.service import DatasetService
 from app.jobs.schemas import JobCreate, JobPlan
 from app.jobs.service import JobService, PlanRefused
+from app.jobs.watchdog import Diverging, NotANumber, ValidationRising, WatchPolicy
 from app.kit.caller import Caller
 from app.kit.errors import Conflict, FieldError, Invalid, NotFound
 from app.kit.ids import new_id
@@ -26,6 +27,10 @@ from app.workbench import Workbench
 
 RUNNING_MAX: Final = 5
 """Studies that a project may have under way: each may hold several of its unfinished jobs."""
+EARLY_STOP: Final = WatchPolicy(
+    rules=[ValidationRising(action="cancel"), NotANumber(action="cancel"), Diverging(action="cancel")]
+)
+"""The watch-dog of a trial whose job names none: a curve that only gets worse is not paid to its end."""
 
 
 class _Draft:
@@ -56,7 +61,7 @@ class _Draft:
                 f"{len(shown)} can surely be begun, the others if those before them cost less than that."
             )
         return StudyPlan(
-            training_type=self.job["training_type"] if "training_type" not in new.job.model_fields_set else None,
+            training_type=self.job.get("training_type") if _leaves_training_type(new.job) else None,
             trials=shown,
             expected_usd=_total([one.expected_usd for one in shown]),
             high_usd=_total([one.high_usd for one in shown]),
@@ -84,7 +89,7 @@ class StudyService:
         all_settings = list(grid(new.vary)) if new.vary else new.variations
         _refuse_unusable(new, all_settings)
         draft = _Draft(self._pinned(caller.project_id, new.job), self._answer_tokens(caller.project_id, new.job))
-        if "training_type" not in new.job.model_fields_set and "training_type" not in _varied_names(all_settings):
+        if _leaves_training_type(new.job) and not any("training_type" in settings for settings in all_settings):
             draft.job["training_type"] = self._cheapest(caller, draft.job, all_settings[0])
         faults = []
         for index, settings in enumerate(all_settings):
@@ -113,6 +118,8 @@ class StudyService:
         pinned["training"] = self._datasets.version(project_id, job.training).id
         if job.validation is not None:
             pinned["validation"] = self._datasets.version(project_id, job.validation).id
+        if job.watch is None:
+            pinned["watch"] = EARLY_STOP.model_dump(mode="json")
         return pinned
 
     def _answer_tokens(self, project_id: str, job: JobCreate) -> int | None:
@@ -124,7 +131,7 @@ class StudyService:
 
     def _cheapest(self, caller: Caller, job: dict[str, Any], settings: Settings) -> str:
         """The training type with the lowest expected cost of those for which the first trial's plan holds."""
-        base = self._bench.catalogue.find(str(settings.get("model", job["model"])))
+        base = self._bench.catalogue.find(self._jobs.plan(caller, job_of(job, settings)).base_model)
         offered = [name for name, yes in base.training_types.items() if yes] if base else []
         costs: dict[str, Decimal] = {}
         for name in offered:
@@ -323,8 +330,8 @@ def _refuse_unusable(new: StudyCreate, all_settings: Sequence[Settings]) -> None
         raise Invalid("The study cannot be begun like this.", code="study_invalid", errors=errors)
 
 
-def _varied_names(all_settings: Sequence[Settings]) -> set[str]:
-    return {name for settings in all_settings for name in settings}
+def _leaves_training_type(job: JobCreate) -> bool:
+    return not job.model_fields_set & {"training_type", "training_types"}
 
 
 def _total(amounts: Sequence[Decimal | None]) -> Decimal | None:

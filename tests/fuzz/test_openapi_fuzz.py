@@ -106,6 +106,7 @@ def real_path(house: House) -> dict[str, Any]:
         "deployment": DEPLOYMENT,
         "comparison": house.ids["comparison"],
         "generation": house.ids["generation"],
+        "study": house.ids["study"],
         "trigger": house.ids["trigger"],
         "stray": house.ids["stray"],
     }
