@@ -36,6 +36,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.orm import Session
 
 from app.azure.port import RemoteCheckpoint, RemoteJob, RemoteJobEvent
+from app.jobs.hours import Told
 from app.jobs.states import IN_FLIGHT, JOB_LAW, JobStatus
 from app.jobs.tables import UNFINISHED_JOB, Checkpoint, Job, JobEventRow, JobPoint
 from app.kit import care
@@ -613,6 +614,17 @@ def next_revision(session: Session, job_id: str) -> int:
     that revisions become visible in their order and whoever follows them misses none.
     """
     return int(session.connection().execute(_NEXT_REVISION, {"job_id": job_id}).scalar_one())
+
+
+def told_of_hours(session: Session, job_id: str) -> list[Told]:
+    """The job events that tell how long a reinforcement training took."""
+    rows = session.execute(
+        select(JobEventRow.created_at, JobEventRow.type, JobEventRow.message).where(
+            JobEventRow.job_id == job_id,
+            or_(JobEventRow.type == "metrics", JobEventRow.message.like("Training %")),
+        )
+    )
+    return [Told(*row) for row in rows]
 
 
 def add_events(session: Session, job_id: str, events: Sequence[RemoteJobEvent], *, revision: int) -> int:

@@ -30,11 +30,12 @@ from app.azure.port import (
     is_of_credential,
 )
 from app.connections.service import ConnectionService, Traffic
-from app.costs.estimates import MILLION
+from app.costs.estimates import MILLION, by_hours
 from app.costs.service import CostService
 from app.datasets.files import FileService, FileStep
 from app.datasets.service import DatasetService
 from app.jobs import analysis, course, repository
+from app.jobs.hours import hours_of
 from app.jobs.marks import derived_seed, derived_suffix
 from app.jobs.service import as_results, judge
 from app.jobs.states import BY_REMOTE_WORD, IN_FLIGHT, JOB_LAW, JobOrigin, JobStatus, SendState
@@ -620,6 +621,12 @@ class JobSteps:
             )
 
     def _settle_end(self, work: UnitOfWork, job: Job, wanted: JobStatus, remote: RemoteJob) -> Decimal | None:
+        if job.method == "reinforcement" and wanted is JobStatus.CANCELLED and job.started_at is not None:
+            hours = self._price_of_hours(work, job)
+            if hours is not None or job.origin == JobOrigin.ELSEWHERE:
+                amount, note = hours or (None, "")
+                self._settle(work, job, amount, f"cancelled; {note}")
+                return amount
         if wanted is JobStatus.CANCELLED and remote.trained_tokens is None and job.started_at is not None:
             if job.origin == JobOrigin.ELSEWHERE:
                 return None
@@ -733,8 +740,10 @@ class JobSteps:
                 file.write(content)
         job.remote = dict(remote.raw)
         trained = remote.trained_tokens or job.trained_tokens
-        cost = self._price(job, trained=trained)
+        cost, billed = self._price(job, trained=trained), f"{trained or 0:,} tokens trained"
         with self._bench.begin() as work:
+            if job.method == "reinforcement":
+                cost, billed = self._price_of_hours(work, job) or (None, "Azure told no hours")
             care.extend(work.session, held, lease_seconds=self._policy.lease_seconds)
             if parsed is not None:
                 repository.put_points(
@@ -746,7 +755,7 @@ class JobSteps:
             repository.keep_checkpoints(work.session, job.id, checkpoints)
             results = as_results(repository.points(work.session, job.id))
             judged = judge(job, results, repository.checkpoints(work.session, job.id))
-            self._settle(work, job, cost, f"{trained or 0:,} tokens trained")
+            self._settle(work, job, cost, billed)
             self._move(
                 work,
                 held,
@@ -777,6 +786,18 @@ class JobSteps:
         if price is None:
             return None
         return Decimal(price) * Decimal(trained or job.trained_tokens or 0) / MILLION
+
+    @staticmethod
+    def _price_of_hours(work: UnitOfWork, job: Job) -> tuple[Decimal, str] | None:
+        """What a reinforcement training cost by its hours, and what that rests on; None when nothing tells.
+
+        Tokens of a model that grades are billed beside it; no answer of Azure's names them.
+        """
+        price = (job.plan.get("estimate") or {}).get("price_usd_per_hour")
+        hours = hours_of(repository.told_of_hours(work.session, job.id))
+        if price is None or hours is None:
+            return None
+        return by_hours(hours[0], Decimal(price)), hours[1]
 
     def _settle(self, work: UnitOfWork, job: Job, amount: Decimal | None, note: str) -> None:
         if job.origin == JobOrigin.ELSEWHERE:
