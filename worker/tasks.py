@@ -6,6 +6,8 @@ from typing import Final
 
 from app.adoptions.steps import AdoptionSteps
 from app.adoptions.tables import Adoption
+from app.baselines.steps import BaselineSteps
+from app.baselines.tables import Baseline
 from app.connections.tables import Connection
 from app.datasets.service import DatasetService
 from app.datasets.sources.steps import FetchSteps
@@ -19,6 +21,8 @@ from app.jobs.steps import JobSteps
 from app.jobs.tables import Job
 from app.jobs.watch import ConnectionWatch
 from app.kit.care import CareColumns
+from app.models.steps import CopySteps
+from app.models.tables import ModelCopy
 from app.studies.steps import StudySteps
 from app.studies.tables import Study
 from app.upkeep.janitor import JanitorSteps
@@ -44,10 +48,12 @@ CARED: Final[Mapping[str, Cared]] = {
     "adoptions.advance": Cared(Adoption, lambda bench, row_id: AdoptionSteps(bench).advance(row_id)),
     "jobs.watch": Cared(Connection, lambda bench, row_id: ConnectionWatch(bench).watch(row_id)),
     "jobs.advance": Cared(Job, lambda bench, row_id: JobSteps(bench).advance(row_id)),
+    "models.copy": Cared(ModelCopy, lambda bench, row_id: CopySteps(bench).advance(row_id)),
     "deployments.advance": Cared(Deployment, lambda bench, row_id: DeploymentSteps(bench).advance(row_id)),
     "comparisons.advance": Cared(Comparison, lambda bench, row_id: ComparisonSteps(bench).advance(row_id)),
     "generations.advance": Cared(Generation, lambda bench, row_id: GenerationSteps(bench).advance(row_id)),
     "studies.advance": Cared(Study, lambda bench, row_id: StudySteps(bench).advance(row_id)),
+    "baselines.advance": Cared(Baseline, lambda bench, row_id: BaselineSteps(bench).advance(row_id)),
     "upkeep.sweep": Cared(Sweep, lambda bench, row_id: SweepSteps(bench).sweep(row_id), perpetual=True),
     "upkeep.clean": Cared(Janitor, lambda bench, row_id: JanitorSteps(bench).clean(row_id), perpetual=True),
     "upkeep.stray": Cared(Stray, lambda bench, row_id: StraySteps(bench).advance(row_id)),

@@ -38,6 +38,7 @@ from app.azure.port import (
     NotThere,
     Refused,
     RemoteCheckpoint,
+    RemoteCopy,
     RemoteFile,
     RemoteJob,
     RemoteJobEvent,
@@ -63,6 +64,8 @@ DOWNLOAD_BYTES_PER_SECOND: Final = 100_000
 """A file's content that comes more slowly than this is given up; the next try may have a better line."""
 FILES_PAGE: Final = 1000
 EVENTS_PAGE: Final = 100
+COPY_PREVIEW: Final = "aoai-copy-ft-checkpoints"
+"""Header of a feature in preview. Source: v1 OpenAPI 2026-02-02."""
 MAX_PAGES: Final = 1000
 """A list that never ends is a fault of the other side."""
 MAX_STREAM_BYTES: Final = 32 * 1024 * 1024
@@ -199,14 +202,13 @@ class OpenAIDataPlane:
             return
 
     def file_content(self, remote_id: str, *, max_bytes: int) -> bytes:
-        what = f"reading the content of file {remote_id}"
+        held = bytearray()
         self.read_file(remote_id, held.extend, max_bytes=max_bytes)
         return bytes(held)
 
     def read_file(self, remote_id: str, write: Callable[[bytes], object], *, max_bytes: int) -> None:
         what = f"reading the content of file {remote_id}"
         received = 0
-        held = bytearray()
         until = time.monotonic() + self._timeout_seconds
         with closing(self._open(what, "GET", f"/files/{_id(remote_id)}/content")) as response:
             for chunk in self._chunks(what, response.iter_bytes()):
@@ -268,6 +270,32 @@ class OpenAIDataPlane:
             for checkpoint in self._each(what, page, payloads.checkpoint_from)
         ]
         return sorted(found, key=lambda checkpoint: checkpoint.step)
+
+    def copy_checkpoint(
+        self, remote_id: str, checkpoint_id: str, *, destination_id: str, region: str
+    ) -> list[RemoteCopy]:
+        """Source: v1 OpenAPI 2026-02-02, `FineTuning_CopyCheckpoint`."""
+        what = f"copying checkpoint {checkpoint_id}"
+        body = {"destinationResourceId": destination_id, "region": region}
+        path = self._copy_path(remote_id, checkpoint_id)
+        answered = self._send(CallKind.CREATE, what, "POST", path, body=body)
+        return self._read(CallKind.CREATE, what, answered, payloads.copies_from)
+
+    def checkpoint_copies(self, remote_id: str, checkpoint_id: str) -> list[RemoteCopy]:
+        """Source: v1 OpenAPI 2026-02-02, `FineTuning_GetCheckpoint`."""
+        what = f"reading the copies of checkpoint {checkpoint_id}"
+        path = self._copy_path(remote_id, checkpoint_id)
+        answered = self._send(CallKind.READ, what, "GET", path)
+        return self._read(CallKind.READ, what, answered, payloads.copies_from)
+
+    def _copy_path(self, remote_id: str, checkpoint_id: str) -> str:
+        if self._dated:
+            raise Refused(
+                "The dated api-versions cannot copy checkpoints",
+                code="azure_copy_unsupported",
+                hint="Use a connection to the source with the api style `v1`.",
+            )
+        return f"/fine_tuning/jobs/{_id(remote_id)}/checkpoints/{_id(checkpoint_id)}/copy"
 
     # Graders
 
@@ -426,7 +454,8 @@ class OpenAIDataPlane:
             method=method,
             path=path,
             options={
-                "headers": self._headers(multipart=files is not None),
+                "headers": self._headers(multipart=files is not None)
+                | ({COPY_PREVIEW: "preview"} if path.endswith("/copy") else {}),
                 "params": dict(query or {}),
                 "timeout": _timeout(timeout_seconds or self._timeout_seconds),
             },

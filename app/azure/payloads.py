@@ -14,6 +14,7 @@ from typing import Any, Final
 from app.azure.port import (
     Graded,
     RemoteCheckpoint,
+    RemoteCopy,
     RemoteDeployment,
     RemoteFile,
     RemoteJob,
@@ -180,6 +181,23 @@ def checkpoint_from(raw: Json) -> RemoteCheckpoint:
         metrics={str(k): v for k, v in ((k, _real(v)) for k, v in metrics.items()) if v is not None},
         created_at=moment(raw.get("created_at")),
     )
+
+
+def copies_from(raw: Json) -> list[RemoteCopy]:
+    """Raises `UnreadableAnswerError` without a list, or where a copy does not say whereto."""
+    found = []
+    for item in items_of(raw, "copiedAccountDetails"):
+        destination = _text(item.get("destinationResourceId"))
+        if not destination:
+            raise UnreadableAnswerError("A copy does not say where it goes.")
+        found.append(
+            RemoteCopy(
+                destination_id=destination,
+                region=_text(item.get("region")),
+                status=_text(item.get("status")) or "InProgress",
+            )
+        )
+    return found
 
 
 def deployment_from(

@@ -233,6 +233,17 @@ class RemoteCheckpoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteCopy:
+    """A checkpoint on its way to another account, under the same name."""
+
+    destination_id: str
+    """ARM's id of the account."""
+    region: str | None
+    status: str
+    """InProgress, Completed or Failed, verbatim."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteDeployment:
     name: str
     provisioning_state: str
@@ -401,6 +412,20 @@ class DataPlane(Protocol):
 
     def checkpoints(self, remote_id: str) -> list[RemoteCheckpoint]:
         """Oldest first."""
+        ...
+
+    def copy_checkpoint(
+        self, remote_id: str, checkpoint_id: str, *, destination_id: str, region: str
+    ) -> list[RemoteCopy]:
+        """Begin to copy a job's checkpoint to another account; all its copies. Only for `v1`.
+
+        Raises:
+            OutcomeUnknown: as every create; `checkpoint_copies` tells whether it began.
+        """
+        ...
+
+    def checkpoint_copies(self, remote_id: str, checkpoint_id: str) -> list[RemoteCopy]:
+        """Where a checkpoint was copied to, and how that went. Only for `v1`."""
         ...
 
     def validate_grader(self, grader: Mapping[str, Any]) -> GraderVerdict:

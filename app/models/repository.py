@@ -1,14 +1,17 @@
 """All SQL of the models room."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import func, null, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.jobs.tables import Checkpoint, Job
 from app.kit.pagination import Page, Slice, keyset, slice_of
-from app.models.tables import Model
+from app.models.states import CopyStatus
+from app.models.tables import Model, ModelCopy
 
 
 def job_unscoped(session: Session, job_id: str) -> Job | None:
@@ -53,6 +56,83 @@ def find_remote(session: Session, project_id: str, remote_name: str) -> Model | 
         .order_by(Model.id)
         .limit(1)
     ).one_or_none()
+
+
+def add_copy(session: Session, values: Mapping[str, Any]) -> ModelCopy:
+    """The one copy of a model to a destination: made now, or there already."""
+    session.execute(
+        insert(ModelCopy)
+        .values(dict(values))
+        .on_conflict_do_nothing(index_elements=[ModelCopy.model_id, ModelCopy.connection_id])
+    )
+    return session.scalars(
+        select(ModelCopy)
+        .where(ModelCopy.model_id == values["model_id"], ModelCopy.connection_id == values["connection_id"])
+        .with_for_update()
+    ).one()
+
+
+def begin_copy_again(session: Session, copy_id: str) -> None:
+    """Of a copy that failed, or is parked: as if it were new."""
+    session.execute(
+        update(ModelCopy)
+        .where(ModelCopy.id == copy_id)
+        .values(
+            status=CopyStatus.REQUESTED,
+            status_changed_at=func.clock_timestamp(),
+            updated_at=func.clock_timestamp(),
+            sent_at=None,
+            asks=0,
+            error=null(),
+            finished_at=None,
+            parked_reason=None,
+            fail_count=0,
+            failing_since=None,
+            next_check_at=func.clock_timestamp(),
+        )
+        .execution_options(synchronize_session=False)
+    )
+
+
+def copies(session: Session, project_id: str, model_id: str) -> Sequence[ModelCopy]:
+    return session.scalars(
+        select(ModelCopy)
+        .where(ModelCopy.project_id == project_id, ModelCopy.model_id == model_id)
+        .order_by(ModelCopy.id)
+    ).all()
+
+
+def load_copy(session: Session, copy_id: str) -> tuple[ModelCopy, Model, datetime]:
+    """With its model and the database's time."""
+    row = session.execute(
+        select(ModelCopy, Model, func.clock_timestamp())
+        .join(Model, Model.id == ModelCopy.model_id)
+        .where(ModelCopy.id == copy_id)
+    ).one()
+    return row[0], row[1], row[2]
+
+
+def remote_checkpoint(session: Session, model: Model) -> tuple[str, str] | None:
+    """Azure's ids of a model's job and checkpoint; None = Azure lists it no longer, or never did."""
+    row = session.execute(
+        select(Job.remote_id, Checkpoint.remote_id)
+        .join(Job, Job.id == Checkpoint.job_id)
+        .where(
+            Checkpoint.job_id == model.job_id,
+            Checkpoint.model_name == model.remote_name,
+            Checkpoint.gone_at.is_(None),
+            Job.remote_id.is_not(None),
+        )
+    ).first()
+    return None if row is None else (str(row[0]), str(row[1]))
+
+
+def has_trained(session: Session, connection_id: str) -> bool:
+    """Whether a job of ours was ever known to Azure on this resource."""
+    found = session.scalar(
+        select(Job.id).where(Job.connection_id == connection_id, Job.remote_id.is_not(None)).limit(1)
+    )
+    return found is not None
 
 
 def page(session: Session, project_id: str, wanted: Page, *, job_id: str | None) -> Slice[Model]:
