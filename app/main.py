@@ -18,6 +18,8 @@ from app.access.service import AccessService
 from app.adoptions import endpoints as adoptions_endpoints
 from app.audit import endpoints as audit_endpoints
 from app.audit.service import AuditService
+from app.baselines import endpoints as baselines_endpoints
+from app.baselines.measures import MEASURES as BASELINES_MEASURES
 from app.connections import endpoints as connections_endpoints
 from app.connections.measures import MEASURES as CONNECTIONS_MEASURES
 from app.costs import endpoints as costs_endpoints
@@ -48,6 +50,7 @@ from app.jobs.measures import MEASURES as JOBS_MEASURES
 from app.kit.measures import Measure
 from app.models import endpoints as models_endpoints
 from app.settings import Settings
+from app.retrieval import endpoints as retrieval_endpoints
 from app.studies import endpoints as studies_endpoints
 from app.studies.measures import MEASURES as STUDIES_MEASURES
 from app.triggers import endpoints as triggers_endpoints
@@ -73,6 +76,8 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     generation_endpoints.router,
     studies_endpoints.router,
     upkeep_endpoints.router,
+    baselines_endpoints.router,
+    retrieval_endpoints.router,
     triggers_endpoints.router,
     triggers_endpoints.hooks_router,
 )
@@ -91,7 +96,7 @@ MEASURES: Final[tuple[Measure, ...]] = (
 """What the rooms count for Prometheus."""
 
 AUDIT: Final = AuditRules(
-    reads=frozenset({"getContent", "previewVersion", "getRowLineage", "listChanges"}),
+    reads=frozenset({"getContent", "previewVersion", "getRowLineage", "listChanges", "listBaselineAnswers"}),
     silent=frozenset({"compareDatasets", "estimateVersion", "putPart", "chat"}),
 )
 """Reads that hand out training rows leave a record. Not recorded: POSTs that only compute, the parts of an upload
@@ -100,7 +105,16 @@ COSTLY: Final = frozenset(
     {
         *("putContent", "createVersion", "putPart", "completeUpload", "transformVersion", "estimateVersion"),
         *("listChanges", "getRowLineage"),
-        *("compareDatasets", "getContent", "chat", "checkConnection", "generate", "getCoverage"),
+        *(
+            "compareDatasets",
+            "getContent",
+            "chat",
+            "checkConnection",
+            "generate",
+            "getCoverage",
+            "createBaseline",
+            "checkSearchIndex",
+        ),
     }
 )
 """Operations that hold a thread for long: a project may have only so many of them under way."""
