@@ -40,7 +40,7 @@ p { margin: .4rem 0; }
 pre { background: var(--soft); border: 1px solid var(--line); border-radius: 8px; padding: .7rem .9rem;
   margin: .6rem 0 0; overflow-x: auto; white-space: pre-wrap; font: 13px/1.5 ui-monospace, SFMono-Regular, Menlo,
   Consolas, monospace; }
-figure { margin: 0; } figure svg { max-width: 100%; height: auto; display: block; }
+figure { margin: 0; } figure svg { width: 100%; height: auto; display: block; }
 .dark { display: none; }
 @media (prefers-color-scheme: dark) { .light { display: none; } .dark { display: block; } }
 ul { margin: .3rem 0; padding-left: 1.2rem; } li { margin: .3rem 0; }
@@ -97,7 +97,6 @@ def page_html(told: Told, judged: Analysis, results: Results, checkpoints: Seque
         _list(item.text for item in judged.evidence),
         "<h2>Advice</h2>",
         _list_of_advice(judged),
-        "<h2>The training</h2>",
         _groups(told.facts),
         _checkpoints(checkpoints),
         _warnings(results),
