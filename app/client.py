@@ -29,6 +29,7 @@ from app.access.schemas import (
     ProjectRead,
 )
 from app.adoptions.schemas import AdoptionRead, AdoptRemoteJob, RemoteJobList
+from app.baselines.schemas import BaselineAnswerRead, BaselineCreate, BaselineEstimate, BaselineRead
 from app.connections.schemas import (
     ConnectionCheck,
     ConnectionCreate,
@@ -93,6 +94,7 @@ from app.jobs.schemas import (
 from app.jobs.watchdog import WatchPolicy
 from app.kit.wire import RequestModel
 from app.models.schemas import BaseModelList, BaseModelRead, ModelDetail, ModelRead
+from app.retrieval.schemas import SearchIndexCheck, SearchIndexCreate, SearchIndexRead, SearchRequest
 from app.studies.schemas import StudyCreate, StudyPlan, StudyRead
 from app.upkeep.schemas import StrayAdopt, StrayRead, SweepRead
 
@@ -187,6 +189,8 @@ class Client:
         self.deployments = Deployments(self)
         self.comparisons = Comparisons(self)
         self.generations = Generations(self)
+        self.baselines = Baselines(self)
+        self.search_indexes = SearchIndexes(self)
         self.studies = Studies(self)
         self.costs = Costs(self)
         self.events = Events(self)
@@ -766,6 +770,20 @@ class Models(Room):
         """With its lineage."""
         return self._client.one(ModelDetail, "GET", f"/v1/models/{_part(model)}")
 
+    def copy(self, model: str, connection: str, *, idempotency_key: str | None = None) -> ModelCopyRead:
+        """To another resource; a checkpoint's id is taken as well."""
+        return self._client.one(
+            ModelCopyRead,
+            "POST",
+            f"/v1/models/{_part(model)}/copy",
+            body=ModelCopyCreate(connection=connection),
+            idempotency_key=idempotency_key or new_key(),
+        )
+
+    def copies(self, model: str) -> "list_[ModelCopyRead]":
+        """Where it was copied to."""
+        return self._client.one(ModelCopyList, "GET", f"/v1/models/{_part(model)}/copies").data
+
     def base_models(self, *, connection: str | None = None) -> BaseModelList:
         """With a connection, merged with what ARM last said of that resource."""
         return self._client.one(BaseModelList, "GET", "/v1/base-models", params={"connection": connection})
@@ -868,6 +886,59 @@ class Generations(Room):
     def retry(self, generation: str) -> GenerationRead:
         path = f"/v1/generations/{_part(generation)}/retry"
         return self._client.one(GenerationRead, "POST", path, idempotency_key=new_key())
+
+
+class Baselines(Room):
+    """`/v1/baselines`: what a base model reaches without training."""
+
+    def estimate(self, new: BaselineCreate) -> BaselineEstimate:
+        """What it would ask and may cost; nothing is made."""
+        body = new.model_copy(update={"dry_run": True})
+        return self._client.one(BaselineEstimate, "POST", "/v1/baselines", body=body)
+
+    def create(self, new: BaselineCreate) -> BaselineRead:
+        return self._client.one(BaselineRead, "POST", "/v1/baselines", body=new, idempotency_key=new_key())
+
+    def list(self, *, limit: int | None = None) -> Iterator[BaselineRead]:
+        return self._client.pages(BaselineRead, "/v1/baselines", limit=limit)
+
+    def get(self, baseline: str) -> BaselineRead:
+        return self._client.one(BaselineRead, "GET", f"/v1/baselines/{_part(baseline)}")
+
+    def answers(
+        self, baseline: str, *, way: str | None = None, limit: int | None = None
+    ) -> Iterator[BaselineAnswerRead]:
+        """Newest first."""
+        path = f"/v1/baselines/{_part(baseline)}/answers"
+        return self._client.pages(BaselineAnswerRead, path, limit=limit, way=way)
+
+    def cancel(self, baseline: str) -> BaselineRead:
+        path = f"/v1/baselines/{_part(baseline)}/cancel"
+        return self._client.one(BaselineRead, "POST", path, idempotency_key=new_key())
+
+    def retry(self, baseline: str) -> BaselineRead:
+        path = f"/v1/baselines/{_part(baseline)}/retry"
+        return self._client.one(BaselineRead, "POST", path, idempotency_key=new_key())
+
+
+class SearchIndexes(Room):
+    """`/v1/search-indexes`: indexes of Azure AI Search that a baseline may search."""
+
+    def create(self, new: SearchIndexCreate) -> SearchIndexRead:
+        return self._client.one(SearchIndexRead, "POST", "/v1/search-indexes", body=new)
+
+    def list(self, *, limit: int | None = None) -> Iterator[SearchIndexRead]:
+        return self._client.pages(SearchIndexRead, "/v1/search-indexes", limit=limit)
+
+    def get(self, index: str) -> SearchIndexRead:
+        return self._client.one(SearchIndexRead, "GET", f"/v1/search-indexes/{_part(index)}")
+
+    def check(self, index: str, wanted: SearchRequest) -> SearchIndexCheck:
+        path = f"/v1/search-indexes/{_part(index)}/check"
+        return self._client.one(SearchIndexCheck, "POST", path, body=wanted)
+
+    def archive(self, index: str) -> None:
+        self._client.send("DELETE", f"/v1/search-indexes/{_part(index)}")
 
 
 class Studies(Room):

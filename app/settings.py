@@ -82,6 +82,8 @@ class Settings(BaseSettings):
     """How long the fetch of a dataset from a source may take in all, its retries included."""
     fetches_per_project_max: int = Field(default=5, ge=1)
     """Fetches from sources a project may have under way."""
+    transforms_per_project_max: int = Field(default=20, ge=1)
+    """Changes of versions a project may have under way; each takes a worker's thread and disk for its rows."""
     hub_url: str = "https://huggingface.co"
     """The Hugging Face Hub, or a mirror of it."""
     blob_url: str = "https://{account}.blob.core.windows.net"
@@ -237,6 +239,7 @@ class Settings(BaseSettings):
             uploads_per_project_max=self.uploads_per_project_max,
             fetch_seconds=self.fetch_seconds,
             fetches_per_project_max=self.fetches_per_project_max,
+            transforms_per_project_max=self.transforms_per_project_max,
             hub_url=self.hub_url.rstrip("/"),
             blob_url=self.blob_url.rstrip("/"),
             blob_accounts=self.blob_accounts,

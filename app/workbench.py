@@ -83,6 +83,7 @@ class Policy:
     uploads_per_project_max: int
     fetch_seconds: float
     fetches_per_project_max: int
+    transforms_per_project_max: int
     hub_url: str
     blob_url: str
     """With `{account}` in it."""

@@ -242,10 +242,25 @@ def fetch(  # noqa: PLR0913  one option each
         words.put(f"{version.dataset_name}@{version.number}")
     else:
         words.put(fetched.id)
+    if fetched.parked_reason is not None:
+        hint = f"See to it, then `kitae datasets retry-fetch {name} {fetched.id}`."
+        raise Told(f"The fetch is parked: {fetched.parked_reason}", hint=hint, code=Exit.BAD_OUTCOME)
     if fetched.error is not None:
         raise Told(fetched.error["message"], hint=fetched.error["hint"], code=Exit.BAD_OUTCOME)
     if version is not None:
         _tell_outcome(version, found)
+
+
+@group.command("retry-fetch")
+def retry_fetch(
+    name: str, fetch_id: Annotated[str, typer.Argument(metavar="FETCH", help="A parked fetch, by its id.")]
+) -> None:
+    """Look again at a parked fetch; it goes on from the bytes that are here."""
+    from app.cli.door import connect
+
+    with connect() as client:
+        found = client.datasets.retry_fetch(name, fetch_id)
+    words.done(f"{found.id} is looked after again.")
 
 
 def _tell_outcome(version: "VersionRead", found: "list[FindingRead]") -> None:

@@ -286,6 +286,15 @@ def get_transform(session: Session, transform_id: str) -> DatasetTransform:
     return session.get_one(DatasetTransform, transform_id)
 
 
+def transforms_under_way(session: Session, project_id: str) -> int:
+    """How many changes of the project run. Others that want to know wait for the transaction's end."""
+    session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"transforms of {project_id}", 0))))
+    statement = select(func.count()).where(
+        DatasetTransform.project_id == project_id, DatasetTransform.status == TransformStatus.RUNNING
+    )
+    return session.scalar(statement) or 0
+
+
 def transform_page(session: Session, dataset_id: str, wanted: Page) -> Slice[DatasetTransform]:
     statement = select(DatasetTransform).where(DatasetTransform.dataset_id == dataset_id)
     return slice_of(session.scalars(keyset(statement, DatasetTransform.id, wanted)).all(), wanted)

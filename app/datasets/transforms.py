@@ -102,7 +102,8 @@ class TransformService:
         Raises:
             Invalid: the operations cannot be meant for this version.
             NotFound: a version that they name does not exist.
-            Conflict: a version is still being checked, or the dataset that gets the outcome is of another method.
+            Conflict: a version is still being checked, the dataset that gets the outcome is of another method, or
+                the project has too many changes under way (`too_many_transforms`).
         """
         parent = self._datasets.version(project_id, ref)
         report = self._datasets.report(project_id, parent.id)
@@ -112,7 +113,7 @@ class TransformService:
         sources = self._sources(project_id, wanted.operations)
         method = self._method_after(dataset, wanted.operations, sources)
         into = wanted.into or (dataset.name if method == dataset.method else f"{dataset.name}-{method}")
-        outputs = [
+        outputs: list[dict[str, Any]] = [
             {"part": part, "dataset": _name_of(into, part, index), "id": new_id("dsv")}
             for index, part in enumerate(changes.parts_of(wanted.operations))
         ]
@@ -129,8 +130,16 @@ class TransformService:
             next_check_at=care.in_seconds(0),
         )
         with self._bench.begin() as work:
+            most = self._bench.policy.transforms_per_project_max
+            if repository.transforms_under_way(work.session, project_id) >= most:
+                raise Conflict(
+                    f"The project has {most} changes under way, as many as it may.",
+                    code="too_many_transforms",
+                    hint="Wait for one to end, or cancel it.",
+                )
             for output in outputs:
-                self._target(work, project_id, output["dataset"], method, make=False)
+                target = self._target(work, project_id, output["dataset"], method, make=False)
+                output["dataset_id"] = target.id if target is not None else None
             repository.add(work.session, row)
             work.announce(
                 "dataset.transform.running",
@@ -400,6 +409,12 @@ class TransformService:
             for output, upload, rows in zip(row.outputs, uploads, outcome.rows, strict=True):
                 target = self._target(work, row.project_id, output["dataset"], cast("Method", method), make=True)
                 assert target is not None  # noqa: S101  it was made if there was none
+                if output.get("dataset_id") not in {None, target.id}:
+                    raise Conflict(
+                        f"The dataset {output['dataset']!r} was archived while the change ran.",
+                        code="dataset_archived",
+                        hint="Change the version again; `into` names the dataset that gets the outcome.",
+                    )
                 version, is_new = self._datasets.place(
                     work,
                     target,

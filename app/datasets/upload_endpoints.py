@@ -32,7 +32,6 @@ from app.http.access import ReadDatasets, WriteDatasets
 from app.http.bench import Bench
 from app.http.bodies import (
     OneFileForm,
-    StrictRoute,
     in_threads,
     media_type,
     parsed_strictly,
@@ -40,6 +39,7 @@ from app.http.bodies import (
     read_json,
     validated,
 )
+from app.http.idempotency import IdempotentRoute
 from app.http.limits import UPLOAD_BODY
 from app.http.openapi import problems, schema_of
 from app.http.paging import ListOf, answer_page, page_of
@@ -49,7 +49,7 @@ from app.kit.errors import FieldError, Invalid, NoRoom
 from app.kit.pagination import Page
 from app.storage.port import StorageFull
 
-router = APIRouter(prefix="/v1/datasets/{dataset}", tags=["Datasets"], route_class=StrictRoute)
+router = APIRouter(prefix="/v1/datasets/{dataset}", tags=["Datasets"], route_class=IdempotentRoute)
 
 SOURCES: Final = ("inline", "url", "azure_blob", "huggingface")
 """Types of sources that can be read."""
@@ -133,6 +133,7 @@ async def create_version(*, request: Request, bench: Bench, caller: WriteDataset
 
     Such a source is brought by a worker: the answer is the fetch, which is `fetched` once there is a `version`.
     Of all else the answer is a version in `checking`. The same bytes again answer 200 with the one that has them.
+    A source is brought once for each `Idempotency-Key`.
     """
     service = DatasetService(bench)
     await run_in_threadpool(service.get, caller.project_id, dataset)
@@ -273,6 +274,19 @@ def cancel_fetch(*, bench: Bench, caller: WriteDatasets, dataset: str, fetch: st
     """What has arrived is deleted; the record stays."""
     FetchService(bench).cancel(caller.project_id, dataset, fetch)
     return Response(status_code=204)
+
+
+@router.post(
+    FETCH + "/retry",
+    operation_id="retryFetch",
+    summary="Look again at a parked fetch",
+    status_code=202,
+    response_model=FetchRead,
+    responses=problems(409),
+)
+def retry_fetch(*, request: Request, bench: Bench, caller: WriteDatasets, dataset: str, fetch: str) -> Response:
+    """After `parked_reason` was dealt with. It goes on from the bytes that are here."""
+    return answer(request, FetchService(bench).retry(caller.project_id, dataset, fetch), status=202)
 
 
 # ── in parts ────────────────────────────────────────────────────────────────

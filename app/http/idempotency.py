@@ -27,16 +27,17 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from app.http.access import authenticate
-from app.http.bodies import StrictRoute
+from app.http.bodies import StrictRoute, beginning, media_type
 from app.http.problems import Unreadable
 from app.http.tables import IdempotencyRow
-from app.kit.errors import Conflict, FieldError, Invalid, KitaeError, Unready
+from app.kit.errors import Conflict, FieldError, Invalid, KitaeError, TooLarge, Unready
 from app.kit.ids import new_id
 from app.workbench import Workbench
 
 log = structlog.get_logger("kitae.http")
 
 HEADER: Final = "Idempotency-Key"
+FORM: Final = "multipart/form-data"
 _KEY: Final = re.compile(r'([\x21\x23-\x7e]{1,255})|"([\x21\x23-\x7e]{1,255})"')
 """A bare token as most clients send it, or the draft's quoted string."""
 _EXPIRY: Final[ColumnElement[Any]] = literal_column("interval '24 hours'")
@@ -178,14 +179,17 @@ def purge_expired(session: Session, *, limit: int = PURGED_AT_ONCE) -> int:
 
 
 class IdempotentRoute(StrictRoute):
-    """`APIRouter(route_class=IdempotentRoute)`: every POST of the router honours Idempotency-Key."""
+    """`APIRouter(route_class=IdempotentRoute)`: every POST of the router honours Idempotency-Key.
+
+    A form is streamed past it: its file may be larger than memory, and the same bytes again are no second version.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         inner = super().get_route_handler()
 
         async def handler(request: Request) -> Response:
             text = request.headers.get(HEADER)
-            if text is None or request.method != "POST":
+            if text is None or request.method != "POST" or media_type(request) == FORM:
                 return await inner(request)
             return await _once(request, _parsed(text), inner)
 
@@ -214,7 +218,7 @@ async def _once(request: Request, key: str, inner: Callable[[Request], Coroutine
                 request.method.encode(),
                 request.url.path.encode(),
                 request.url.query.encode(),
-                hashlib.sha256(await request.body()).digest(),
+                hashlib.sha256(await _whole(request)).digest(),
             )
         )
     ).hexdigest()
@@ -243,6 +247,18 @@ async def _once(request: Request, key: str, inner: Callable[[Request], Coroutine
             bench, held, lambda session, mine: record(session, mine, status=status, headers=kept, body=body)
         )
     return response
+
+
+async def _whole(request: Request) -> bytes:
+    """The body, kept for whoever reads it next. Raises `TooLarge`, also on routes that take larger files."""
+    begun = await beginning(request)
+    if not begun.is_all:
+        raise TooLarge(
+            f"A request with an {HEADER} holds at most {len(begun.data) - 1:,} bytes.",
+            hint="Send larger data as a file, in multipart/form-data.",
+        )
+    request._body = begun.data  # noqa: SLF001  where the framework's own body() keeps what it has read
+    return begun.data
 
 
 def _is_refusal(error: Exception) -> bool:

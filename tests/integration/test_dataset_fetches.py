@@ -201,7 +201,9 @@ def test_an_address_that_may_not_be_called_is_refused_at_once(client):
     for url in PRIVATE:
         refused = begin(client, type="url", url=url)
         assert (refused.status_code, refused.json()["code"]) == (422, "url_not_allowed"), refused.text
-        assert refused.json()["errors"][0]["pointer"] == "/source/url"
+        (error,) = refused.json()["errors"]
+        assert (error["pointer"], error["detail"]) == ("/source/url", refused.json()["detail"]), "it is said once"
+        assert "KITAE_SOURCE_ORIGINS" in refused.json()["hint"]
     assert client.get("/v1/datasets/travel/fetches").json()["data"] == []
 
 
@@ -285,6 +287,31 @@ def test_a_project_has_only_so_many_fetches_under_way(client, source, settings):
     url = source.put("/x.jsonl", CONTENT)
     answers = [begin(client, type="url", url=url).status_code for _ in range(settings.fetches_per_project_max + 1)]
     assert answers == [202] * settings.fetches_per_project_max + [409]
+
+
+def test_the_same_key_brings_a_source_once(client, source):
+    url = source.put("/a.jsonl", CONTENT)
+    asked = {"json": {"source": {"type": "url", "url": url}}, "headers": {"Idempotency-Key": "bring-it-once"}}
+    first, second = (client.post("/v1/datasets/travel/versions", **asked) for _ in range(2))
+    assert first.json() == second.json()
+    assert second.headers["idempotent-replayed"] == "true"
+    assert len(client.get("/v1/datasets/travel/fetches").json()["data"]) == 1
+    other = asked | {"json": {"source": {"type": "url", "url": url + "?x=1"}}}
+    assert client.post("/v1/datasets/travel/versions", **other).json()["code"] == "idempotency_key_reused"
+
+
+def test_a_parked_fetch_goes_on_when_it_is_asked_to(client, stranger, bench, source):
+    begun = begin(client, type="url", url=source.put("/a.jsonl", CONTENT))
+    retry = begun.headers["location"] + "/retry"
+    assert (client.post(retry).status_code, client.post(retry).json()["code"]) == (409, "not_parked")
+    with bench.begin() as work:
+        work.session.execute(
+            text("UPDATE dataset_fetches SET parked_reason = 'no disk', fail_count = 4, next_check_at = NULL")
+        )
+    assert stranger.post(retry).status_code == 404
+    again = client.post(retry)
+    assert (again.status_code, again.json()["parked_reason"]) == (202, None)
+    assert version_of(client, brought(client, bench, begun))["sha256"] == WHOLE
 
 
 def test_somebody_elses_fetch_is_not_there(client, stranger, source):

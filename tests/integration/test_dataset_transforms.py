@@ -8,7 +8,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.datasets.service import DatasetService
+from app.datasets.tables import DatasetTransform
 from app.datasets.transforms import TransformService
+from app.settings import Settings
 from app.workbench import Workbench
 
 Rows = list[dict[str, Any]]
@@ -217,6 +219,46 @@ def test_the_same_key_begins_one_change_and_a_given_up_one_makes_no_version(
     TransformService(bench).advance(first.json()["id"])
     assert client.get(first.headers["location"]).json()["status"] == "cancelled"
     assert client.get("/v1/datasets/travel").json()["version_count"] == 1
+
+
+def test_a_change_does_not_name_a_dataset_anew_that_was_archived_meanwhile(
+    client: TestClient, bench: Workbench
+) -> None:
+    upload(client, bench, "travel", CLEAN)
+    asked = {"operations": [{"type": "shuffle", "seed": 1}]}
+    begun = client.post("/v1/datasets/travel/versions/1/transform", json=asked).json()
+    assert client.delete("/v1/datasets/travel").status_code == 204
+    TransformService(bench).advance(begun["id"])
+    with bench.read() as session:
+        row = session.get_one(DatasetTransform, begun["id"])
+    assert (row.status, (row.error or {})["code"]) == ("failed", "dataset_archived")
+    assert client.get("/v1/datasets").json()["data"] == []
+
+
+def test_a_project_has_only_so_many_changes_under_way(
+    client: TestClient, bench: Workbench, settings: Settings
+) -> None:
+    upload(client, bench, "travel", CLEAN)
+    most = settings.transforms_per_project_max
+    path, asked = "/v1/datasets/travel/versions/1/transform", {"operations": [{"type": "shuffle", "seed": 1}]}
+    answers = [client.post(path, json=asked) for _ in range(most + 1)]
+    assert [answer.status_code for answer in answers] == [202] * most + [409]
+    assert answers[-1].json()["code"] == "too_many_transforms"
+    assert client.delete(answers[0].headers["location"]).status_code == 204
+    assert client.post(path, json=asked).status_code == 202
+
+
+def test_a_code_that_no_fix_knows_is_refused_with_those_that_are_known(
+    client: TestClient, bench: Workbench
+) -> None:
+    upload(client, bench, "travel", CLEAN)
+    asked = {"operations": [{"type": "fix", "codes": ["typo"]}]}
+    refused = client.post("/v1/datasets/travel/versions/1/transform", json=asked)
+    assert refused.status_code == 422
+    (error,) = refused.json()["errors"]
+    assert error["pointer"].startswith("/operations/0")
+    assert "blank-line" in error["detail"]
+    assert "'typo'" in error["detail"]
 
 
 def test_a_change_reads_and_tells_nothing_of_another_projects_versions(

@@ -127,6 +127,16 @@ class FetchService:
             )
             work.nudge("datasets.fetch", row.id)  # to clear away what has arrived
 
+    def retry(self, project_id: str, ref: str, fetch_id: str) -> FetchRead:
+        """Look again at a parked one. Raises `Conflict` (`not_parked`)."""
+        row = self._find(project_id, ref, fetch_id)
+        with self._bench.begin() as work:
+            if not repository.unpark(work.session, row.id):
+                raise Conflict("The fetch is not parked.", code="not_parked", hint="Look at its status.")
+            work.announce("dataset.fetch.retry_requested", project_id=project_id, subject_id=row.id)
+            work.nudge("datasets.fetch", row.id)
+        return self.get(project_id, ref, fetch_id)
+
     def place_of(self, row: DatasetFetch) -> Place:
         """The source, with its secrets opened. Raises `SourceRefused` where it may not be read any more."""
         assert row.source_sealed is not None  # noqa: S101  forgotten only when a fetch has ended

@@ -51,6 +51,18 @@ def status_of(session: Session, fetch_id: str) -> str | None:
     return session.scalar(select(DatasetFetch.status).where(DatasetFetch.id == fetch_id))
 
 
+def unpark(session: Session, fetch_id: str) -> bool:
+    """False when it is not parked."""
+    touched = session.execute(
+        update(DatasetFetch)
+        .where(DatasetFetch.id == fetch_id, DatasetFetch.parked_reason.is_not(None))
+        .values(parked_reason=None, fail_count=0, failing_since=None, next_check_at=care.in_seconds(0))
+        .returning(DatasetFetch.id)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    return touched is not None
+
+
 def stop(session: Session, fetch_id: str, values: dict[str, Any]) -> bool:
     """End a fetch from outside: whoever holds its lease finds the fence raised. False when it has ended already."""
     stopped = session.execute(
