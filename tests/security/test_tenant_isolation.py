@@ -5,7 +5,7 @@ fails the test, so a new route comes with its rows.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -232,6 +232,7 @@ REFS: Final[dict[tuple[str, str], tuple[str, ...]]] = {
     ("createJob", "validation"): ("validation", "dataset", f"={DATASET}@1"),
     ("estimateVersion", "validation"): ("validation", f"={DATASET}@1"),
     ("listChanges", "since"): ("version", f"={DATASET}@1"),
+    ("createStudy", "job"): ("version", "dataset", f"={DATASET}", f"={DATASET}@1"),
     ("createDeployment", "connection"): ("connection", f"={CONNECTION}"),
     ("createDeployment", "model"): ("model", "=MODEL-NAME", "=MODEL-REMOTE"),
     ("createTrigger", "connection"): ("connection", f"={CONNECTION}"),
@@ -249,6 +250,12 @@ REFS: Final[dict[tuple[str, str], tuple[str, ...]]] = {
     ("adoptStray", "validation"): ("validation",),
 }
 """Members of bodies and queries that name a thing, and the owner's things tried in them: 404."""
+
+INSIDE: Final[dict[tuple[str, str], Callable[[str], Any]]] = {
+    ("createComparison", "candidates"): lambda value: [{"deployment": value}],
+    ("createStudy", "job"): lambda value: {**BODIES["createStudy"]["job"], "training": value},
+}
+"""Members that hold what is named further in."""
 
 NAMES_NOTHING: Final = {
     ("createJob", "model"),  # a base model
@@ -447,7 +454,7 @@ def test_somebody_elses_things_named_in_a_body_or_a_query_are_not_found(
             if member in operation.query:
                 answer = stranger.get(operation.path, params={member: value})
             else:
-                named: Any = [{"deployment": value}] if member == "candidates" else value
+                named: Any = INSIDE[operation_id, member](value) if (operation_id, member) in INSIDE else value
                 answer = send(stranger, operation, operation.path, **{member: named})
             allowed = {404, 422} if operation_id == "createDeployment" else {404}
             assert answer.status_code in allowed, (operation_id, member, value, answer.status_code, answer.text)
