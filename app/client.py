@@ -71,6 +71,7 @@ from app.deployments.schemas import (
     DeploymentRead,
 )
 from app.events.schemas import EventRead
+from app.exports.schemas import ImportRead, RunDetail, RunRead
 from app.generation.schemas import (
     Coverage,
     GenerationCreate,
@@ -93,7 +94,15 @@ from app.jobs.schemas import (
 )
 from app.jobs.watchdog import WatchPolicy
 from app.kit.wire import RequestModel
-from app.models.schemas import BaseModelList, BaseModelRead, ModelDetail, ModelRead
+from app.models.schemas import (
+    BaseModelList,
+    BaseModelRead,
+    ModelCopyCreate,
+    ModelCopyList,
+    ModelCopyRead,
+    ModelDetail,
+    ModelRead,
+)
 from app.retrieval.schemas import SearchIndexCheck, SearchIndexCreate, SearchIndexRead, SearchRequest
 from app.studies.schemas import StudyCreate, StudyPlan, StudyRead
 from app.upkeep.schemas import StrayAdopt, StrayRead, SweepRead
@@ -186,6 +195,7 @@ class Client:
         self.datasets = Datasets(self)
         self.jobs = Jobs(self)
         self.models = Models(self)
+        self.exports = Exports(self)
         self.deployments = Deployments(self)
         self.comparisons = Comparisons(self)
         self.generations = Generations(self)
@@ -792,6 +802,53 @@ class Models(Room):
         """By id or alias."""
         params = {"connection": connection}
         return self._client.one(BaseModelRead, "GET", f"/v1/base-models/{_part(name)}", params=params)
+
+
+class Exports(Room):
+    """Cards, bundles and `/v1/runs`."""
+
+    def card(self, model: str, *, html: bool = False) -> bytes:
+        """The card of a model, or of an imported run."""
+        room = "runs" if model.startswith("run_") else "models"
+        return self._client.send("GET", f"/v1/{room}/{_part(model)}/card.{'html' if html else 'md'}").content
+
+    def pack(self, model: str, to: Path, *, content: bool = False) -> int:
+        """Write the bundle of a model, or of an imported run; its bytes. The file is whole or not there."""
+        room = "runs" if model.startswith("run_") else "models"
+        partial = to.with_name(to.name + ".part")
+        with self._client._http.stream(  # noqa: SLF001  one module
+            "GET", f"/v1/{room}/{_part(model)}/bundle.zip", params={"content": str(content).lower()}
+        ) as answer:
+            if not answer.is_success:
+                answer.read()
+                raise self._client._problem(answer)  # noqa: SLF001  one module
+            with partial.open("wb") as file:
+                for chunk in answer.iter_bytes():
+                    file.write(chunk)
+        partial.replace(to)
+        return to.stat().st_size
+
+    def bring(self, bundle: Path) -> ImportRead:
+        """Bring in the runs of a bundle. Again is no mistake."""
+        total = bundle.stat().st_size
+
+        def once() -> httpx2.Response:
+            with bundle.open("rb") as content:
+                return self._client._http.request(  # noqa: SLF001  one module
+                    "POST",
+                    "/v1/bundles",
+                    content=_chunks(content, total, None),
+                    headers={"Content-Type": "application/zip", "Content-Length": str(total)},
+                )
+
+        return self._client.parse(ImportRead, self._client._until_answered(once, repeatable=True))  # noqa: SLF001
+
+    def runs(self, *, limit: int | None = None) -> Iterator[RunRead]:
+        """Imported runs, the newest first."""
+        return self._client.pages(RunRead, "/v1/runs", limit=limit)
+
+    def run(self, run: str) -> RunDetail:
+        return self._client.one(RunDetail, "GET", f"/v1/runs/{_part(run)}")
 
 
 class Deployments(Room):

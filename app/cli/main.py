@@ -8,6 +8,8 @@ import typer
 from app.cli import (
     adopting,
     audit,
+    baselines,
+    bundles,
     connections,
     datasets,
     demo,
@@ -52,8 +54,10 @@ demo.add_to(app)
 datasets.add_to(app)
 jobs.add_to(app)
 models.add_to(app)
+bundles.add_to(app)
 deployments.add_to(app)
 generation.add_to(app)
+baselines.add_to(app)
 studies.add_to(app)
 connections.add_to(app)
 adopting.add_to(app)

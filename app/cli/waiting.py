@@ -10,11 +10,13 @@ from app.cli.exits import Exit, Told
 
 if TYPE_CHECKING:
     from app.adoptions.schemas import AdoptionRead
+    from app.baselines.schemas import BaselineRead
     from app.client import Client
     from app.datasets.schemas import TransformRead, VersionRead
     from app.deployments.schemas import ComparisonDetail, DeploymentRead
     from app.generation.schemas import GenerationRead
     from app.jobs.schemas import JobRead
+    from app.models.schemas import ModelCopyRead
     from app.studies.schemas import StudyRead
     from app.upkeep.schemas import SweepRead
 
@@ -51,6 +53,15 @@ def checked(client: Client, version: VersionRead) -> VersionRead:
             pauses.wait()
             version = client.datasets.version(ref)
     return version
+
+
+def copied(client: Client, copy: ModelCopyRead) -> ModelCopyRead:
+    """The copy of a model once it has ended, or is parked."""
+    pauses = Pauses()
+    while copy.status in {"requested", "copying"} and copy.parked_reason is None:
+        pauses.wait()
+        copy = next(item for item in client.models.copies(copy.model) if item.id == copy.id)
+    return copy
 
 
 def changed(client: Client, change: TransformRead, *, subject: str, check: bool = True) -> list[VersionRead]:
@@ -165,6 +176,18 @@ def generated(client: Client, made: GenerationRead) -> GenerationRead:
             draw(made.requests_answered, f"{told}, ${made.spent_usd + made.lost_usd:.4f}")
             pauses.wait()
             made = client.generations.get(made.id)
+    return made
+
+
+def judged(client: Client, made: BaselineRead) -> BaselineRead:
+    """The baseline once it has ended, or is parked; meanwhile how far it is and what it has cost."""
+    pauses = Pauses()
+    with words.progress("asking and grading", total=made.requests * 2) as draw:
+        while made.status == "running" and made.parked_reason is None:
+            told = f"{made.requests_answered} of {made.requests} answers, {made.graded} graded"
+            draw(made.requests_answered + made.graded, f"{told}, ${made.spent_usd + made.lost_usd:.4f}")
+            pauses.wait()
+            made = client.baselines.get(made.id)
     return made
 
 

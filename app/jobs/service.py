@@ -22,7 +22,7 @@ from app.datasets.files import FileService
 from app.datasets.service import DatasetService
 from app.datasets.tables import DatasetVersion
 from app.graders import as_sent
-from app.jobs import analysis, course, repository, training_types
+from app.jobs import analysis, course, repository, training_types, untrained
 from app.jobs.goals import Training, choose, hyperparameters_of, seed_of
 from app.jobs.grading import azure_says, rows_lacking
 from app.jobs.methods import Parent, grader_of, grading_checks, method_checks, method_settings, parent_checks
@@ -118,6 +118,14 @@ class JobService:
                 *self._of_method(caller, wanted, base, chosen, connection, training, validation),
             ],
         )
+        with self._bench.read() as session:
+            tried = untrained.newest(
+                session,
+                caller.project_id,
+                training_id=training.id,
+                validation_id=validation.id if validation else None,
+            )
+        found.append(untrained.last_resort(tried))
         plan = JobPlan(
             ok=all(check.verdict != "error" for check in found),
             base_model=base.id if base else wanted.model or "",
@@ -631,7 +639,7 @@ class JobService:
 def _finish_of(job: Job, at: Progress, now: datetime) -> dict[str, Any]:
     """When it will be done: Azure's own word if it gives one that is not past, else by the pace of its steps."""
     by_steps = None if job.status in JOB_LAW.terminal else at.finish_at
-    azure = job.estimated_finish_at if job.status in IN_FLIGHT else None
+    azure = job.estimated_finish_at if job.status in IN_FLIGHT - {JobStatus.PAUSED} else None
     if azure is not None and azure > now:
         return {"finish_at": azure, "finish_from": "azure", "finish_by_steps_at": by_steps}
     return {"finish_at": by_steps, "finish_from": "steps" if by_steps else None, "finish_by_steps_at": by_steps}
