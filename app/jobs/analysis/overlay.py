@@ -13,7 +13,7 @@ from app.jobs.analysis.svg import MARGIN, Frame, curve, frames_of, grid
 MOST_RUNS: Final = 10
 """More lines than these nobody tells apart."""
 
-_ON_LIGHT: Final = "#2563eb #d9480f #047857 #b91c1c #7c3aed #0e7490 #a16207 #be185d #475569 #4d7c0f"
+_ON_LIGHT: Final = "#2563eb #c2410c #047857 #7f1d1d #7c3aed #0e7490 #a16207 #be185d #475569 #4d7c0f"
 _ON_DARK: Final = "#6ea8fe #fb9a4b #34d399 #f87171 #b79cfb #4cc9e0 #e3b341 #f472b6 #a9b6c9 #a3d65c"
 COLOURS: Final = {LIGHT: _ON_LIGHT.split(), DARK: _ON_DARK.split()}
 """One a run, each at least 4.5 : 1 on its paper."""
