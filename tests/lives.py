@@ -112,11 +112,15 @@ class Life:
         caller = Caller(project_id=project_id, key_id=key_id, scopes=frozenset({"*"}))
         return cls(bench, caller, emulator_url)
 
-    def connect(self, *, style: str = "v1", name: str = "emulator") -> str:
-        """A connection to the emulator."""
+    def connect(self, *, style: str = "v1", name: str = "emulator", account: str = "") -> str:
+        """A connection to the emulator.
+
+        Args:
+            account: `west` for its second resource.
+        """
         new = ConnectionCreate(
             name=name,
-            endpoint=self.emulator_url,
+            endpoint=f"{self.emulator_url}/{account}".rstrip("/"),
             region="swedencentral",
             api_style=style,
             auth="api_key",
@@ -125,7 +129,7 @@ class Life:
             arm_token="emulator-token",
             subscription_id="sub",
             resource_group="rg",
-            account="acct",
+            account=account or "acct",
         )
         return ConnectionService(self.bench).create(self.caller.project_id, new).id
 

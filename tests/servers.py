@@ -233,6 +233,7 @@ def emulator_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     environment = {
         **os.environ,
         "EMULATOR_CLOCK": "instant",
+        "EMULATOR_ACCOUNTS": "west",  # a second resource, for what goes from one to another
         "EMULATOR_CACHE": str(Path(tempfile.gettempdir()) / "kitae-emulator-cache"),
     }
     log = tmp_path_factory.mktemp("emulator") / "log"

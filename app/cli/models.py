@@ -6,7 +6,7 @@ import typer
 
 from app.cli import words
 from app.cli.exits import Exit
-from app.cli.options import Json, Limit
+from app.cli.options import Json, Limit, Wait
 
 if TYPE_CHECKING:
     from app.models.schemas import BaseModelRead, LiveRead
@@ -74,6 +74,62 @@ def show(model: Annotated[str, typer.Argument(help="Name or id.")], *, json_: Js
             ("training cost", f"${made.cost_usd}" if made.cost_usd is not None else None),
             ("created", words.moment(found.created_at)),
         ]
+    )
+
+
+@group.command()
+def copy(
+    model: Annotated[str, typer.Argument(help="Name or id of a model, or a checkpoint's id (ckp_…).")],
+    connection: Annotated[str, typer.Argument(help="The resource to copy it to.")],
+    *,
+    wait: Wait = True,
+    json_: Json = False,
+) -> None:
+    """Copy a model to another resource, where it can then be deployed under the same name."""
+    from app.cli import waiting
+    from app.cli.door import connect
+
+    with connect() as client:
+        found = client.models.copy(model, connection)
+        if wait:
+            found = waiting.copied(client, found)
+    if json_:
+        words.put_json(found)
+    elif found.status == "ready":
+        words.done(f"Copied. Deploy it there: kitae deployments create {found.model} --connection {connection}")
+    else:
+        reason = found.error or found.last_error or {}
+        words.say(f"The copy is {found.status}. {reason.get('message', '')}".strip())
+    if found.status == "failed" or found.parked_reason is not None:
+        raise typer.Exit(Exit.PROBLEM)
+
+
+@group.command()
+def copies(
+    model: Annotated[str, typer.Argument(help="Name or id.")],
+    *,
+    json_: Json = False,
+) -> None:
+    """Where a model was copied to."""
+    from app.cli.door import connect
+
+    with connect() as client:
+        found = client.models.copies(model)
+    if json_:
+        words.put_json(found)
+        return
+    words.table(
+        ["CONNECTION", "STATUS", "ASKED", "ENDED", "WHY"],
+        [
+            (
+                item.connection,
+                item.status,
+                words.moment(item.created_at),
+                words.moment(item.finished_at),
+                (item.error or {}).get("message"),
+            )
+            for item in found
+        ],
     )
 
 

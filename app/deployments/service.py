@@ -34,10 +34,12 @@ from app.deployments.tables import Deployment
 from app.kit.caller import Caller
 from app.kit.clock import utc_now
 from app.kit.errors import Conflict, FieldError, Invalid, NotFound
-from app.kit.ids import new_id
+from app.kit.ids import is_id, new_id
 from app.kit.markers import CheckMarker, any_marker
 from app.kit.pagination import Page, Slice
+from app.models.copies import CopyService
 from app.models.service import ModelService, short_name
+from app.models.states import CopyStatus
 from app.models.tables import Model
 from app.workbench import UnitOfWork, Workbench
 
@@ -166,7 +168,7 @@ class DeploymentService:
         return read(deployment)
 
     def _choose(self, project_id: str, wanted: DeploymentCreate) -> _Choice:
-        model = self._models.find(project_id, wanted.model)
+        model = self._model(project_id, wanted.model)
         base = self._bench.catalogue.find(model.base_model if model else wanted.model)
         if base is None:
             raise _invalid(
@@ -197,17 +199,27 @@ class DeploymentService:
             slug=slug,
         )
 
+    def _model(self, project_id: str, ref: str) -> Model | None:
+        """A model of the project, one of its checkpoints included; None = it may be a base model."""
+        if is_id(ref, "ckp"):
+            return self._models.resolve(project_id, ref)
+        return self._models.find(project_id, ref)
+
     def _connection(self, project_id: str, wanted: DeploymentCreate, model: Model | None) -> Connection:
         if wanted.connection is None and model is None:
             raise _invalid("/connection", "missing", "A base model needs the connection it is to be deployed on.")
         connection = self._connections.get(project_id, wanted.connection or model.connection_id)  # type: ignore[union-attr]
         if model is not None and connection.id != model.connection_id:
-            raise _invalid(
-                "/connection",
-                "model_on_other_connection",
-                f"The model {model.name!r} is held by another resource than {connection.name!r}.",
-                hint="Leave `connection` out: a tuned model is deployed where it was trained.",
-            )
+            copy = CopyService(self._bench).to(model, connection.id)
+            if copy is None or copy.status is not CopyStatus.READY:
+                state = "" if copy is None else f" Its copy there is {copy.status}."
+                raise _invalid(
+                    "/connection",
+                    "model_on_other_connection",
+                    f"The model {model.name!r} is held by another resource than {connection.name!r}.{state}",
+                    hint="Leave `connection` out to deploy it where it was trained, or copy it first: "
+                    "POST /v1/models/{model}/copy.",
+                )
         if not connection.account:
             raise _invalid(
                 "/connection",

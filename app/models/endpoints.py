@@ -4,20 +4,30 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from app.http.access import ReadJobs
+from app.http.access import ReadJobs, WriteJobs
 from app.http.bench import Bench
-from app.http.bodies import StrictRoute
+from app.http.idempotency import IdempotentRoute
+from app.http.openapi import problems
 from app.http.paging import ListOf, answer_page, page_of
 from app.http.responses import answer
 from app.kit.pagination import Page
-from app.models.schemas import BaseModelList, BaseModelRead, ModelDetail, ModelRead
+from app.models.copies import CopyService
+from app.models.schemas import (
+    BaseModelList,
+    BaseModelRead,
+    ModelCopyCreate,
+    ModelCopyList,
+    ModelCopyRead,
+    ModelDetail,
+    ModelRead,
+)
 from app.models.service import ModelService
 
 AskedConnection = Annotated[
     str | None, Query(max_length=200, description="Merge with what ARM last said of this resource; id or name.")
 ]
 
-router = APIRouter(prefix="/v1", tags=["Models"], route_class=StrictRoute)
+router = APIRouter(prefix="/v1", tags=["Models"], route_class=IdempotentRoute)
 
 
 @router.get("/models", operation_id="listModels", summary="List models", response_model=ListOf[ModelRead])
@@ -37,6 +47,37 @@ def list_models(
 def get_model(*, request: Request, bench: Bench, caller: ReadJobs, model: str) -> Response:
     """By id or name, with its lineage: the job that made it and the data it saw."""
     return answer(request, ModelService(bench).read(caller.project_id, model))
+
+
+@router.post(
+    "/models/{model}/copy",
+    operation_id="copyModel",
+    summary="Copy a model to another resource",
+    status_code=202,
+    response_model=ModelCopyRead,
+    responses=problems(409),
+)
+def copy_model(
+    *, request: Request, bench: Bench, caller: WriteJobs, model: str, wanted: ModelCopyCreate
+) -> Response:
+    """A model, or a checkpoint `ckp_…`, under the same name. A worker follows it to its end.
+
+    Then it can be deployed there: name the model and that connection. Asking twice is one copy; a failed one begins
+    anew.
+    """
+    shown = CopyService(bench).begin(caller.project_id, model, wanted.connection)
+    return answer(request, shown, status=202, location=f"/v1/models/{shown.model}/copies")
+
+
+@router.get(
+    "/models/{model}/copies",
+    operation_id="listModelCopies",
+    summary="Where a model was copied to",
+    response_model=ModelCopyList,
+)
+def list_copies(*, request: Request, bench: Bench, caller: ReadJobs, model: str) -> Response:
+    """Oldest first, with how each goes. Nothing is called here."""
+    return answer(request, CopyService(bench).of(caller.project_id, model))
 
 
 @router.get("/base-models", operation_id="listBaseModels", summary="The catalogue", response_model=BaseModelList)

@@ -21,7 +21,14 @@ def job_unscoped(session: Session, job_id: str) -> Job | None:
 
 def checkpoints(session: Session, job_id: str) -> Sequence[Checkpoint]:
     """Deployable states, oldest first."""
-    return session.scalars(select(Checkpoint).where(Checkpoint.job_id == job_id).order_by(Checkpoint.step)).all()
+    listed = select(Checkpoint).where(Checkpoint.job_id == job_id, Checkpoint.gone_at.is_(None))
+    return session.scalars(listed.order_by(Checkpoint.step)).all()
+
+
+def of_job(session: Session, job_id: str, remote_name: str) -> Model | None:
+    return session.scalars(
+        select(Model).where(Model.job_id == job_id, Model.remote_name == remote_name)
+    ).one_or_none()
 
 
 def is_registered(session: Session, job_id: str, remote_name: str) -> bool:

@@ -1,11 +1,13 @@
 """What crosses the wire about models and the catalogue of base models."""
 
 from datetime import date, datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.costs.schemas import Usd
+from app.kit.wire import RequestModel
+from app.models.states import CopyStatus
 
 _MODEL: dict[str, Any] = {
     "object": "model",
@@ -39,6 +41,19 @@ _LIVE: dict[str, Any] = {
     "asked_at": "2026-11-22T09:30:00Z",
     "error": None,
     "not_in_catalogue": [],
+}
+_COPY: dict[str, Any] = {
+    "object": "model_copy",
+    "id": "mcp_01kz8v3k9q2w7e5r1t4y6u8i0p",
+    "model": "mdl_01kz8s1d3xe5atm9w4c7g0n2rk",
+    "connection": "con_01kz8q0w5pfxrb7h2m4d9t6c1s",
+    "status": "copying",
+    "remote_status": "InProgress",
+    "error": None,
+    "parked_reason": None,
+    "last_error": None,
+    "created_at": "2026-11-22T09:30:00Z",
+    "finished_at": None,
 }
 _SOURCE: dict[str, Any] = {
     "version": "dsv_01kz8p9a6kf8mt3x7q2c5w0d4h",
@@ -82,6 +97,43 @@ class DataSource(BaseModel):
     tokens: int | None
     lineage: dict[str, Any] = Field(description="How the version came to be.")
     parents: list["DataSource"] = Field(description="Versions it was made from.")
+
+
+class ModelCopyCreate(RequestModel):
+    """Where a model is to be copied to."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"connection": "west"}]})
+
+    connection: Annotated[str, Field(min_length=1, max_length=200)] = Field(
+        description="Id or name of the destination's connection."
+    )
+
+
+class ModelCopyRead(BaseModel):
+    """A model on its way to another resource, under the same name."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_COPY]})
+
+    object: Literal["model_copy"] = "model_copy"
+    id: str
+    model: str
+    connection: str = Field(description="The destination.")
+    status: CopyStatus
+    remote_status: str | None = Field(description="Azure's word.")
+    error: dict[str, Any] | None
+    parked_reason: str | None
+    last_error: dict[str, Any] | None
+    created_at: datetime
+    finished_at: datetime | None
+
+
+class ModelCopyList(BaseModel):
+    """Where a model was copied to, oldest first."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"object": "list", "data": [_COPY]}]})
+
+    object: Literal["list"] = "list"
+    data: list[ModelCopyRead]
 
 
 class ModelLineage(BaseModel):

@@ -12,12 +12,13 @@ from app.connections.resources import ResourceService, live_of
 from app.connections.service import ConnectionService
 from app.connections.tables import ResourceFacts
 from app.datasets.service import DatasetService
+from app.jobs.checkpoints import CheckpointService
 from app.jobs.service import JobService
 from app.jobs.states import JobStatus
 from app.jobs.tables import Job
-from app.kit.errors import NotFound
+from app.kit.errors import Conflict, NotFound
 from app.kit.failpoints import failpoint
-from app.kit.ids import new_id
+from app.kit.ids import is_id, new_id
 from app.kit.pagination import Page, Slice
 from app.models import repository
 from app.models.schemas import (
@@ -34,7 +35,7 @@ from app.models.schemas import (
     SaidRead,
 )
 from app.models.tables import Model
-from app.workbench import Workbench
+from app.workbench import UnitOfWork, Workbench
 
 log = structlog.get_logger("kitae.models")
 
@@ -61,41 +62,47 @@ class ModelService:
             if job is None or job.status != JobStatus.SUCCEEDED or job.fine_tuned_model is None:
                 log.warning("models.nothing_to_register", job=job_id)
                 return
-            name = _name_of(job)
-            wanted = [(job.fine_tuned_model, "final", None, name)] + [
-                (item.model_name, "checkpoint", item.step, f"{name}-step-{item.step}")
+            wanted: list[tuple[str, str, int | None]] = [(job.fine_tuned_model, "final", None)]
+            wanted += [
+                (item.model_name, "checkpoint", item.step)
                 for item in repository.checkpoints(work.session, job_id)
                 if item.model_name != job.fine_tuned_model
             ]
-            for remote_name, kind, step, candidate in wanted:
-                if repository.is_registered(work.session, job_id, remote_name):
-                    continue
-                model = Model(
-                    id=new_id("mdl"),
-                    project_id=job.project_id,
-                    connection_id=job.connection_id,
-                    job_id=job.id,
-                    remote_name=remote_name,
-                    base_model=job.base_model,
-                    kind=kind,
-                    step=step,
-                )
-                for numbered in _numbered(candidate):
-                    model.name = numbered
-                    if repository.add_if_new(work.session, model):
-                        work.announce(
-                            "model.registered",
-                            project_id=job.project_id,
-                            subject_id=model.id,
-                            name=model.name,
-                            job=job.id,
-                            kind=kind,
-                            remote_name=remote_name,
-                        )
-                        break
-                    if repository.is_registered(work.session, job_id, remote_name):
-                        break  # somebody registers the same job at the same time, and was first
+            for remote_name, kind, step in wanted:
+                self._register(work, job, remote_name, kind=kind, step=step)
         failpoint("models.register.registered")
+
+    @staticmethod
+    def _register(work: UnitOfWork, job: Job, remote_name: str, *, kind: str, step: int | None) -> None:
+        """One model under a name that is free; nothing happens where it is known already."""
+        if repository.is_registered(work.session, job.id, remote_name):
+            return
+        model = Model(
+            id=new_id("mdl"),
+            project_id=job.project_id,
+            connection_id=job.connection_id,
+            job_id=job.id,
+            remote_name=remote_name,
+            base_model=job.base_model,
+            kind=kind,
+            step=step,
+        )
+        name = _name_of(job)
+        for numbered in _numbered(name if step is None else f"{name}-step-{step}"):
+            model.name = numbered
+            if repository.add_if_new(work.session, model):
+                work.announce(
+                    "model.registered",
+                    project_id=job.project_id,
+                    subject_id=model.id,
+                    name=model.name,
+                    job=job.id,
+                    kind=kind,
+                    remote_name=remote_name,
+                )
+                return
+            if repository.is_registered(work.session, job.id, remote_name):
+                return  # somebody registers the same job at the same time, and was first
 
     # ── reading ─────────────────────────────────────────────────────────────
 
@@ -115,6 +122,30 @@ class ModelService:
         if model is None:
             raise NotFound(f"There is no model {ref!r} in this project.", code="model_not_found")
         return model
+
+    def resolve(self, project_id: str, ref: str) -> Model:
+        """A model by id or name, or the model that a checkpoint (`ckp_…`) is; that one becomes known by it.
+
+        Raises:
+            NotFound: there is none.
+            Conflict: the checkpoint cannot be deployed, so it is no model (`checkpoint_not_deployable`).
+        """
+        if not is_id(ref, "ckp"):
+            return self.get(project_id, ref)
+        checkpoint, job, deployable = CheckpointService(self._bench).find(project_id, ref)
+        with self._bench.begin() as work:
+            known = repository.of_job(work.session, job.id, checkpoint.model_name)
+            if known is not None:
+                return known
+            if deployable.now is False:
+                raise Conflict(
+                    f"The checkpoint of step {checkpoint.step} cannot be deployed: {deployable.why}",
+                    code="checkpoint_not_deployable",
+                )
+            self._register(work, job, checkpoint.model_name, kind="checkpoint", step=checkpoint.step)
+            made = repository.of_job(work.session, job.id, checkpoint.model_name)
+            assert made is not None  # noqa: S101  it was registered, by us or at the same time
+            return made
 
     def page(self, project_id: str, wanted: Page, *, job: str | None = None) -> Slice[ModelRead]:
         with self._bench.read() as session:
