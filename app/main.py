@@ -30,6 +30,7 @@ from app.deployments import endpoints as deployments_endpoints
 from app.deployments.measures import MEASURES as DEPLOYMENTS_MEASURES
 from app.deployments.service import DeploymentService
 from app.events import endpoints as events_endpoints
+from app.exports import endpoints as exports_endpoints
 from app.generation import endpoints as generation_endpoints
 from app.generation.measures import MEASURES as GENERATION_MEASURES
 from app.http import docs, health
@@ -71,6 +72,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     jobs_endpoints.router,
     adoptions_endpoints.router,
     models_endpoints.router,
+    exports_endpoints.router,
     deployments_endpoints.router,
     deployments_endpoints.chat_router,
     generation_endpoints.router,

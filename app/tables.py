@@ -9,6 +9,7 @@ from app.costs import tables as _costs
 from app.datasets import tables as _datasets
 from app.deployments import tables as _deployments
 from app.events import tables as _events
+from app.exports import tables as _exports
 from app.generation import tables as _generation
 from app.http import tables as _http
 from app.jobs import tables as _jobs
@@ -23,4 +24,4 @@ from app.upkeep import tables as _upkeep
 __all__ = ["Base"]
 del _access, _adoptions, _audit, _connections, _costs, _datasets, _deployments, _events, _http, _jobs, _models
 del _generation, _studies, _triggers, _upkeep
-del _baselines, _retrieval, _untrained
+del _baselines, _exports, _retrieval, _untrained

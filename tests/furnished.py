@@ -1,5 +1,6 @@
 """A service on a socket with two projects: in one there is one of everything, the other is a stranger to it."""
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from app.deployments.comparisons import ComparisonService
 from app.deployments.schemas import ComparisonCreate, DeploymentCreate
 from app.deployments.service import DeploymentService
 from app.deployments.steps import ComparisonSteps, DeploymentSteps
+from app.exports.service import ExportService
 from app.generation.schemas import GenerationCreate
 from app.generation.service import GenerationService
 from app.generation.steps import GenerationSteps
@@ -133,6 +135,7 @@ def _furnish(life: Life) -> dict[str, str]:
         .id,
         "job": job,
         "model": next(model.id for model in models if model.kind == "final"),
+        "run": _run(life, next(model.id for model in models if model.kind == "final")),
         "deployment": deployment,
         "comparison": _comparison(life, deployment),
         "generation": _generation(life, deployment),
@@ -201,6 +204,13 @@ def _study(life: Life, training: str, validation: str) -> str:
     StudySteps(life.bench).advance(made.id)
     assert StudyService(life.bench).get(life.caller.project_id, made.id).status == "failed"
     return made.id
+
+
+def _run(life: Life, model: str) -> str:
+    """The model's own training, brought in again as if it had happened elsewhere."""
+    exports = ExportService(life.bench)
+    _, pieces = exports.pack_model(life.caller.project_id, model, content=False)
+    return exports.bring(life.caller, io.BytesIO(b"".join(pieces))).data[0].id
 
 
 def _adoption(life: Life) -> dict[str, str]:

@@ -126,8 +126,14 @@ def leftovers(session: Session, batch: Sequence[StoredObject]) -> dict[str, str]
     """Key → why it is a leftover, for those of the batch that are."""
     places = {item.key: item.key.split("/") for item in batch}
     versions = repository.known_versions(session, _ids(places.values(), "datasets"))
-    jobs = repository.known_jobs(session, _ids(places.values(), "jobs"))
-    fetches = repository.known_fetches(session, _ids(places.values(), "fetches"))
+    owners = {
+        "jobs": ("of no job", repository.known_jobs(session, _ids(places.values(), "jobs"))),
+        "runs": ("of no imported run", repository.known_runs(session, _ids(places.values(), "runs"))),
+        "fetches": (
+            "of a fetch that has ended",
+            repository.known_fetches(session, _ids(places.values(), "fetches")),
+        ),
+    }
     parts = repository.known_parts(session, _ids(places.values(), "uploads"))
     checked = {VersionStatus.READY, VersionStatus.REJECTED}
     found: dict[str, str] = {}
@@ -140,12 +146,10 @@ def leftovers(session: Session, batch: Sequence[StoredObject]) -> dict[str, str]
                     found[item.key] = "of no dataset version"
                 elif name == "raw" and versions[version] in checked:
                     found[item.key] = "raw bytes of a checked version"
-            case ["jobs", job, *_]:
-                if job not in jobs:
-                    found[item.key] = "of no job"
-            case ["fetches", fetch, *_]:
-                if fetch not in fetches:
-                    found[item.key] = "of a fetch that has ended"
+            case [kind, owner, *_] if kind in owners:
+                reason, known = owners[kind]
+                if owner not in known:
+                    found[item.key] = reason
             case ["uploads", part]:
                 if part not in parts:
                     found[item.key] = "of no upload"

@@ -13,6 +13,7 @@ from app.access.tables import ProjectRow
 from app.connections.tables import Connection
 from app.datasets.tables import DatasetFetch, DatasetVersion, RemoteFileRow, UploadPart
 from app.deployments.tables import Deployment
+from app.exports.tables import ImportedRun
 from app.jobs.marks import TAIL
 from app.jobs.states import IN_FLIGHT
 from app.jobs.tables import Job
@@ -361,6 +362,10 @@ def known_versions(session: Session, ids: Iterable[str]) -> dict[str, str]:
 
 def known_jobs(session: Session, ids: Iterable[str]) -> frozenset[str]:
     return frozenset(session.scalars(select(Job.id).where(Job.id.in_(list(ids)))))
+
+
+def known_runs(session: Session, ids: Iterable[str]) -> set[str]:
+    return set(session.scalars(select(ImportedRun.id).where(ImportedRun.id.in_(list(ids)))))
 
 
 def known_fetches(session: Session, ids: Iterable[str]) -> frozenset[str]:

@@ -63,6 +63,7 @@ MORE_OF_A_ROOM: Final = {
     "studies": {"variations.py", "verdict.py"},
     "adoptions": set[str](),
     "deployments": {"adoption.py", "asked.py", "asking.py", "comparisons.py", "inference.py"},
+    "exports": {"bundle.py", "card.py", "record.py"},
     "upkeep": {
         "invariant_queries.py",
         "invariants.py",

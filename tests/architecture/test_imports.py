@@ -28,6 +28,8 @@ PLANTED: Final = {
     "generation-repository": ("app/main.py", "import app.generation.repository"),
     "studies-repository": ("app/main.py", "import app.studies.repository"),
     "studies-pure": ("app/studies/verdict.py", "import app.workbench"),
+    "exports-repository": ("app/main.py", "import app.exports.repository"),
+    "exports-pure": ("app/exports/card.py", "import app.workbench"),
     "adoptions-repository": ("app/main.py", "import app.adoptions.repository"),
     "triggers-repository": ("app/main.py", "import app.triggers.repository"),
     "upkeep-repository": ("app/main.py", "import app.upkeep.repository"),

@@ -140,6 +140,15 @@ NEEDS: Final = {
     "listRemoteJobs": "connections:read",
     "adoptRemoteJob": "jobs:write",
     "listAdoptions": "jobs:read",
+    "getModelBundle": "jobs:read",
+    "getModelCard": "jobs:read",
+    "getModelCardPage": "jobs:read",
+    "importBundle": "jobs:write",
+    "listRuns": "jobs:read",
+    "getRun": "jobs:read",
+    "getRunBundle": "jobs:read",
+    "getRunCard": "jobs:read",
+    "getRunCardPage": "jobs:read",
     "getAdoption": "jobs:read",
     "listStrays": "connections:read",
     "getStray": "connections:read",
@@ -155,7 +164,7 @@ NEEDS: Final = {
     "archiveTrigger": "connections:write",
 }
 
-ALSO: Final = {"generate": "deployments:write", "adoptRemoteJob": "datasets:write"}
+ALSO: Final = {"generate": "deployments:write", "adoptRemoteJob": "datasets:write", "importBundle": "datasets:write"}
 """What an operation needs besides, because it reaches into two rooms."""
 
 BODIES: Final[dict[str, dict[str, Any]]] = {
@@ -209,6 +218,7 @@ PATHS: Final[dict[str, tuple[str, ...]]] = {
     "adoption": ("adoption",),
     "stray": ("stray",),
     "dataset": ("dataset", f"={DATASET}", "version"),
+    "run": ("run",),
     "number": ("=1",),
     "upload": ("upload",),
     "fetch": ("fetch",),
