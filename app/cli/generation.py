@@ -416,6 +416,8 @@ def coverage(
     more = len(shown["facts"]) - FACTS_SHOWN + shown["facts_more"]
     if more > 0:
         words.note(f"{words.counted(more, 'more fact')}.")
+    if not shown["is_whole"]:
+        words.note(f"Looked at down to row {shown['rows_read']:,}; a file is looked at further than a version.")
     for sentence in shown["advice"]:
         words.warn(sentence)
     if not shown["advice"]:

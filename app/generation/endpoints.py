@@ -5,7 +5,6 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from app.datasets.service import DatasetService
-from app.generation.craft.coverage import ROWS_MAX
 from app.generation.schemas import Coverage, GenerationCreate, GenerationEstimate, GenerationRead, GenerationRowRead
 from app.generation.service import GenerationService
 from app.generation.states import GenerationStatus
@@ -140,8 +139,10 @@ def retry_generation(*, request: Request, bench: Bench, caller: WriteDatasets, g
     responses=problems(409),
 )
 def get_coverage(*, request: Request, bench: Bench, caller: ReadDatasets, dataset: str, number: str) -> Response:
-    """Fact by fact: full and short names, scripts, order, politeness, typos, keywords. From the texts alone."""
+    """Fact by fact: full and short names, scripts, order, politeness, typos, keywords. From the texts alone.
+
+    Of a large version the beginning is looked at, some 2,000,000 characters; `kitae datasets coverage FILE` looks
+    at 20,000 rows of a file.
+    """
     version = DatasetService(bench).version(caller.project_id, f"{dataset}@{number}")
-    report = GenerationService(bench).coverage(caller.project_id, version)
-    shown = Coverage(rows_read=min(version.examples or 0, ROWS_MAX), **report.to_json())
-    return answer(request, shown)
+    return answer(request, Coverage(**GenerationService(bench).coverage(caller.project_id, version).to_json()))

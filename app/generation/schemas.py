@@ -490,6 +490,7 @@ class Coverage(BaseModel):
                     "object": "dataset.coverage",
                     "rows": 24,
                     "rows_read": 24,
+                    "is_whole": True,
                     "ways": [],
                     "facts": [],
                     "facts_more": 0,
@@ -501,7 +502,8 @@ class Coverage(BaseModel):
 
     object: Literal["dataset.coverage"] = "dataset.coverage"
     rows: int = Field(description="Rows with a question and an answer.")
-    rows_read: int = Field(description="Rows that were looked at; very large sets are looked at from the top.")
+    rows_read: int = Field(description="The last row that was looked at; large sets are looked at from the top.")
+    is_whole: bool = Field(description="Whether all rows were looked at.")
     ways: list[WayCoverage]
     facts: list[FactCoverage] = Field(description="Those that lack most first; 200 at most.")
     facts_more: int = Field(description="Facts that are not shown.")

@@ -56,6 +56,8 @@ MESSAGE_TOKENS: Final = 8
 TOKENS_OF_AN_ITEM: Final = 8
 """Of quotes, commas and names of members around each item of an answer."""
 SHORT_SHOWN: Final = 100
+COVERED_CHARACTERS: Final = 2_000_000
+"""Of questions and answers that are looked at while a caller waits: three seconds of a core (measured)."""
 CATEGORY: Final = "generation"
 _PARTS: Final = Decimal("0.000001")
 
@@ -385,7 +387,7 @@ class GenerationService:
         with self._datasets.content(project_id, version.id) as (_, file):
             pairs = ((number, question_and_answer(line)) for number, line in enumerate(file, 1))
             told = ((number, *pair) for number, pair in pairs if pair)
-            return cover(told, rows_max=ROWS_MAX, declared=names)
+            return cover(told, rows_max=ROWS_MAX, characters_max=COVERED_CHARACTERS, declared=names)
 
     def _names_of(self, project_id: str, generation_id: str) -> list[Name]:
         with self._bench.read() as session:

@@ -74,6 +74,10 @@ class CoverageReport:
 
     rows: int
     facts: Sequence[Fact]
+    last_line: int
+    """Of the last row that was looked at."""
+    is_whole: bool
+    """Whether every row was looked at."""
 
     def to_json(self) -> dict[str, Any]:
         """Facts that lack most first."""
@@ -82,6 +86,8 @@ class CoverageReport:
         return {
             "object": "dataset.coverage",
             "rows": self.rows,
+            "rows_read": self.last_line,
+            "is_whole": self.is_whole,
             "ways": [
                 {
                     "way": way,
@@ -127,7 +133,13 @@ class CoverageReport:
                 yield f"{of} never asked for with `{way}` ({who}): {why}."
 
 
-def cover(rows: Iterable[tuple[int, str, str]], *, rows_max: int, declared: Sequence[Name] = ()) -> CoverageReport:
+def cover(
+    rows: Iterable[tuple[int, str, str]],
+    *,
+    rows_max: int,
+    characters_max: int | None = None,
+    declared: Sequence[Name] = (),
+) -> CoverageReport:
     """The report of rows of (line, question, answer).
 
     Rows are taken for one fact when they name the same things, in question or answer, and have the same answer or,
@@ -135,12 +147,10 @@ def cover(rows: Iterable[tuple[int, str, str]], *, rows_max: int, declared: Sequ
 
     Args:
         rows_max: rows behind these are not looked at.
+        characters_max: nor are those behind so many characters; time grows with them.
         declared: names with their spellings; others are recognised by their writing.
     """
-    looked = [
-        (line, question[:CHARACTERS_MAX], answer[:CHARACTERS_MAX])
-        for (line, question, answer), _ in zip(rows, range(rows_max), strict=False)
-    ]
+    looked, is_whole = _looked(rows, rows_max, characters_max)
     names = _names(looked, declared)
     often = Counter(key_of(answer) for _, _, answer in looked)
     facts: dict[tuple[str, ...], list[Fact]] = {}
@@ -161,7 +171,22 @@ def cover(rows: Iterable[tuple[int, str, str]], *, rows_max: int, declared: Sequ
     found = sorted((fact for some in facts.values() for fact in some), key=lambda fact: fact.lines[0])
     for fact in found:
         _finish(fact, is_only_one=len(facts[_label(fact.names)]) == 1)
-    return CoverageReport(len(looked), found)
+    return CoverageReport(len(looked), found, looked[-1][0] if looked else 0, is_whole)
+
+
+def _looked(
+    rows: Iterable[tuple[int, str, str]], rows_max: int, characters_max: int | None
+) -> tuple[list[tuple[int, str, str]], bool]:
+    """The rows that are looked at, and whether those are all."""
+    looked: list[tuple[int, str, str]] = []
+    left = characters_max
+    for line, question, answer in rows:
+        if len(looked) >= rows_max or (left is not None and left <= 0):
+            return looked, False
+        looked.append((line, question[:CHARACTERS_MAX], answer[:CHARACTERS_MAX]))
+        if left is not None:
+            left -= len(looked[-1][1]) + len(looked[-1][2])
+    return looked, True
 
 
 def _names(rows: Sequence[tuple[int, str, str]], declared: Sequence[Name]) -> _Names:

@@ -21,6 +21,7 @@ _KANJI_PAIR: Final = re.compile(
 _KATAKANA_NAME: Final = re.compile(r"[\u30a1-\u30fa\u30fc]{2,}(?:[・=＝][\u30a1-\u30fa\u30fc]{2,})+")
 _LATIN_TOKEN: Final = re.compile(r"[A-Za-z0-9À-ÿ][A-Za-z0-9À-ÿ'’&.-]*")
 _NUMBER: Final = re.compile(r"(?:(?<![A-Za-z])[A-Za-z]+-?)?\d+(?:[.,:/-]\d+)*(?:[A-Za-z]+(?![A-Za-z]))?")
+_DIGIT: Final = re.compile("[0-9]")
 _BEGINNERS: Final = frozenset(
     [
         "a",
@@ -211,12 +212,11 @@ def _capitalised(text: str) -> list[str]:
     end = -1
     for hit in _LATIN_TOKEN.finditer(text):
         token = hit[0].rstrip(".'’-").removesuffix("'s").removesuffix("’s")
-        names = token[:1].isupper() or any(c.isdigit() for c in token)
-        begins = _begins_sentence(text, hit.start())
-        if begins and token.casefold() in _BEGINNERS:
+        names = token[:1].isupper() or _DIGIT.search(token) is not None
+        if names and token.casefold() in _BEGINNERS and _begins_sentence(text, hit.start()):
             names = False
         joined = bool(run) and text[end : hit.start()].strip(" ") == ""
-        if not names or not joined:
+        if run and not (names and joined):
             found += _named(run)
             run = []
         if names and token.casefold() != "i":

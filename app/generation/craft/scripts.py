@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections import Counter
+from functools import lru_cache
 from typing import Final, Literal
 
 Script = Literal["kanji", "hiragana", "katakana", "latin", "hangul", "digit"]
@@ -17,6 +18,7 @@ _RANGES: Final[tuple[tuple[int, int, Script], ...]] = (
     (0x3005, 0x3007, "kanji"),
     (0xAC00, 0xD7AF, "hangul"),
 )
+_NO_LETTER: Final = re.compile(r"[\W_]+")
 _CJK: Final = frozenset({"kanji", "hiragana", "katakana"})
 
 
@@ -27,9 +29,10 @@ def folded(text: str) -> str:
 
 def key_of(text: str) -> str:
     """What is left of a text when case, spaces and punctuation are no difference."""
-    return "".join(character for character in folded(text) if character.isalnum() or character == "ー")
+    return _NO_LETTER.sub("", folded(text))
 
 
+@lru_cache(maxsize=65_536)
 def script_of(character: str) -> Script | None:
     """Of one letter or digit; None for everything else. The long-vowel mark belongs to katakana."""
     code = ord(character)

@@ -170,3 +170,11 @@ def test_two_facts_of_one_name_have_two_labels() -> None:
         "Ada Lovelace: What did Ada Lovelace write?",
         "Ada Lovelace: Where was Ada Lovelace born?",
     ]
+
+
+def test_of_a_long_text_the_beginning_is_looked_at_and_that_is_told() -> None:
+    rows = [(line, f"Who is Ada Lovelace, {line}?", "x" * 100) for line in range(1, 101)]
+    found = cover(rows, rows_max=1000, characters_max=1000).to_json()
+    assert (found["rows"], found["rows_read"], found["is_whole"]) == (9, 9, False)
+    whole = cover(rows, rows_max=1000, characters_max=100_000).to_json()
+    assert (whole["rows"], whole["rows_read"], whole["is_whole"]) == (100, 100, True)
