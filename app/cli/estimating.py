@@ -98,7 +98,7 @@ def _counts(file: Path, profile: engine.Profile, how: reading.How) -> Counts:
             as_version=True,
             on_progress=lambda read: draw(read, ""),
             copy_to=content,
-            threads=engine.THREADS,
+            processes=engine.processes_for(size),
         )
         content.seek(0)
         repeated = engine.repeated_text(content, report.bytes, profile.tokenizer)

@@ -235,7 +235,7 @@ def _check(
             fingerprints=fingerprints,
             sketches=sketches,
             lines=lines,
-            threads=engine.THREADS,
+            processes=engine.processes_for(size),
         )
     return Checked(file, report, fingerprints, sketches, lines, how)
 

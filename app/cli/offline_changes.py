@@ -182,7 +182,7 @@ def _tell(outcome: changes.Outcome, outputs: Sequence[Path], profile: engine.Pro
     checked = []
     for path in outputs:
         with path.open("rb") as source:
-            checked.append(engine.check(source, profile, threads=engine.THREADS))
+            checked.append(engine.check(source, profile, processes=engine.processes_for(path.stat().st_size)))
     is_ready = all(report.verdict == "ready" for report in checked)
     if as_json:
         files = [

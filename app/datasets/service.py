@@ -401,7 +401,6 @@ class DatasetService:
                 copy_to=cleaned,
                 fingerprints=fingerprints,
                 sketches=sketches,
-                threads=engine.THREADS,
             )
         if report.reading is not None:  # the content is not what was sent, or nothing
             with storage.reader(version.raw_key) as raw, storage.writer(version.original_key) as original:

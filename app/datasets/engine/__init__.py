@@ -3,18 +3,18 @@
 Pure: no database, no network, nothing of ours outside this package.
 """
 
-from app.datasets.engine.checking import THREADS, check
+from app.datasets.engine.checking import check
 from app.datasets.engine.codes import CODES, render_codes_markdown
 from app.datasets.engine.fingerprints import leakage, shared_examples
 from app.datasets.engine.lines import plain_lines
 from app.datasets.engine.near import Sketched, near_leakage, near_leaks
+from app.datasets.engine.processes import processes_for
 from app.datasets.engine.repeated import RepeatedText, repeated_text
 from app.datasets.engine.report import Finding, Limits, LineRange, Profile, Report, Severity, TokenStats
 from app.datasets.engine.samples import sample_prompts
 
 __all__ = [
     "CODES",
-    "THREADS",
     "Finding",
     "Limits",
     "LineRange",
@@ -29,6 +29,7 @@ __all__ = [
     "near_leakage",
     "near_leaks",
     "plain_lines",
+    "processes_for",
     "render_codes_markdown",
     "repeated_text",
     "sample_prompts",

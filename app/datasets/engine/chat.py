@@ -19,14 +19,13 @@ from typing import Any
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
 from app.datasets.engine import tokens
 from app.datasets.engine.findings import Findings
-from app.datasets.engine.glance import Glance, add_up, answers_with_outer_whitespace
 from app.datasets.engine.kinds import CHAT_KEYS
 from app.datasets.engine.report import Profile, TokenStats
 from app.datasets.engine.schemas import defect_of, misfit_of
+from app.datasets.engine.tallies import Tally
 
 TOKENS_PER_MESSAGE = 3
 TOKENS_PER_NAME = 1
@@ -157,22 +156,21 @@ class ChatRules:
             self._pair_calls(messages)
         return seen
 
-    def take_plain(self, first_line: int, seen: Glance, counts: NDArray[np.int64]) -> None:
+    def take_plain(self, first_line: int, tally: Tally) -> None:
         """Adds plain examples; of what they may be found guilty, only two things are left.
 
         Args:
-            first_line: number of the line that is the glance's place 0.
-            counts: tokens of each of `seen.texts`.
+            first_line: number of the line that is the tally's place 0.
         """
-        sums = add_up(seen, counts)
-        sizes = np.fromiter(map(len, seen.orders), dtype=np.int64, count=len(seen.orders))
-        fixed = {order: sum(self._role_tokens[role] for role in order) for order in sums.orders}
-        role_tokens = np.fromiter((fixed[order] for order in seen.orders), dtype=np.int64, count=len(seen.orders))
-        per_example = TOKENS_PER_EXAMPLE + TOKENS_PER_MESSAGE * sizes + role_tokens + sums.per_example
+        fixed = [
+            TOKENS_PER_EXAMPLE + TOKENS_PER_MESSAGE * len(order) + sum(self._role_tokens[role] for role in order)
+            for order in tally.orders
+        ]
+        per_example = np.array(fixed, dtype=np.int64)[tally.order_of] + tally.tokens
         self._per_example.frombytes(per_example.astype(np.uint64).tobytes())
-        self._by_role.update(sums.tokens_by_role)
-        self._trained += sums.tokens_by_role.get("assistant", 0)
-        for order, count in sums.orders.items():
+        self._by_role.update(tally.tokens_by_role)
+        self._trained += tally.tokens_by_role.get("assistant", 0)
+        for order, count in zip(tally.orders, np.bincount(tally.order_of).tolist(), strict=True):
             self._messages[len(order)] += count
             for role in order:
                 self._roles[role] += count
@@ -181,13 +179,13 @@ class ChatRules:
             if order.count("user") > 1:
                 self._features["with_several_turns"] += count
         if len(self._system_prompts) < SYSTEM_PROMPTS_MAX:
-            self._system_prompts.update(map(hash, sums.system_prompts))
+            self._system_prompts.update(map(hash, tally.prompts))
         limit = self._limits.tokens_per_example
         if limit is not None:
             for at in np.flatnonzero(per_example > limit).tolist():
-                self._line = first_line + seen.places[at]
+                self._line = first_line + int(tally.places[at])
                 self._too_long(int(per_example[at]), limit)
-        for place, index in answers_with_outer_whitespace(seen):
+        for place, index in tally.spaced:
             self._line = first_line + place
             self._add("answer-outer-whitespace", pointer=f"/messages/{index}/content")
 

@@ -6,11 +6,8 @@ Must not know the rules themselves.
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
-from collections import Counter, deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from io import IOBase
 from itertools import islice
@@ -21,7 +18,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from app.datasets.engine import near, syntax, texts, tokens
+from app.datasets.engine import near, syntax, texts
 from app.datasets.engine.chat import ChatRules
 from app.datasets.engine.codes import CODES
 from app.datasets.engine.content import oddities
@@ -32,10 +29,8 @@ from app.datasets.engine.fingerprints import (
     PrintColumns,
     Prints,
     prints_of,
-    prints_of_plain,
     prints_of_row,
 )
-from app.datasets.engine.glance import Glance, KnownPrompts, look
 from app.datasets.engine.kinds import KINDS, kind_of, recognise_file
 from app.datasets.engine.lines import (
     CHUNK_BYTES,
@@ -49,9 +44,11 @@ from app.datasets.engine.lines import (
     plain_lines,
 )
 from app.datasets.engine.preference import PreferenceRules
+from app.datasets.engine.processes import Asked, Helper, helping, in_order
 from app.datasets.engine.reinforcement import ReinforcementRules
 from app.datasets.engine.report import Finding, Method, Profile, Report, Severity, TokenStats, Verdict
-from app.datasets.engine.sketches import MEMORY_BYTES, Sketches
+from app.datasets.engine.sketches import MEMORY_BYTES, Sketches, numbered
+from app.datasets.engine.tallies import Tally, Tallying, without_plain
 from app.datasets.engine.torn import TornObject
 
 RULES: Final = {"chat": ChatRules, "preference": PreferenceRules, "reinforcement": ReinforcementRules}
@@ -63,8 +60,6 @@ METHOD_OF_KIND: Final[dict[str, Method]] = {
 }
 KIND_OF_METHOD: Final = {method: kind for kind, method in METHOD_OF_KIND.items()}
 
-THREADS = 2
-"""Useful for one check: one looks at lines, one counts tokens. A third would wait for the first."""
 PREVIEW_ROWS = 3
 PREVIEW_BYTES = 8_000
 """Of one row in the preview, as JSON."""
@@ -89,7 +84,7 @@ def check(  # noqa: PLR0913  one pass, many who want something of it
     lines: array[int] | None = None,
     heard: Heard | None = None,
     at_a_glance: bool = True,
-    threads: int = 1,
+    processes: int = 1,
     where: Callable[[int, int], str] | None = None,
     sketches: BinaryIO | None = None,
     reread: Callable[[], Source] | None = None,
@@ -109,7 +104,7 @@ def check(  # noqa: PLR0913  one pass, many who want something of it
             line n.
         lines: receives the number of the line of each of these examples.
         heard: told of every line of every finding, also beyond those that a finding keeps.
-        threads: how many take part; beyond the first they count tokens, which needs no interpreter lock.
+        processes: how many take part, this one among them; see `processes_for`.
         where: names a range of lines in the words of a finding, when they were written from something else.
         sketches: receives about 100 bytes per example, by which near duplicates are found in other files.
         reread: gives the content again, for near duplicates are told by their texts. A file that can be read
@@ -121,11 +116,8 @@ def check(  # noqa: PLR0913  one pass, many who want something of it
     content = CleanContent(source, on_progress, copy_to)
     work = _Check(content, profile, fingerprints, lines, heard, at_a_glance=at_a_glance, where=where)
     work.compare(again, sketches)
-    if threads == 1:
-        return work.run()
-    with ThreadPoolExecutor(threads - 1, thread_name_prefix="kitae-tokens") as pool:
-        work.count_in(pool, batches=2 * (threads - 1))
-        return work.run()
+    with helping(work.tallying, processes - 1) as helpers:
+        return work.run(helpers)
 
 
 def _readable_again(source: Source) -> tuple[Source, Callable[[], Source]]:
@@ -150,19 +142,6 @@ def _readable_again(source: Source) -> tuple[Source, Callable[[], Source]]:
         return iter(partial(copy.read, CHUNK_BYTES), b"")
 
     return copied(), reread
-
-
-@dataclass(slots=True)
-class _Batch:
-    """Lines that are being counted."""
-
-    first: int
-    seen: Glance
-    counts: Callable[[], NDArray[np.int64]]
-    """Tokens of each text that was left to count; may wait."""
-    is_counted: Callable[[], bool]
-    held: Held
-    prints: PrintColumns
 
 
 class _Check:
@@ -194,14 +173,11 @@ class _Check:
         self._torn: TornObject | None = None
         self._blank: tuple[int, int] | None = None
         self._lines = 0
+        self._is_too_large = False
         self._not_compared = 0
         self._prints: list[Prints] = []
-        self._counter = tokens.counter(profile.tokenizer)
-        self._known_prompts = KnownPrompts()
+        self.tallying: Final = Tallying(profile.tokenizer, ChatRules.is_sound)
         self._conversations = Conversations()
-        self._pool: ThreadPoolExecutor | None = None
-        self._waiting: deque[_Batch] = deque()
-        self._batches_ahead = 0
         self._sketches = Sketches()
         self._sketches_out: BinaryIO | None = None
         self._examples = 0
@@ -214,11 +190,7 @@ class _Check:
         """Where the texts of near duplicates are read, and where their sketches go."""
         self._again, self._sketches_out = again, sketches
 
-    def count_in(self, pool: ThreadPoolExecutor, *, batches: int) -> None:
-        """Have tokens counted there. So many batches wait or are being counted; of more, one is counted here."""
-        self._pool, self._batches_ahead = pool, batches
-
-    def run(self) -> Report:
+    def run(self, helpers: Sequence[Helper]) -> Report:
         content, findings = self._content, self._findings
         if content.had_bom:
             findings.add_file("bom", "The file begins with a byte-order mark; it has been removed.")
@@ -232,7 +204,7 @@ class _Check:
                 findings.add_file("wrong-kind", f"The rows are {kind.words}.", remedy=kind.remedy)
             self._check_size()
             return self._report(recognised.kind, recognised.message)
-        self._read_lines()
+        self._read_lines(helpers)
         self._check_size()
         if not content.bytes:
             findings.add_file("empty-file", "The file is empty.")
@@ -248,18 +220,19 @@ class _Check:
 
     # -- lines ---------------------------------------------------------------------------------------------
 
-    def _read_lines(self) -> None:
+    def _read_lines(self, helpers: Sequence[Helper]) -> None:
         content, limits = self._content, self._limits
         number = 0
-        for lines in line_batches(content.chunks(), limits.line_bytes_max):
-            if content.bytes > limits.file_bytes_max or self._findings.errors > limits.errors_max:
+        for lines, tally in in_order(self._batches(), self.tallying, helpers, self._ask):
+            if self._findings.errors > limits.errors_max:
                 number += 1
                 break
-            examined = self._batch(number + 1, lines)
+            examined = self._batch(number + 1, lines, tally)
             number += examined
             if examined < len(lines):
                 break
-        self._finish(batches_left=0)
+        else:
+            number += self._is_too_large
         self._abandon_torn()
         if self._findings.errors > limits.errors_max:
             self._findings.add_file(
@@ -270,58 +243,47 @@ class _Check:
         self._lines = number
         content.drain()
 
-    def _batch(self, first: int, lines: Lines) -> int:
-        """Plain lines are counted together, every other one is examined; returns how many were looked at."""
-        seen = look(lines, ChatRules.is_sound)
+    def _batches(self) -> Iterator[Lines]:
+        """All of the file, or as much as Azure would take."""
+        for lines in line_batches(self._content.chunks(), self._limits.line_bytes_max):
+            self._is_too_large = self._content.bytes > self._limits.file_bytes_max
+            if self._is_too_large:
+                return
+            yield lines
+
+    def _ask(self) -> Asked | None:
+        """What is wanted of the next batch, as far as it is known before those before it are done."""
         if not self._at_a_glance or self._wanted not in {None, "chat"}:
-            seen = seen.without(set(seen.places))
-        elif len(self._preview) < PREVIEW_ROWS:
-            seen = seen.without(set(seen.places[:PREVIEW_ROWS]))
+            return None
+        return Asked(self._rows_to_show, self._conversations.wants_answers)
+
+    @property
+    def _rows_to_show(self) -> int:
+        return PREVIEW_ROWS if len(self._preview) < PREVIEW_ROWS else 0
+
+    def _batch(self, first: int, lines: Lines, tally: Tally | None) -> int:
+        """Plain lines are taken together, every other one is examined; returns how many were looked at."""
+        if tally is None or self._wanted not in {None, "chat"}:
+            tally = without_plain(len(lines))
+        elif tally.skipped != self._rows_to_show:
+            tally = self.tallying.tally(lines, skip=self._rows_to_show)
         held = Held()
         with self._findings.holding(held):
-            examined = self._others(first, lines, seen.others)
+            examined = self._others(first, lines, tally.others)
             if self._wanted != "chat":  # the first rows were of another method: these are of the wrong kind
-                seen = self._examine_plain(first, lines, seen)
-        if examined < len(lines):
-            seen = seen.without({place for place in seen.places if place >= examined})
-        if b"\r" in lines.raw:
-            with self._findings.holding(held):
-                self._carriage_returns(first, lines, seen)
-        if seen.odd:
-            plain = set(seen.places)
-            with self._findings.holding(held):
-                for place, code, detail, pointer in seen.odd:
-                    if place in plain:
-                        self._findings.add(code, first + place, detail, pointer=pointer)
+                for place in tally.places.tolist():
+                    self._line(first + place, lines[place])  # type: ignore[arg-type]  # plain lines are bytes
+                tally = without_plain(len(lines))
+            elif examined < len(lines):
+                tally = self.tallying.tally(lines, skip=tally.skipped, stop=examined)
+            if len(tally.places):
+                self._plain(first, tally)
+        self._findings.take_in(held)
         prints, self._prints = PrintColumns.of(self._prints), []
-        if seen.places:
-            numbers = np.array(seen.places, dtype=np.uint64) + np.uint64(first)
-            prints = prints_of_plain(numbers, seen.orders, seen.joined, seen.ends).merged(prints)
-        self._sketch(first, seen, prints.lines)
-        left = self._known_prompts.left_to_count(seen)
-        self._waiting.append(_Batch(first, seen, *self._count(left), held, prints))
-        self._finish(batches_left=self._batches_ahead)
+        prints = tally.prints.numbered(first).merged(prints)
+        self._sketch(first, tally, prints.lines)
+        self._keep_prints(prints)
         return examined
-
-    def _count(self, texts: list[bytes]) -> tuple[Callable[[], NDArray[np.int64]], Callable[[], bool]]:
-        if (
-            self._pool is not None
-            and sum([not batch.is_counted() for batch in self._waiting]) < self._batches_ahead
-        ):
-            counting = self._pool.submit(self._counter.many, texts)
-            return counting.result, counting.done
-        counts = self._counter.many(texts)
-        return (lambda: counts), (lambda: True)
-
-    def _finish(self, *, batches_left: int) -> None:
-        """Add up the oldest batches, in the order of their lines."""
-        while self._waiting and (len(self._waiting) > batches_left or self._waiting[0].is_counted()):
-            batch = self._waiting.popleft()
-            if batch.seen.places:
-                with self._findings.holding(batch.held):
-                    self._plain(batch)
-            self._findings.take_in(batch.held)
-            self._keep_prints(batch.prints)
 
     def _others(self, first: int, lines: Lines, others: list[int]) -> int:
         """Examine these lines; returns the place of the first that was left out because of too many errors."""
@@ -342,28 +304,20 @@ class _Check:
             self._settle()
         return len(lines)
 
-    def _examine_plain(self, first: int, lines: Lines, seen: Glance) -> Glance:
-        for place in seen.places:
-            self._line(first + place, lines[place])  # type: ignore[arg-type]
-        return seen.without(set(seen.places))
-
     def _settle(self) -> None:
         """A sound line or one that is too long ends what was open before it."""
         self._abandon_torn()
         self._flush_blank()
 
-    def _carriage_returns(self, first: int, lines: Lines, seen: Glance) -> None:
-        for place in seen.places:
-            if lines[place].endswith(b"\r"):  # type: ignore[union-attr]  # plain lines are bytes
-                self._findings.add("crlf", first + place)
-
-    def _plain(self, batch: _Batch) -> None:
-        seen = batch.seen
-        counts = self._known_prompts.completed(seen, batch.counts())
-        self._the_rules().take_plain(batch.first, seen, counts)
-        self._conversations.take_plain(batch.first, seen)
-        self._kinds["chat"] += len(seen.places)
-        self._key_sets["messages",] += len(seen.places)
+    def _plain(self, first: int, tally: Tally) -> None:
+        for place in tally.returns:
+            self._findings.add("crlf", first + place)
+        for place, code, detail, pointer in tally.odd:
+            self._findings.add(code, first + place, detail, pointer=pointer)
+        self._the_rules().take_plain(first, tally)
+        self._conversations.take_plain(first, tally)
+        self._kinds["chat"] += len(tally.places)
+        self._key_sets["messages",] += len(tally.places)
 
     def _keep_prints(self, prints: PrintColumns) -> None:
         """The fingerprints of a batch, in the order of its lines."""
@@ -467,16 +421,12 @@ class _Check:
 
     # -- near duplicates -----------------------------------------------------------------------------------
 
-    def _sketch(self, first: int, seen: Glance, examples: NDArray[np.uint64]) -> None:
+    def _sketch(self, first: int, tally: Tally, examples: NDArray[np.uint64]) -> None:
         """The texts of a batch, up to those of the last of its `examples` that is compared."""
         room = self._limits.examples_compared_max - self._examples
         self._examples += len(examples)
         last = int(examples[min(room, len(examples)) - 1]) if room > 0 and len(examples) else 0
-        plain = bisect_right(seen.places, last - first)
-        if plain:
-            starts, ends = seen.said
-            numbers = np.array(seen.places[:plain], dtype=np.uint64) + np.uint64(first)
-            self._sketches.add_joined(numbers, seen.joined, starts[:plain], ends[:plain])
+        self._sketches.take(numbered(tally.sketches, first, last))
         if said := [one for one in self._said if one[0] <= last]:
             self._sketches.add(*zip(*said, strict=True))
         self._said.clear()

@@ -292,6 +292,8 @@ _OF_NARROW_BLOCKS: Final = tuple([check for check in _OF_BLOCKS if not check.bey
 _scan_all: Final = Scan([check.gate.pattern for check in _OF_BLOCKS])
 _ENDS: Final = frozenset(".!?。！？`)」』")
 """An answer that ends in one of these does not end in the middle."""
+_LAST_OF_ENDS: Final = np.array([ord(end) for end in sorted(_ENDS) if end.isascii()], dtype=np.uint8)
+"""A last byte that tells it at once."""
 _ends_in_the_middle: Final = searching(
     r"(?: (?:the|an|of|and|or|their|its|your|our|which|because|than|if)|[a-zぁ-ん一-龠][,、]|を)\s*"
     rf"(?:{BETWEEN}|\z)"
@@ -315,7 +317,9 @@ def odd_messages(
             asked[at].append(_OF_DIGITS.rule)
     for at, rule in _in_all(joined, ends, texts, frozenset(answers)):
         asked[at].append(rule)
-    cut = [at for at in answers if texts[at][-1:] not in _ENDS]
+    last = np.frombuffer(joined, dtype=np.uint8)[ends[list(answers)] - 1]
+    maybe = np.array(answers, dtype=np.intp)[~np.isin(last, _LAST_OF_ENDS)].tolist()
+    cut = [at for at in maybe if texts[at][-1:] not in _ENDS]
     if _ends_in_the_middle(BETWEEN.join([texts[at][-_TAIL_CHARACTERS:] for at in cut])):
         for at in cut:
             if _ends_in_the_middle(texts[at][-_TAIL_CHARACTERS:]):

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.datasets.engine.findings import Findings
-from app.datasets.engine.glance import PROMPT_CODES, Glance
+from app.datasets.engine.tallies import Answers, Tally, answers_of
 
 EXAMPLES_MIN: Final = 20
 """Rows below which nothing is said about shares of them."""
@@ -46,12 +46,10 @@ SAME_SHARE: Final = 0.5
 """Of the same answer, from which a file teaches little else."""
 DEVIATING_SHARE: Final = 0.1
 """Of rows whose system prompt differs, up to which that looks like an accident."""
-CUT_CHARACTERS_MIN: Final = 100
 CUT_COUNT_MIN: Final = 5
 """Different answers of the same, greatest length, from which something cut them."""
 
 _SPELLING: Final = re.compile(r"[\W_]+")
-_ENDED: Final = re.compile(r"[.!?。！？…:;)\]}>\"'”’」』*`|]\s*\Z")
 
 
 @dataclass(slots=True)
@@ -140,42 +138,44 @@ class Conversations:
             self._prompts.add([prompt], lines)
         answer = _content(messages[-1], {"assistant"})
         if answer is not None:
-            self._take_answers([answer], lines)
+            self._take_answers(answers_of([answer], [0], with_texts=True), lines, line)
 
-    def take_plain(self, first_line: int, seen: Glance) -> None:
-        """Plain rows, which all end in an answer; `first_line` is the number of the glance's place 0."""
-        if not seen.places:
+    @property
+    def wants_answers(self) -> bool:
+        """Whether the texts of further answers are compared; once they are not, they never are."""
+        return not self._has_long or self._answers.rows < ANSWERS_COMPARED
+
+    def take_plain(self, first_line: int, tally: Tally) -> None:
+        """Plain rows, which all end in an answer; `first_line` is the number of the tally's place 0."""
+        if not len(tally.places):
             return
-        texts, starts = seen.texts, seen.starts
-        lines = np.array(seen.places) + first_line
-        prompted = np.isin(np.frombuffer(seen.codes, dtype=np.uint8)[starts[:-1]], PROMPT_CODES)
+        lines = tally.places + first_line
+        prompted = tally.prompt_of >= 0
         if prompted.any():
-            self._prompts.add([texts[at] for at in starts[:-1][prompted].tolist()], lines[prompted])
+            self._prompts.add([tally.prompts[at] for at in tally.prompt_of[prompted].tolist()], lines[prompted])
         if not prompted.all():
             self._take_without(lines[~prompted])
-        self._take_answers([texts[at] for at in (starts[1:] - 1).tolist()], lines)
+        self._take_answers(tally.answers, lines, first_line)
 
     def _take_without(self, lines: NDArray[np.int64]) -> None:
         self._without.rows += len(lines)
         self._without.lines += lines[: LINES_KEPT - len(self._without.lines)].tolist()
 
-    def _take_answers(self, answers: Sequence[str], lines: NDArray[np.int64]) -> None:
-        longest = max(map(len, answers))
+    def _take_answers(self, answers: Answers, lines: NDArray[np.int64], first_line: int) -> None:
+        longest = answers.longest
         self._has_long = self._has_long or longest > LABEL_CHARACTERS
-        if longest >= max(self._longest, CUT_CHARACTERS_MIN):
-            self._take_longest(longest, answers, lines)
-        if self._has_long:  # no labels: whether one answer prevails is seen from the first of them
-            room = max(0, ANSWERS_COMPARED - self._answers.rows)
-            answers, lines = answers[:room], lines[:room]
-        if answers:
-            self._answers.add(answers, lines)
-
-    def _take_longest(self, longest: int, answers: Sequence[str], lines: NDArray[np.int64]) -> None:
         if longest > self._longest:
             self._longest, self._cut = longest, {}
-        for answer, line in zip(answers, lines.tolist(), strict=True):
-            if len(answer) == longest and len(self._cut) < DISTINCT_MAX:
-                self._cut.setdefault(hash(answer), (line, _ENDED.search(answer[-20:]) is None))
+        if longest == self._longest:
+            for place, key, is_open in answers.of_longest:
+                if len(self._cut) < DISTINCT_MAX:
+                    self._cut.setdefault(key, (first_line + place, is_open))
+        texts = answers.texts
+        if self._has_long:  # no labels: whether one answer prevails is seen from the first of them
+            room = max(0, ANSWERS_COMPARED - self._answers.rows)
+            texts, lines = texts[:room], lines[:room]
+        if texts:
+            self._answers.add(texts, lines)
 
     def report(self, findings: Findings) -> None:
         """Adds what was found; call once, at the end."""

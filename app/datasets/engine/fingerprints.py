@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any, BinaryIO
 
@@ -61,6 +61,10 @@ class PrintColumns:
             b"".join([print_.prompt for print_ in ordered]),
             b"".join([print_.example for print_ in ordered]),
         )
+
+    def numbered(self, first_line: int) -> PrintColumns:
+        """Of lines that were counted from 0, with their numbers in a file."""
+        return replace(self, lines=self.lines + np.uint64(first_line))
 
     def merged(self, others: PrintColumns) -> PrintColumns:
         """Both, by their lines."""

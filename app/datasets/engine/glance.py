@@ -7,7 +7,6 @@ to be counted; every other line is examined by itself. Must not know the rules b
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
@@ -37,8 +36,6 @@ ROLES: Final = ("system", "user", "assistant", "developer")
 _CODES: Final = {role: code for code, role in enumerate(ROLES)}
 _ASSISTANT: Final = _CODES["assistant"]
 PROMPT_CODES: Final = (_CODES["system"], _CODES["developer"])
-PROMPT_CHARACTERS_MAX: Final = 2_000_000
-"""Of different system prompts that are remembered; if there are more, the further ones are counted every time."""
 BETWEEN: Final = b"\x1e"
 """Stands between texts that are looked at together."""
 _COLON: Final = ord(":")
@@ -128,7 +125,8 @@ class Glance:
             codes.append(self.codes[start:stop])
             kept.texts.extend(self.texts[start:stop])
             kept.utf8.extend(self.utf8[start:stop])
-        return replace(kept, codes=b"".join(codes), odd=self.odd)
+        odd = tuple([one for one in self.odd if one[0] not in places])
+        return replace(kept, codes=b"".join(codes), odd=odd)
 
     def places_of(self, messages: Iterable[int]) -> set[int]:
         """The lines that these messages are in."""
@@ -140,17 +138,6 @@ def _starts(sizes: list[int]) -> NDArray[np.intp]:
     starts = np.zeros(len(sizes) + 1, dtype=np.intp)
     np.cumsum(sizes, out=starts[1:])
     return starts
-
-
-@dataclass(frozen=True, slots=True)
-class PlainSums:
-    """What the plain lines of a glance add up to."""
-
-    tokens_by_role: dict[str, int]
-    per_example: NDArray[np.int64]
-    """Tokens of the texts of each line."""
-    orders: Counter[Order]
-    system_prompts: set[str]
 
 
 def look(lines: Lines, is_sound: IsSound) -> Glance:
@@ -261,18 +248,6 @@ def _colons(utf8: bytes) -> int:
     return int(np.count_nonzero(np.frombuffer(utf8, dtype=np.uint8) == _COLON))
 
 
-def add_up(seen: Glance, counts: NDArray[np.int64]) -> PlainSums:
-    """The sums over all plain lines; `counts` = tokens of each of `seen.texts`."""
-    codes = np.frombuffer(seen.codes, dtype=np.uint8)
-    by_role = np.bincount(codes, weights=counts, minlength=len(ROLES))
-    return PlainSums(
-        tokens_by_role={role: int(by_role[code]) for role, code in _CODES.items() if code in seen.codes},
-        per_example=np.add.reduceat(counts, seen.starts[:-1]),
-        orders=Counter(seen.orders),
-        system_prompts={seen.texts[at] for at in seen.prompts},
-    )
-
-
 def answers_with_outer_whitespace(seen: Glance) -> list[tuple[int, int]]:
     """(place of the line, index of its first such message)."""
     texts = seen.texts
@@ -283,39 +258,3 @@ def answers_with_outer_whitespace(seen: Glance) -> list[tuple[int, int]]:
         example = bisect_right(seen.starts, at) - 1
         found.setdefault(seen.places[example], at - int(seen.starts[example]))
     return list(found.items())
-
-
-class KnownPrompts:
-    """Remembers what system prompts count, so that one that stands in every example is counted once."""
-
-    def __init__(self) -> None:
-        self._tokens: dict[str, int | None] = {}
-        """None while it is being counted."""
-        self._characters = 0
-
-    def left_to_count(self, seen: Glance) -> list[bytes]:
-        """The texts of `seen`, those empty that have been given out before."""
-        left = seen.utf8
-        if seen.prompts:
-            left = left.copy()
-        for at in seen.prompts:
-            prompt = seen.texts[at]
-            if prompt in self._tokens:
-                left[at] = b""
-            elif self._characters + len(prompt) <= PROMPT_CHARACTERS_MAX:
-                self._characters += len(prompt)
-                self._tokens[prompt] = None
-        return left
-
-    def completed(self, seen: Glance, counts: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The tokens of all texts; to be asked in the order in which they were given out."""
-        tokens = self._tokens
-        for at in seen.prompts:
-            prompt = seen.texts[at]
-            if prompt in tokens:
-                known = tokens[prompt]
-                if known is None:
-                    tokens[prompt] = int(counts[at])
-                else:
-                    counts[at] = known
-        return counts

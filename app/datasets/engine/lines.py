@@ -108,7 +108,7 @@ class Lines:
         """Takes the bytes with their line feeds, and where each line ends: there is a line feed, or nothing."""
         self.raw = raw
         self.ends = ends
-        self._line_bytes_max = line_bytes_max
+        self.line_bytes_max = line_bytes_max
         self._cut: list[bytes | TooLong] | None = None
 
     def __len__(self) -> int:
@@ -124,8 +124,8 @@ class Lines:
         if self._cut is None:
             cut: list[bytes | TooLong] = list(self.raw.split(b"\n"))
             del cut[len(self.ends) :]
-            if len(self.raw) > self._line_bytes_max:
-                cut = [_bounded(line, self._line_bytes_max) for line in cut]
+            if len(self.raw) > self.line_bytes_max:
+                cut = [_bounded(line, self.line_bytes_max) for line in cut]
             self._cut = cut
         return self._cut
 

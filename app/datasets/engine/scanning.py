@@ -79,9 +79,11 @@ class Scan:
 
         if not self._is_able or len(joined) < SCANNED_BYTES_MIN or not self._scan(joined, hit):
             return None
-        hits = np.array(found, dtype=np.intp).reshape(-1, 2)
-        at = np.searchsorted(ends, hits[:, 1] - 1)
-        return [np.unique(at[hits[:, 0] == pattern]).tolist() for pattern in range(len(self._patterns))]
+        texts = np.searchsorted(ends, [end - 1 for _, end in found]).tolist()
+        holding: list[set[int]] = [set() for _ in self._patterns]
+        for (pattern, _), text in zip(found, texts, strict=True):
+            holding[pattern].add(text)
+        return [sorted(some) for some in holding]
 
     def _scan(self, joined: bytes, hit: Callable[[int, int, int, int, object], bool]) -> bool:
         import hyperscan  # optional: see HAS_HYPERSCAN

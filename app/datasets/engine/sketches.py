@@ -5,7 +5,7 @@ Must not know what a text is of; similarity itself is measured on the texts, nev
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from tempfile import SpooledTemporaryFile
 from typing import IO, Final, NamedTuple
 
@@ -31,9 +31,9 @@ SHARED_OF_MORE_MIN: Final = 0.3
 """Of those of the longer sketch; equal texts of which one is just long enough to keep half as many share half."""
 REPEATED_HELD: Final = 1 << 20
 """Pieces in memory that more than one line has; of a file that has more, the last lines find nobody."""
-PAIRED_AT_ONCE: Final = 1 << 17
+PAIRED_AT_ONCE: Final = 1 << 16
 """Of these pieces, so many are paired in one go, in 200 bytes each; of more, a part of all lines at a time."""
-BUCKETS_BITS: Final = 20
+BUCKETS_BITS: Final = 18
 """Of a hash by which pairs are told that come once."""
 NEIGHBOURS: Final = 6
 """Of the lines that have a piece in common, each is paired with so many before it, and with the first."""
@@ -82,39 +82,11 @@ class Sketches:
         """Takes the texts of some lines, in any order."""
         sizes = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
         ends = np.cumsum(sizes + 1) - 1
-        self.add_joined(np.array(lines, dtype=np.uint64), b"\x1e".join(texts), ends - sizes, ends)
+        self.take(sketched(np.array(lines, dtype=np.uint64), b"\x1e".join(texts), ends - sizes, ends))
 
-    def add_joined(self, lines: Keys, joined: bytes, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> None:
-        """Takes the texts of some lines.
-
-        Args:
-            joined: all of them, one byte between two, and perhaps more that is none of them.
-            starts, ends: where in it each text begins and ends.
-        """
-        in_all = np.maximum(ends - starts - PIECE_BYTES + 1, 1)
-        self._add(joined, _Texts(lines, starts, ends, np.maximum(np.frexp(in_all // PIECES)[1] - 1, 0)))
-
-    def _add(self, joined: bytes, texts: _Texts) -> None:
-        short = texts.ends - texts.starts < PIECE_BYTES
-        if short.any():
-            self._add_apart(joined, texts.only(short))
-            texts = texts.only(~short)
-        if not len(texts.lines):
-            return
-        entries, counts = _entries(joined, texts)
+    def take(self, entries: Keys) -> None:
+        """Takes the sketches of further lines."""
         self._file.write(entries.tobytes())
-        poor = (counts < PIECES // 2) & (texts.levels > 0)
-        if poor.any():
-            poorer = texts.only(poor)
-            self._add_apart(joined, poorer._replace(levels=np.maximum(poorer.levels - 2, 0)))
-
-    def _add_apart(self, joined: bytes, texts: _Texts) -> None:
-        """The same for a few of the texts: those that are filled up, or looked at again."""
-        places = zip(texts.starts.tolist(), texts.ends.tolist(), strict=True)
-        padded = [joined[start:end].ljust(PIECE_BYTES, b"\0") for start, end in places]
-        sizes = np.fromiter(map(len, padded), dtype=np.int64, count=len(padded))
-        ends = np.cumsum(sizes + 1) - 1
-        self._add(b"\x1e".join(padded), texts._replace(starts=ends - sizes, ends=ends))
 
     def copy_to(self, target: IO[bytes]) -> None:
         """Write all of them there."""
@@ -125,6 +97,53 @@ class Sketches:
     def candidates(self, without: NDArray[np.int64], *, pairs_max: int) -> Candidates:
         """Pairs of lines that may be alike; none of `without` is in any."""
         return candidates([(self._file, without)], pairs_max=pairs_max)
+
+
+def sketched(lines: Keys, joined: bytes, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> Keys:
+    """The sketches of the texts of some lines.
+
+    Args:
+        joined: all of them, one byte between two, and perhaps more that is none of them.
+        starts, ends: where in it each text begins and ends.
+    """
+    in_all = np.maximum(ends - starts - PIECE_BYTES + 1, 1)
+    levels = np.maximum(np.frexp(in_all // PIECES)[1] - 1, 0)
+    return np.concatenate(list(_sketched(joined, _Texts(lines, starts, ends, levels))))
+
+
+def numbered(sketches: Keys, first_line: int, last_line: int) -> Keys:
+    """Sketches of lines that were counted from 0, with their numbers in a file; of none after `last_line`."""
+    entries = sketches + np.uint64(first_line)
+    return (
+        entries
+        if not len(entries) or int((entries & _LOW).max()) <= last_line
+        else entries[_lines(entries) <= last_line]
+    )
+
+
+def _sketched(joined: bytes, texts: _Texts) -> Iterator[Keys]:
+    yield np.zeros(0, dtype=np.uint64)
+    short = texts.ends - texts.starts < PIECE_BYTES
+    if short.any():
+        yield from _sketched_apart(joined, texts.only(short))
+        texts = texts.only(~short)
+    if not len(texts.lines):
+        return
+    entries, counts = _entries(joined, texts)
+    yield entries
+    poor = (counts < PIECES // 2) & (texts.levels > 0)
+    if poor.any():
+        poorer = texts.only(poor)
+        yield from _sketched_apart(joined, poorer._replace(levels=np.maximum(poorer.levels - 2, 0)))
+
+
+def _sketched_apart(joined: bytes, texts: _Texts) -> Iterator[Keys]:
+    """The same for a few of the texts: those that are filled up, or looked at again."""
+    places = zip(texts.starts.tolist(), texts.ends.tolist(), strict=True)
+    padded = [joined[start:end].ljust(PIECE_BYTES, b"\0") for start, end in places]
+    sizes = np.fromiter(map(len, padded), dtype=np.int64, count=len(padded))
+    ends = np.cumsum(sizes + 1) - 1
+    yield from _sketched(b"\x1e".join(padded), texts._replace(starts=ends - sizes, ends=ends))
 
 
 def _entries(joined: bytes, texts: _Texts) -> tuple[Keys, NDArray[np.int64]]:

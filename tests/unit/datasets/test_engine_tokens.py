@@ -151,15 +151,3 @@ def test_single_texts_and_batches_may_be_counted_at_the_same_time() -> None:
         singles = [pool.submit(lambda part: [counter.one(text) for text in part], texts) for _ in range(2)]
         assert all(done.result().tolist() == expected for done in batches)
         assert all(done.result() == expected for done in singles)
-
-
-def test_a_file_of_plain_and_other_lines_in_turn_is_checked_by_two_threads() -> None:
-    """Counting the ones while the others wait to be counted."""
-    question = {"role": "user", "content": "How many moons? " * 40}
-    answer = {"role": "assistant", "content": "2"}
-    plain = {"messages": [question, answer]}
-    other = {"messages": [{**question, "name": "Ada"}, answer]}
-    content = b"".join(json.dumps(row).encode() + b"\n" for row in [plain, other] * 4_000)
-    one, two = (check([content], Profile(), threads=threads) for threads in (1, 2))
-    assert one == two
-    assert two.examples == 8_000

@@ -31,7 +31,7 @@ def check_any(  # noqa: PLR0913  as many as check has
     fingerprints: BinaryIO | None = None,
     lines: array[int] | None = None,
     sketches: BinaryIO | None = None,
-    threads: int = 1,
+    processes: int = 1,
 ) -> Report:
     """Reads a file of any kind once and says whether it can be trained on. No content raises.
 
@@ -49,7 +49,7 @@ def check_any(  # noqa: PLR0913  as many as check has
         fingerprints: as for `check`; line numbers are those of what was written.
         lines: as for `check`.
         sketches: as for `check`.
-        threads: as for `check`.
+        processes: as for `check`.
     """
     with opened(source, how, method=profile.method, bounds=bounds, on_progress=on_progress) as reading:
         untouched = reading.content is source
@@ -61,7 +61,7 @@ def check_any(  # noqa: PLR0913  as many as check has
             fingerprints=fingerprints,
             lines=lines,
             sketches=sketches,
-            threads=threads,
+            processes=processes,
             where=None if reading.origin.unit == "line" else reading.origin.in_words,
         )
         return _judged(report, reading, as_version=as_version)
