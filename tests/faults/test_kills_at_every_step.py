@@ -34,6 +34,10 @@ def failpoints_of(*rooms: str) -> list[str]:
 
 LOST_ANSWER = {"jobs.resolve.listed", "jobs.fence.deleted"}
 """Failpoints that are only passed after a lost answer."""
+WATCHED = {"jobs.watchdog.fired"}
+"""Passed where a rule of a training holds; `test_watch_killed.py` kills there."""
+REFUSED = {"jobs.create.refused"}
+"""Only passed where Azure refuses a training type: `test_training_types_give_way.py`."""
 
 
 @pytest.fixture
@@ -70,7 +74,11 @@ def drive_deployment(life: Life, deployment_id: str, *, until_status: set[str]) 
 @pytest.mark.fault
 @pytest.mark.parametrize(
     "failpoint",
-    [name for name in failpoints_of("datasets", "jobs", "models", "reactions") if name not in LOST_ANSWER],
+    [
+        name
+        for name in failpoints_of("datasets", "jobs", "models", "reactions")
+        if name not in LOST_ANSWER | REFUSED
+    ],
 )
 def test_a_worker_killed_there_leaves_one_job_at_azure_and_nothing_lost(
     failpoint: str, life: Life, workers: Crew, emulator_url: str
