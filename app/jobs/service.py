@@ -374,6 +374,12 @@ class JobService:
             work.nudge("jobs.advance", job_id)
         return job_id
 
+    def made_for(self, project_id: str, reservation_id: str) -> str | None:
+        """The job that was made under this reservation; None if none was."""
+        with self._bench.read() as session:
+            job_id = repository.find_reserved(session, reservation_id)
+            return job_id if job_id is not None and repository.find(session, project_id, job_id) else None
+
     def _refuse_too_many(self, work: UnitOfWork, project_id: str) -> None:
         """Under the budget's lock, so that requests at once are counted one after the other."""
         own = self._costs.lock(work, project_id).unfinished_jobs_max
