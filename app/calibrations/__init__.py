@@ -1,0 +1,1 @@
+"""Graders tried on samples before anything is trained by them."""
