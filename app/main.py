@@ -20,6 +20,7 @@ from app.audit import endpoints as audit_endpoints
 from app.audit.service import AuditService
 from app.baselines import endpoints as baselines_endpoints
 from app.baselines.measures import MEASURES as BASELINES_MEASURES
+from app.calibrations import endpoints as calibrations_endpoints
 from app.connections import endpoints as connections_endpoints
 from app.connections.measures import MEASURES as CONNECTIONS_MEASURES
 from app.costs import endpoints as costs_endpoints
@@ -76,6 +77,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     deployments_endpoints.router,
     deployments_endpoints.chat_router,
     generation_endpoints.router,
+    calibrations_endpoints.router,
     studies_endpoints.router,
     upkeep_endpoints.router,
     baselines_endpoints.router,

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
+from app.calibrations.service import CalibrationService
 from app.connections.gates import Gates
 from app.deployments.service import DeploymentService
 from app.jobs.service import JobService
@@ -23,6 +24,7 @@ def tick(bench: Workbench, send: Callable[[str, str], None], *, redispatch_secon
     Gates(bench).tell_outages()
     check_now_and_then(bench)
     JobService(bench).wake_costly()
+    CalibrationService(bench).settle_abandoned()
     sent = 0
     for task, cared in CARED.items():
         with bench.begin() as work:

@@ -1,7 +1,7 @@
 """All SQL of the costs room."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
@@ -86,6 +86,26 @@ def reserved_for(session: Session, subject_id: str) -> Decimal:
         )
         or 0
     )
+
+
+LINES_LOOKED_AT: Final = 5_000
+"""The newest of the book: what is older was looked at before."""
+
+
+def open_reservations(session: Session, category: str, *, older_than_seconds: float) -> list[str]:
+    """Subjects of a category with money still set aside since longer than that."""
+    newest = select(LedgerLine).order_by(LedgerLine.id.desc()).limit(LINES_LOOKED_AT).subquery()
+    signed = case((newest.c.kind == "release", -newest.c.amount_usd), else_=newest.c.amount_usd)
+    found = session.scalars(
+        select(newest.c.subject_id)
+        .where(newest.c.category == category, newest.c.kind.in_(["reserve", "release"]))
+        .group_by(newest.c.subject_id)
+        .having(
+            func.sum(signed) > 0,
+            func.max(newest.c.created_at) < func.clock_timestamp() - timedelta(seconds=older_than_seconds),
+        )
+    )
+    return list(found)
 
 
 def first_line(session: Session, subject_id: str) -> LedgerLine | None:

@@ -164,6 +164,18 @@ class CostService:
         )
         return amount
 
+    def spend_abandoned(self, category: str, *, older_than_seconds: float) -> int:
+        """Spend what was set aside for things of a category that no row stands for and nobody works at any more.
+
+        Returns:
+            How many there were.
+        """
+        with self._bench.begin() as work:
+            subjects = repository.open_reservations(work.session, category, older_than_seconds=older_than_seconds)
+            for subject_id in subjects:
+                self.spend_reservation(work, subject_id=subject_id, note="broken off; nobody knows what it cost")
+        return len(subjects)
+
     @staticmethod
     def _line(  # noqa: PLR0917
         work: UnitOfWork,
