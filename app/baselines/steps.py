@@ -200,7 +200,7 @@ class BaselineSteps:
                 item.most_usd,
                 {
                     "text": storable(answer.text),
-                    "passages": storable(passages),
+                    **({} if passages is None else {"passages": storable(passages)}),
                     "finish_reason": answer.finish_reason,
                     "prompt_tokens": answer.prompt_tokens,
                     "completion_tokens": answer.completion_tokens,
@@ -263,9 +263,10 @@ class BaselineSteps:
             graded = future.result()
         except AzureError as error:
             return self._take_error(held, BaselineGrade, which, item, error)
-        failed = None
+        failed: dict[str, Any] = {}
         if graded.reward is None:
-            failed = {"code": "not_graded", "message": "The grader gave no score.", "remote": dict(graded.errors)}
+            blamed = {"code": "not_graded", "message": "The grader gave no score.", "remote": dict(graded.errors)}
+            failed = {"error": storable(blamed)}
         with self._bench.begin() as work:
             care.extend(work.session, held, lease_seconds=self._bench.policy.lease_seconds)
             asked.answer(
@@ -279,7 +280,7 @@ class BaselineSteps:
                     "prompt_tokens": sum(graded.tokens.values()) or None,
                     "latency_seconds": round(graded.latency_seconds, 3),
                     "cost_usd": _grading_cost(graded, item.most_usd) if row.has_price else None,
-                    "error": storable(failed),
+                    **failed,
                 },
             )
         failpoint("baselines.grade.recorded")
@@ -321,15 +322,16 @@ class BaselineSteps:
         self, held: Claim, row: Baseline, wanted: BaselineStatus, *, report: dict[str, Any] | None = None
     ) -> None:
         """The report, the settlement, what plans shall say of it, and the end, in one transaction."""
-        error = None
+        values: dict[str, Any] = {}
         if wanted is BaselineStatus.FAILED:
-            error = {
+            values["error"] = {
                 "code": "nothing_scored",
                 "message": "Not one answer could be scored.",
                 "hint": f"GET /v1/baselines/{row.id}/answers says why, case by case.",
             }
         with self._bench.begin() as work:
             if report is not None:
+                values["report"] = report
                 untrained.record(
                     work,
                     UntrainedResult(
@@ -342,7 +344,7 @@ class BaselineSteps:
                         headline=report["headline"],
                     ),
                 )
-            self._record_end(work, held, row, wanted, {"report": report, "error": error})
+            self._record_end(work, held, row, wanted, values)
 
     def _record_end(
         self, work: UnitOfWork, held: Claim, row: Baseline, wanted: BaselineStatus, values: dict[str, Any]
@@ -375,8 +377,8 @@ class BaselineSteps:
             project_id=row.project_id,
             subject_id=row.id,
             **{"from": row.status, "to": str(wanted)},
-            verdict=(values["report"] or {}).get("verdict"),
-            headline=(values["report"] or {}).get("headline"),
+            verdict=values.get("report", {}).get("verdict"),
+            headline=values.get("report", {}).get("headline"),
         )
 
 
