@@ -105,7 +105,7 @@ from app.models.schemas import (
 )
 from app.retrieval.schemas import SearchIndexCheck, SearchIndexCreate, SearchIndexRead, SearchRequest
 from app.studies.schemas import StudyCreate, StudyPlan, StudyRead
-from app.upkeep.schemas import StrayAdopt, StrayRead, SweepRead
+from app.upkeep.schemas import Retirement, RetirementList, StrayAdopt, StrayRead, SweepRead
 
 PAGE_ITEMS: Final = 100
 """Items asked for at once when a whole list is walked; the API answers at most 200."""
@@ -793,6 +793,11 @@ class Models(Room):
     def copies(self, model: str) -> "list_[ModelCopyRead]":
         """Where it was copied to."""
         return self._client.one(ModelCopyList, "GET", f"/v1/models/{_part(model)}/copies").data
+
+    def retirements(self, *, within_days: int = 365) -> "list_[Retirement]":
+        """What ends when, with what to train instead."""
+        params = {"within_days": within_days}
+        return self._client.one(RetirementList, "GET", "/v1/retirements", params=params).data
 
     def base_models(self, *, connection: str | None = None) -> BaseModelList:
         """With a connection, merged with what ARM last said of that resource."""

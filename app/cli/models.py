@@ -133,6 +133,43 @@ def copies(
     )
 
 
+@group.command()
+def retirements(
+    *,
+    within: Annotated[int, typer.Option("--within", min=0, max=3660, help="Days from today.")] = 365,
+    json_: Json = False,
+) -> None:
+    """What ends when, who says so, and what to train instead."""
+    from app.cli.door import connect
+
+    with connect() as client:
+        found = client.models.retirements(within_days=within)
+    if json_:
+        words.put_json(found)
+        return
+    words.table(
+        ["ON", "DAYS", "LEVEL", "WHAT", "NAME", "ENDS", "INSTEAD", "EXPECTED"],
+        [
+            (
+                f"{item.on}{'!' if item.contradicted_by else ''}",
+                item.days_left,
+                item.level,
+                item.subject_kind,
+                item.name,
+                item.ends.replace("_", " "),
+                (item.retraining.successor or "none known") if item.retraining else None,
+                f"${item.retraining.expected_usd:.2f}"
+                if item.retraining and item.retraining.expected_usd is not None
+                else None,
+            )
+            for item in found
+        ],
+        right=["DAYS", "EXPECTED"],
+    )
+    if any(item.contradicted_by for item in found):
+        words.say("! another source names another day; --json shows both.")
+
+
 def base_models(
     name: Annotated[str | None, typer.Argument(help="Only this one, in full.")] = None,
     *,

@@ -93,7 +93,7 @@ class CopySteps:
             return
         with self._bench.begin() as work:
             care.write(work.session, held, sent_at=func.clock_timestamp(), asks=ModelCopy.asks + 1)
-        failpoint("models.copy.intent")
+        failpoint("copies.intent")
         try:
             with self._connections.data(errand.source, Traffic.WRITE) as azure:
                 copies = azure.copy_checkpoint(
@@ -111,7 +111,7 @@ class CopySteps:
         except Refused as error:
             self._end(held, row, model, CopyStatus.FAILED, error=describe(error))
             return
-        failpoint("models.copy.sent")
+        failpoint("copies.sent")
         found = _of(destination, copies)
         if found is None or found.status == FAILED:
             self._wait(held, row, self._policy.deployment_poll_seconds)
@@ -155,7 +155,7 @@ class CopySteps:
         with self._bench.begin() as work:
             values["finished_at"] = func.clock_timestamp()
             self._move(work, held, row, model, wanted, check_in_seconds=None, **values)
-        failpoint("models.copy.recorded")
+        failpoint("copies.recorded")
 
     @staticmethod
     def _move(

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from app.http.access import ReadConnections, WriteConnections
+from app.http.access import ReadConnections, ReadJobs, WriteConnections
 from app.http.bench import Bench
 from app.http.etags import etag_of
 from app.http.idempotency import IdempotentRoute
@@ -12,7 +12,8 @@ from app.http.openapi import problems
 from app.http.paging import ListOf, answer_page, page_of
 from app.http.responses import answer
 from app.kit.pagination import Page
-from app.upkeep.schemas import StrayAdopt, StrayRead, SweepRead
+from app.upkeep.retirements import RetirementService
+from app.upkeep.schemas import RetirementList, StrayAdopt, StrayRead, SweepRead
 from app.upkeep.service import UpkeepService, marker_of
 from app.upkeep.states import StrayKind, StrayStatus
 
@@ -99,6 +100,28 @@ def remove_stray(*, request: Request, bench: Bench, caller: WriteConnections, st
 def ignore_stray(*, request: Request, bench: Bench, caller: WriteConnections, stray: str) -> Response:
     """Nobody touches it, not even at the end that stands in its tags. It can still be adopted or removed."""
     return _answer(request, UpkeepService(bench).ignore(caller, stray))
+
+
+@router.get(
+    "/retirements",
+    operation_id="listRetirements",
+    summary="What ends when, and what to train instead",
+    response_model=RetirementList,
+)
+def list_retirements(
+    *,
+    request: Request,
+    bench: Bench,
+    caller: ReadJobs,
+    within_days: Annotated[
+        int, Query(ge=0, le=3660, description="Only what ends within so many days, or has ended.")
+    ] = 365,
+) -> Response:
+    """Models and living deployments whose training or answers end, the soonest first, with who says the day.
+
+    A model's row has what to train instead: the same data and settings on a successor, as a job to be sent.
+    """
+    return answer(request, RetirementService(bench).plan(caller.project_id, within_days=within_days))
 
 
 @router.get(

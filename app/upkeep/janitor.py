@@ -17,6 +17,7 @@ from app.kit.care import Claim
 from app.kit.failpoints import failpoint
 from app.storage.port import StoredObject
 from app.upkeep import repository
+from app.upkeep.retirements import RetirementService
 from app.upkeep.tables import Janitor
 from app.workbench import Workbench
 
@@ -69,6 +70,7 @@ class JanitorSteps:
             self._look_at(held, batch, done)
         if done.removed:
             log.info("janitor.cleaned", **done.report())
+        RetirementService(self._bench).tell()
         with self._bench.begin() as work:
             care.finish(
                 work.session,

@@ -42,6 +42,19 @@ MEASURES: Final = (
         "SELECT count(*) FROM deployments WHERE status = 'ready' AND drift IS NOT NULL",
     ),
     Measure(
+        "kitae_retiring",
+        "Models and living deployments for which something ends within 90 days or has ended, by how near it is.",
+        ("subject", "level"),
+        "SELECT kind, level, count(*) FROM ("
+        "SELECT DISTINCT ON (n.subject_id, n.kind) "
+        "CASE WHEN m.id IS NULL THEN 'deployment' ELSE 'model' END AS kind, n.level "
+        "FROM retirement_notices n LEFT JOIN models m ON m.id = n.subject_id "
+        "LEFT JOIN deployments d ON d.id = n.subject_id "
+        "AND d.status IN ('creating', 'warming', 'ready', 'deleting') "
+        "WHERE m.id IS NOT NULL OR d.id IS NOT NULL "
+        "ORDER BY n.subject_id, n.kind, n.told_at DESC) AS near GROUP BY kind, level",
+    ),
+    Measure(
         "kitae_sweeps_overdue",
         "Connections whose sweep is parked, or should have begun ten minutes ago.",
         (),

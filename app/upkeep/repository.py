@@ -1,7 +1,7 @@
 """All SQL of the upkeep room. Rows of the rooms below are read here and changed by their own services."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final
 
@@ -21,8 +21,9 @@ from app.kit import care
 from app.kit.care import Claim
 from app.kit.ids import new_id
 from app.kit.pagination import Page, Slice, keyset, slice_of
+from app.models.tables import Model
 from app.upkeep.states import StrayStatus
-from app.upkeep.tables import Janitor, Stray, Sweep
+from app.upkeep.tables import Janitor, RetirementNotice, Stray, Sweep
 
 LIVING: Final = ("creating", "warming", "ready", "deleting")
 """Statuses of a deployment that may stand at Azure."""
@@ -384,3 +385,58 @@ def known_parts(session: Session, ids: Iterable[str]) -> frozenset[str]:
 def money(value: Decimal | None) -> str | None:
     """As it stands in events and reports."""
     return None if value is None else f"{value:.4f}"
+
+
+# ── what ends ───────────────────────────────────────────────────────────────
+
+
+def projects_with_models(session: Session) -> Sequence[str]:
+    """Projects of which anything can end."""
+    with_models = select(Model.project_id)
+    with_deployments = select(Deployment.project_id).where(Deployment.status.in_(LIVING))
+    return session.scalars(with_models.union(with_deployments)).all()
+
+
+def models_of_project(session: Session, project_id: str) -> Sequence[Model]:
+    return session.scalars(select(Model).where(Model.project_id == project_id).order_by(Model.id)).all()
+
+
+def living_of_project(session: Session, project_id: str) -> Sequence[Deployment]:
+    return session.scalars(
+        select(Deployment)
+        .where(Deployment.project_id == project_id, Deployment.status.in_(LIVING))
+        .order_by(Deployment.id)
+    ).all()
+
+
+def jobs_of_models(session: Session, project_id: str, subjects: Iterable[str]) -> dict[str, Job]:
+    """Id of a model, or of a deployment of one → the job that made it."""
+    wanted = list(subjects)
+    of_models = select(Model.id, Job).join(Job, Job.id == Model.job_id)
+    of_deployments = (
+        select(Deployment.id, Job).join(Model, Model.id == Deployment.model_id).join(Job, Job.id == Model.job_id)
+    )
+    found = {
+        row[0]: row[1]
+        for row in session.execute(of_models.where(Model.project_id == project_id, Model.id.in_(wanted)))
+    }
+    found |= {
+        row[0]: row[1]
+        for row in session.execute(
+            of_deployments.where(Deployment.project_id == project_id, Deployment.id.in_(wanted))
+        )
+    }
+    return found
+
+
+def note_retirement(
+    session: Session, *, project_id: str, subject_id: str, kind: str, ends_on: date, level: str
+) -> bool:
+    """Keep that this is told now; False = it was told already."""
+    row = session.execute(
+        insert(RetirementNotice)
+        .values(project_id=project_id, subject_id=subject_id, kind=kind, ends_on=ends_on, level=level)
+        .on_conflict_do_nothing()
+        .returning(RetirementNotice.subject_id)
+    ).one_or_none()
+    return row is not None

@@ -1,6 +1,6 @@
-"""What crosses the wire about sweeps and strays."""
+"""What crosses the wire about sweeps, strays and what ends."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -193,3 +193,94 @@ class SweepRead(BaseModel):
     report: SweepReport | None
     parked_reason: str | None
     last_error: dict[str, Any] | None
+
+
+_RETRAINING: dict[str, Any] = {
+    "successor": "Qwen3-32B",
+    "reason": "Of the models with no announced end that are trained supervised, the middle size.",
+    "source": "Microsoft Learn, fine-tune-supported-models, 2026-10-06",
+    "confidence": "estimate",
+    "training": "travel@3",
+    "job": {
+        "connection": "con_01kz8q0w5pfxrb7h2m4d9t6c1s",
+        "model": "Qwen3-32B",
+        "method": "supervised",
+        "training": "dsv_01kz8p9a6kf8mt3x7q2c5w0d4h",
+        "hyperparameters": {"n_epochs": 3},
+        "training_type": "GlobalStandard",
+        "suffix": "travel",
+    },
+    "expected_usd": None,
+    "high_usd": None,
+    "same_tokenizer": False,
+}
+_RETIREMENT: dict[str, Any] = {
+    "object": "retirement",
+    "subject_kind": "model",
+    "subject": "mdl_01kz8s1d3xe5atm9w4c7g0n2rk",
+    "name": "travel",
+    "connection": "con_01kz8q0w5pfxrb7h2m4d9t6c1s",
+    "base_model": "gpt-4.1-mini-2025-04-14",
+    "ends": "training",
+    "on": "2027-04-14",
+    "days_left": 143,
+    "level": "later",
+    "message": "From 2027-04-14 on it can no longer be trained anew on the same base model.",
+    "origin": "catalogue",
+    "source": "Microsoft Learn, model retirement schedule, 2026-07-07",
+    "as_of": "2026-07-07",
+    "contradicted_by": [],
+    "retraining": _RETRAINING,
+}
+
+
+class Retraining(BaseModel):
+    """What to train instead, and on what."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_RETRAINING]})
+
+    successor: str | None = Field(
+        description="A base model; null = none that is trained this way is known to last."
+    )
+    reason: str
+    source: str
+    confidence: Literal["verified", "unverified", "estimate"]
+    training: str | None = Field(description="The data that it was trained on: `name@number`.")
+    job: dict[str, Any] | None = Field(
+        description="The same data and settings as `POST /v1/jobs` takes them; with `dry_run` it shows its plan."
+    )
+    expected_usd: Usd | None = Field(description="Of that training; null = no price is known.")
+    high_usd: Usd | None
+    same_tokenizer: bool | None = Field(description="False: the same data has another number of tokens there.")
+
+
+class Retirement(BaseModel):
+    """Something that ends for a model or a deployment."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_RETIREMENT]})
+
+    object: Literal["retirement"] = "retirement"
+    subject_kind: str = Field(description="`model` or `deployment`; others may come.")
+    subject: str
+    name: str
+    connection: str
+    base_model: str
+    ends: Literal["training", "base_inference", "tuned_inference"]
+    on: date
+    days_left: int
+    level: Literal["ended", "7 days", "30 days", "90 days", "later"]
+    message: str
+    origin: Literal["catalogue", "arm"]
+    source: str
+    as_of: str
+    contradicted_by: list[dict[str, Any]] = Field(description="Other days, and who names them.")
+    retraining: Retraining | None = Field(description="Null for what is no fine-tuned model.")
+
+
+class RetirementList(BaseModel):
+    """What ends, the soonest first."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"object": "list", "data": [_RETIREMENT]}]})
+
+    object: Literal["list"] = "list"
+    data: list[Retirement]

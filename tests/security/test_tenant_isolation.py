@@ -112,6 +112,9 @@ NEEDS: Final = {
     "getChart": "jobs:read",
     "listModels": "jobs:read",
     "getModel": "jobs:read",
+    "copyModel": "jobs:write",
+    "listModelCopies": "jobs:read",
+    "listRetirements": "jobs:read",
     "listBaseModels": "jobs:read",
     "getBaseModel": "jobs:read",
     "createDeployment": "deployments:write",
@@ -132,14 +135,22 @@ NEEDS: Final = {
     "cancelGeneration": "datasets:write",
     "retryGeneration": "datasets:write",
     "getCoverage": "datasets:read",
+    "createBaseline": "deployments:write",
+    "listBaselines": "deployments:read",
+    "getBaseline": "deployments:read",
+    "listBaselineAnswers": "deployments:read",
+    "cancelBaseline": "deployments:write",
+    "retryBaseline": "deployments:write",
+    "createSearchIndex": "connections:write",
+    "listSearchIndexes": "connections:read",
+    "getSearchIndex": "connections:read",
+    "archiveSearchIndex": "connections:write",
+    "checkSearchIndex": "connections:write",
     "createStudy": "jobs:write",
     "listStudies": "jobs:read",
     "getStudy": "jobs:read",
     "cancelStudy": "jobs:write",
     "retryStudy": "jobs:write",
-    "listRemoteJobs": "connections:read",
-    "adoptRemoteJob": "jobs:write",
-    "listAdoptions": "jobs:read",
     "getModelBundle": "jobs:read",
     "getModelCard": "jobs:read",
     "getModelCardPage": "jobs:read",
@@ -149,6 +160,9 @@ NEEDS: Final = {
     "getRunBundle": "jobs:read",
     "getRunCard": "jobs:read",
     "getRunCardPage": "jobs:read",
+    "listRemoteJobs": "connections:read",
+    "adoptRemoteJob": "jobs:write",
+    "listAdoptions": "jobs:read",
     "getAdoption": "jobs:read",
     "listStrays": "connections:read",
     "getStray": "connections:read",
@@ -164,7 +178,13 @@ NEEDS: Final = {
     "archiveTrigger": "connections:write",
 }
 
-ALSO: Final = {"generate": "deployments:write", "adoptRemoteJob": "datasets:write", "importBundle": "datasets:write"}
+ALSO: Final = {
+    "generate": "deployments:write",
+    "adoptRemoteJob": "datasets:write",
+    "importBundle": "datasets:write",
+    "createBaseline": "datasets:read",
+    "listBaselineAnswers": "datasets:read",
+}
 """What an operation needs besides, because it reaches into two rooms."""
 
 BODIES: Final[dict[str, dict[str, Any]]] = {
@@ -192,6 +212,9 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
         "deployment": "mine",
         "source": {"type": "paraphrases", "pairs": [{"question": "Where is Kyoto?", "answer": "In Kansai."}]},
     },
+    "createBaseline": {"deployment": "mine", "validation": "mine@1"},
+    "createSearchIndex": {"name": "another", "endpoint": "https://contoso.search.windows.net", "index": "handbook"},
+    "checkSearchIndex": {"text": "Kyoto"},
     "createStudy": {
         "job": {"connection": "mine", "model": "gpt-4.1-mini", "training": "mine@1", "validation": "mine@1"},
         "vary": {"n_epochs": [1, 2]},
@@ -204,7 +227,7 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
 }
 """A sound body for every operation that takes JSON."""
 
-ENDED: Final = {"cancelFetch", "cancelGeneration"}
+ENDED: Final = {"cancelFetch", "cancelGeneration", "cancelBaseline"}
 """What the owner's house has of these has ended: to cancel it is allowed, and changes nothing."""
 
 QUERIES: Final[dict[str, dict[str, str]]] = {"listChanges": {"since": "1"}, "getRowLineage": {"row": "1"}}
@@ -215,10 +238,10 @@ PATHS: Final[dict[str, tuple[str, ...]]] = {
     "key_id": ("key",),
     "connection": ("connection", f"={CONNECTION}"),
     "remote_job": ("remote_job",),
+    "run": ("run",),
     "adoption": ("adoption",),
     "stray": ("stray",),
     "dataset": ("dataset", f"={DATASET}", "version"),
-    "run": ("run",),
     "number": ("=1",),
     "upload": ("upload",),
     "fetch": ("fetch",),
@@ -228,6 +251,8 @@ PATHS: Final[dict[str, tuple[str, ...]]] = {
     "deployment": ("deployment", f"={DEPLOYMENT}"),
     "comparison": ("comparison",),
     "generation": ("generation",),
+    "baseline": ("baseline",),
+    "search_index": ("search_index", "=handbook"),
     "study": ("study",),
     "trigger": ("trigger", f"={TRIGGER}"),
 }
@@ -249,6 +274,11 @@ REFS: Final[dict[tuple[str, str], tuple[str, ...]]] = {
     ("createComparison", "candidates"): ("deployment", f"={DEPLOYMENT}"),
     ("generate", "deployment"): ("deployment", f"={DEPLOYMENT}"),
     ("generate", "connection"): ("connection", f"={CONNECTION}"),
+    ("createBaseline", "deployment"): ("deployment", f"={DEPLOYMENT}"),
+    ("createBaseline", "connection"): ("connection", f"={CONNECTION}"),
+    ("createBaseline", "validation"): ("validation", f"={DATASET}@1"),
+    ("createBaseline", "training"): ("version", f"={DATASET}@1"),
+    ("createBaseline", "ways"): ("search_index", "=handbook"),
     ("listGenerations", "dataset"): ("dataset", f"={DATASET}"),
     ("listJobs", "connection"): ("connection", f"={CONNECTION}"),
     ("adoptRemoteJob", "training"): ("version", f"={DATASET}@1"),
@@ -263,6 +293,7 @@ REFS: Final[dict[tuple[str, str], tuple[str, ...]]] = {
 
 INSIDE: Final[dict[tuple[str, str], Callable[[str], Any]]] = {
     ("createComparison", "candidates"): lambda value: [{"deployment": value}],
+    ("createBaseline", "ways"): lambda value: [{"type": "retrieval", "search_index": value}],
     ("createStudy", "job"): lambda value: {**BODIES["createStudy"]["job"], "training": value},
 }
 """Members that hold what is named further in."""
@@ -485,6 +516,8 @@ def test_lists_show_nothing_of_others_whatever_they_are_asked_for(
         "listDeployments": "deployment",
         "listComparisons": "comparison",
         "listGenerations": "generation",
+        "listBaselines": "baseline",
+        "listSearchIndexes": "search_index",
         "listStudies": "study",
         "listTriggers": "trigger",
         "listEvents": "event",
@@ -784,7 +817,7 @@ def test_the_owner_may_do_all_of_it_and_each_deed_leaves_its_record(house: House
         for operation in sorted(routes, key=place):
             client = operator if NEEDS.get(operation.id) == "operator" else owner
             changed = {name: mine[name] for name in operation.members if name in mine}
-            if operation.id == "generate":
+            if operation.id in {"generate", "createBaseline"}:
                 del changed["connection"]  # or a deployment of ours; this one names it
             answer = send(client, operation, operation.url(real), **changed)
             accepted = answer.status_code < 300 or answer.status_code == 409

@@ -28,6 +28,7 @@ OVERRIDE_MAX_BYTES: Final = 4 * 1024 * 1024
 _TUNED: Final = re.compile(r"(?P<base>.+?)\.ft-[0-9a-z]{6,}.*", re.IGNORECASE | re.DOTALL)
 """`<base>.ft-<32 hex>[-suffix][:ckpt-step-N]`. Source: names in Microsoft's fine-tuning notebooks, 2025."""
 _OPENAI_TUNED: Final = re.compile(r"ft:(?P<base>[^:]+):.*", re.DOTALL)
+_PARTS: Final = ("models", "limits", "prices", "successors")
 _STRICT: Final = ConfigDict(extra="forbid", str_min_length=1)
 T = TypeVar("T")
 
@@ -169,6 +170,21 @@ class Derivation:
     source: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Successor:
+    """What to train next when a model ends."""
+
+    __pydantic_config__ = _STRICT
+    model: str
+    method: Method
+    successor: str | None
+    """A base model's id; None = nothing trained by this method outlasts it, as far as is known."""
+    reason: str
+    source: str
+    as_of: date
+    confidence: Confidence
+
+
 class Catalogue:
     """The facts. Immutable; safe to share."""
 
@@ -178,25 +194,27 @@ class Catalogue:
         limits: Limits,
         prices: Sequence[Price],
         derivations: Sequence[Derivation] = (),
+        successors: Sequence[Successor] = (),
     ) -> None:
         self._models = tuple(models)
         self.limits = limits
         self.prices = tuple(prices)
         self._derivations = tuple(derivations)
+        self._successors = {(item.model, item.method): item for item in successors}
 
     @classmethod
     def load(cls, override: Path | None = None) -> "Catalogue":
         """The shipped facts with an operator's file laid over them.
 
         Args:
-            override: JSON with any of `region_sets`, `models`, `limits`, `prices`, `derivations`. A model
-                with a shipped id changes only the fields it names; a new id needs every field. A price
-                replaces the one of the same model, kind, tier and day.
+            override: JSON with any of `region_sets`, `models`, `limits`, `prices`, `derivations`, `successors`. A
+                model with a shipped id changes only the fields it names; a new id needs every field. A price
+                replaces the one of the same model, kind, tier and day, a successor that of its model and method.
 
         Raises:
             CatalogueError: the file cannot be read or says something that cannot be.
         """
-        shipped = {part: _parse(f"shipped {part}.json", _resource(part)) for part in ("models", "limits", "prices")}
+        shipped = {part: _parse(f"shipped {part}.json", _resource(part)) for part in _PARTS}
         own = {} if override is None else _parse(str(override), _override_text(override))
         where = "the shipped catalogue" if override is None else str(override)
         region_sets = shipped["models"]["region_sets"] | own.pop("region_sets", {})
@@ -204,6 +222,9 @@ class Catalogue:
         price_key = ("model", "kind", "tier", "valid_from")
         prices = _merged(where, shipped["prices"]["prices"], own.pop("prices", []), price_key)
         derivations = _merged(where, shipped["prices"]["derivations"], own.pop("derivations", []), ("kind", "tier"))
+        successors = _merged(
+            where, shipped["successors"]["successors"], own.pop("successors", []), ("model", "method")
+        )
         raw_limits = _changed_limits(where, shipped["limits"]["limits"], own.pop("limits", {}))
         own.pop("about", None)
         if own:
@@ -213,6 +234,7 @@ class Catalogue:
             _limits(where, raw_limits),
             _checked(where, "prices", tuple[Price, ...], prices),
             _checked(where, "derivations", tuple[Derivation, ...], derivations),
+            _checked(where, "successors", tuple[Successor, ...], successors),
         )
         catalogue._check_names(where)
         return catalogue
@@ -231,6 +253,12 @@ class Catalogue:
             return known
         tuned = _TUNED.fullmatch(name.strip()) or _OPENAI_TUNED.fullmatch(name.strip())
         return self._by_name.get(tuned["base"].lower()) if tuned else None
+
+    def successor(self, base: BaseModel, method: str) -> Successor | None:
+        """What to train next when a model ends; None = nobody has said anything of it."""
+        return next(
+            (item for (model, by), item in self._successors.items() if (model, by) == (base.id, method)), None
+        )
 
     def price(self, model: str, kind: PriceKind, tier: str, *, at: date | None = None) -> Price | None:
         """The newest price valid on a day; derived ones are marked `estimate`; None when nothing is known.
@@ -288,6 +316,9 @@ class Catalogue:
         for price in self.prices:
             if price.model != "*" and price.model not in ids:
                 raise CatalogueError(f"{where}: a price names the unknown model {price.model!r}; use its id")
+        for item in self._successors.values():
+            if unknown := {item.model, item.successor or item.model} - ids:
+                raise CatalogueError(f"{where}: a successor names the unknown model {min(unknown)!r}; use its id")
 
 
 def _resource(part: str) -> str:
