@@ -20,6 +20,7 @@ from app.cli import (
     models,
     money,
     operate,
+    openai_history,
     projects,
     secrets,
     strays,
@@ -57,6 +58,7 @@ models.add_to(app)
 bundles.add_to(app)
 deployments.add_to(app)
 generation.add_to(app)
+openai_history.add_to(app)
 baselines.add_to(app)
 studies.add_to(app)
 connections.add_to(app)

@@ -69,7 +69,7 @@ MORE_OF_A_ROOM: Final = {
     "retrieval": set[str](),
     "studies": {"variations.py", "verdict.py"},
     "adoptions": set[str](),
-    "exports": {"bundle.py", "card.py", "record.py"},
+    "exports": {"bundle.py", "card.py", "openai_history.py", "record.py"},
     "deployments": {"adoption.py", "asked.py", "asking.py", "comparisons.py", "inference.py"},
     "upkeep": {
         "invariant_queries.py",
