@@ -30,6 +30,14 @@ from app.access.schemas import (
 )
 from app.adoptions.schemas import AdoptionRead, AdoptRemoteJob, RemoteJobList
 from app.baselines.schemas import BaselineAnswerRead, BaselineCreate, BaselineEstimate, BaselineRead
+from app.calibrations.schemas import (
+    Calibration,
+    CalibrationCreate,
+    GraderCheck,
+    GraderRead,
+    HyperparameterList,
+    HyperparameterRead,
+)
 from app.connections.schemas import (
     ConnectionCheck,
     ConnectionCreate,
@@ -199,6 +207,7 @@ class Client:
         self.deployments = Deployments(self)
         self.comparisons = Comparisons(self)
         self.generations = Generations(self)
+        self.graders = Graders(self)
         self.baselines = Baselines(self)
         self.search_indexes = SearchIndexes(self)
         self.studies = Studies(self)
@@ -913,6 +922,24 @@ class Comparisons(Room):
     def get(self, comparison: str) -> ComparisonDetail:
         """With every answer that there is."""
         return self._client.one(ComparisonDetail, "GET", f"/v1/comparisons/{_part(comparison)}")
+
+
+class Graders(Room):
+    """`/v1/graders` and `/v1/hyperparameters`: what a method needs, before anything is trained by it."""
+
+    def validate(self, wanted: GraderCheck) -> GraderRead:
+        """Costs nothing."""
+        return self._client.one(GraderRead, "POST", "/v1/graders/validate", body=wanted)
+
+    def calibrate(self, wanted: CalibrationCreate) -> Calibration:
+        """Grades up to 50 answers, which costs what they cost."""
+        return self._client.one(Calibration, "POST", "/v1/graders/calibrate", body=wanted)
+
+    def hyperparameters(
+        self, *, method: str | None = None, model: str | None = None
+    ) -> "list_[HyperparameterRead]":
+        params = {"method": method, "model": model}
+        return self._client.one(HyperparameterList, "GET", "/v1/hyperparameters", params=params).data
 
 
 class Generations(Room):

@@ -20,21 +20,41 @@ Job = Annotated[str, typer.Argument(help="A job's id.")]
 
 Training = Annotated[str, typer.Argument(help="Dataset version to train on: travel@3, or travel.")]
 Connection = Annotated[str, typer.Option("--connection", "-c", help="Azure OpenAI resource, by name or id.")]
-BaseModel = Annotated[str, typer.Option("--model", "-m", help="Base model.")]
+BaseModel = Annotated[
+    str | None, typer.Option("--model", "-m", help="Base model; gpt-4.1-mini, for reinforcement o4-mini.")
+]
 Validation = Annotated[str | None, typer.Option("--validation", "-v", help="Dataset version to validate on.")]
 Goal = Annotated[
     str | None, typer.Option(help="balanced, fast, quality, low_overfit or reproducible: chooses for you.")
 ]
-Epochs = Annotated[int | None, typer.Option(min=1, max=50)]
-BatchSize = Annotated[int | None, typer.Option(min=1, max=256)]
-Rate = Annotated[float | None, typer.Option(help="Learning rate multiplier, above 0 up to 10.")]
-TrainingType = Annotated[
-    str | None, typer.Option(help="Standard, GlobalStandard, DataZoneStandard or developerTier.")
-]
+Epochs = Annotated[int | None, typer.Option(help="Passes over the data.")]
+BatchSize = Annotated[int | None, typer.Option(help="Examples in one step.")]
+Rate = Annotated[float | None, typer.Option(help="Learning rate multiplier.")]
 Suffix = Annotated[str | None, typer.Option(help="Becomes part of the model's name at Azure.")]
 Seed = Annotated[int | None, typer.Option(min=0)]
 MaxCost = Annotated[float | None, typer.Option(help="Refuse if it is expected to cost more, in USD.")]
 Metadata = Annotated[list[str] | None, typer.Option(help="name=value, up to 8; goes to Azure too.")]
+
+Method = Annotated[str | None, typer.Option(help="supervised (the default), dpo or reinforcement.")]
+GraderFile = Annotated[Path | None, typer.Option("--grader", help="JSON file; reinforcement needs one.")]
+FormatFile = Annotated[Path | None, typer.Option("--response-format", help="JSON file; reinforcement only.")]
+ContinueFrom = Annotated[
+    str | None,
+    typer.Option(help="A tuned model to train on: mdl_…, its name, ckp_…, job_… or Azure's name of it."),
+]
+TrainingTypes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--training-type",
+        help="Standard, GlobalStandard, DataZoneStandard or developerTier. Repeatable: the first that can be had "
+        "is taken, the next are tried should Azure refuse it.",
+    ),
+]
+Beta = Annotated[float | None, typer.Option(help="dpo: how firmly it is held near where it began.")]
+Effort = Annotated[str | None, typer.Option(help="reinforcement: default, low, medium or high.")]
+Compute = Annotated[float | None, typer.Option(help="reinforcement: how much is sampled.")]
+EvalInterval = Annotated[int | None, typer.Option(help="reinforcement: steps between evaluations.")]
+EvalSamples = Annotated[int | None, typer.Option(help="reinforcement: answers to each validation row.")]
 
 Rules = Annotated[
     list[str] | None,
@@ -66,22 +86,40 @@ def _wanted(
     *,
     training: str,
     connection: str,
-    model: str,
+    model: str | None,
     hyperparameters: dict[str, Any],
     metadata: list[str] | None,
+    grader: Path | None,
+    response_format: Path | None,
+    training_types: list[str] | None,
     **optional: Any,
 ) -> "JobCreate":
     """Only what was given: the service chooses the rest."""
-    from app.jobs.schemas import JobCreate
+    from pydantic import ValidationError
 
-    body: dict[str, Any] = {"training": training, "connection": connection, "model": model}
+    from app.cli.graders import json_object
+    from app.jobs.schemas import JobCreate
+    from app.kit.wire import in_words
+
+    body: dict[str, Any] = {"training": training, "connection": connection}
     body |= {name: value for name, value in optional.items() if value is not None}
+    if model is not None or "continue_from" not in body:
+        body["model"] = model or ("o4-mini" if body.get("method") == "reinforcement" else "gpt-4.1-mini")
+    if grader is not None:
+        body["grader"] = json_object(grader, "grader")
+    if response_format is not None:
+        body["response_format"] = json_object(response_format, "response_format")
+    if training_types:
+        body |= {"training_types": training_types} if len(training_types) > 1 else {"training_type": training_types[0]}
     chosen = {name: value for name, value in hyperparameters.items() if value is not None}
     if chosen:
         body["hyperparameters"] = chosen
     if metadata:
         body["metadata"] = dict(pair(text, "metadata") for text in metadata)
-    return JobCreate.model_validate(body)
+    try:
+        return JobCreate.model_validate(body)
+    except ValidationError as error:
+        raise Told("; ".join(in_words(problem) for problem in error.errors()), code=Exit.USAGE) from error
 
 
 @group.command()
@@ -89,13 +127,22 @@ def plan(  # noqa: PLR0913  each is a choice about the training
     training: Training,
     *,
     connection: Connection = "emulator",
-    model: BaseModel = "gpt-4.1-mini",
+    model: BaseModel = None,
+    method: Method = None,
+    grader: GraderFile = None,
+    response_format: FormatFile = None,
+    continue_from: ContinueFrom = None,
     validation: Validation = None,
     goal: Goal = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
     learning_rate: Rate = None,
-    training_type: TrainingType = None,
+    beta: Beta = None,
+    reasoning_effort: Effort = None,
+    compute_multiplier: Compute = None,
+    eval_interval: EvalInterval = None,
+    eval_samples: EvalSamples = None,
+    training_type: TrainingTypes = None,
     suffix: Suffix = None,
     seed: Seed = None,
     max_cost: MaxCost = None,
@@ -112,8 +159,21 @@ def plan(  # noqa: PLR0913  each is a choice about the training
         model=model,
         validation=validation,
         goal=goal,
-        hyperparameters={"n_epochs": epochs, "batch_size": batch_size, "learning_rate_multiplier": learning_rate},
-        training_type=training_type,
+        method=method,
+        grader=grader,
+        response_format=response_format,
+        continue_from=continue_from,
+        hyperparameters={
+            "n_epochs": epochs,
+            "batch_size": batch_size,
+            "learning_rate_multiplier": learning_rate,
+            "beta": beta,
+            "reasoning_effort": reasoning_effort,
+            "compute_multiplier": compute_multiplier,
+            "eval_interval": eval_interval,
+            "eval_samples": eval_samples,
+        },
+        training_types=training_type,
         suffix=suffix,
         seed=seed,
         max_cost_usd=max_cost,
@@ -134,13 +194,22 @@ def create(  # noqa: PLR0913  as for plan
     training: Training,
     *,
     connection: Connection = "emulator",
-    model: BaseModel = "gpt-4.1-mini",
+    model: BaseModel = None,
+    method: Method = None,
+    grader: GraderFile = None,
+    response_format: FormatFile = None,
+    continue_from: ContinueFrom = None,
     validation: Validation = None,
     goal: Goal = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
     learning_rate: Rate = None,
-    training_type: TrainingType = None,
+    beta: Beta = None,
+    reasoning_effort: Effort = None,
+    compute_multiplier: Compute = None,
+    eval_interval: EvalInterval = None,
+    eval_samples: EvalSamples = None,
+    training_type: TrainingTypes = None,
     suffix: Suffix = None,
     seed: Seed = None,
     max_cost: MaxCost = None,
@@ -160,8 +229,21 @@ def create(  # noqa: PLR0913  as for plan
         model=model,
         validation=validation,
         goal=goal,
-        hyperparameters={"n_epochs": epochs, "batch_size": batch_size, "learning_rate_multiplier": learning_rate},
-        training_type=training_type,
+        method=method,
+        grader=grader,
+        response_format=response_format,
+        continue_from=continue_from,
+        hyperparameters={
+            "n_epochs": epochs,
+            "batch_size": batch_size,
+            "learning_rate_multiplier": learning_rate,
+            "beta": beta,
+            "reasoning_effort": reasoning_effort,
+            "compute_multiplier": compute_multiplier,
+            "eval_interval": eval_interval,
+            "eval_samples": eval_samples,
+        },
+        training_types=training_type,
         suffix=suffix,
         seed=seed,
         max_cost_usd=max_cost,

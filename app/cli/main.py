@@ -16,6 +16,7 @@ from app.cli import (
     deployments,
     events,
     generation,
+    graders,
     jobs,
     models,
     money,
@@ -54,6 +55,7 @@ sweeping.add_to(app)
 demo.add_to(app)
 datasets.add_to(app)
 jobs.add_to(app)
+graders.add_to(app)
 models.add_to(app)
 bundles.add_to(app)
 deployments.add_to(app)
