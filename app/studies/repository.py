@@ -58,17 +58,6 @@ def change_trial(session: Session, held: Claim, trial_id: str, **values: Any) ->
     )
 
 
-def leave_out(session: Session, held: Claim, why: dict[str, Any]) -> None:
-    """Every trial that was not begun. Raises `LeaseLost`."""
-    write(session, held, updated_at=func.clock_timestamp())
-    session.execute(
-        update(Trial)
-        .where(Trial.study_id == held.row_id, Trial.status == TrialStatus.WAITING)
-        .values(status=TrialStatus.LEFT_OUT, error=why)
-        .execution_options(synchronize_session=False)
-    )
-
-
 def ask(session: Session, study_id: str) -> bool:
     """Wish the study to end; False when it has."""
     found = session.scalars(

@@ -7,8 +7,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from app.baselines.schemas import CASES_MAX
 from app.costs.schemas import Usd
-from app.jobs.schemas import JobCreate
+from app.deployments.schemas import Sku, TtlSeconds
+from app.jobs.schemas import JobCreate, Ref
 from app.kit.wire import Count, Flag, RequestModel
 from app.studies.states import StudyStatus, TrialStatus
 from app.studies.variations import TRIALS_MAX, Settings
@@ -16,6 +18,45 @@ from app.studies.variations import TRIALS_MAX, Settings
 Value = Annotated[int | float | str, Field(union_mode="left_to_right")]
 Axis = Annotated[list[Value], Field(min_length=1, max_length=TRIALS_MAX)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+
+
+class Evaluation(RequestModel):
+    """Cases that every trial's model is put to: it is deployed, asked, graded, and taken down again."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "cases_max": 50,
+                    "grader": {
+                        "type": "text_similarity",
+                        "name": "like the reference",
+                        "input": "{{sample.output_text}}",
+                        "reference": "{{item.reference}}",
+                        "evaluation_metric": "fuzzy_match",
+                    },
+                    "max_cost_usd": "0.5",
+                }
+            ]
+        }
+    )
+
+    validation: Ref | None = Field(
+        default=None, description="A dataset version whose rows are the cases; left out: the job's validation set."
+    )
+    cases_max: Annotated[Count, Field(ge=1, le=CASES_MAX)] = Field(
+        default=50, description="Of a larger version so many are drawn, by `seed`: the same for every trial."
+    )
+    seed: Annotated[Count, Field(ge=0, le=2_147_483_647)] = 0
+    grader: dict[str, Any] | None = Field(
+        default=None, description="In OpenAI's schema, from 0 to 1. Left out: how like the reference an answer is."
+    )
+    max_tokens: Annotated[Count, Field(ge=1, le=16_000)] = Field(default=500, description="Most of one answer.")
+    sku: Sku = Field(default="DeveloperTier", description="How each model is deployed while it is asked.")
+    ttl_seconds: TtlSeconds = 3600
+    max_cost_usd: Annotated[Decimal, Field(gt=0, le=10_000, decimal_places=4)] = Field(
+        default=Decimal(1), description="The most that asking and grading one trial may cost."
+    )
 
 
 class StudyCreate(RequestModel):
@@ -49,6 +90,10 @@ class StudyCreate(RequestModel):
     )
     variations: Annotated[list[dict[Name, Value]], Field(max_length=TRIALS_MAX)] = Field(
         default_factory=list, description="Instead of a grid: the settings of each trial."
+    )
+    evaluation: Evaluation | None = Field(
+        default=None,
+        description="Compare answers instead of curves: put the same cases to every trial's model.",
     )
     budget_usd: Annotated[Decimal, Field(gt=0, le=10_000_000)] = Field(
         description="Nothing is begun that could take the whole study beyond this."
@@ -124,11 +169,13 @@ class TrialRead(BaseModel):
     job: str | None
     job_status: str | None
     score: float | None = Field(
-        description="Percent of the validation set: token accuracy, or mean reward for reinforcement."
+        description="Percent: of the validation set's tokens, the mean reward, or the mean score of the cases."
     )
     loss: float | None
     step: int | None = Field(description="Of the checkpoint that the score belongs to.")
     verdict: str | None = Field(description="What the analysis says of its curve.")
+    deployment: str | None = Field(description="On which its model was put to the cases.")
+    baseline: str | None = Field(description="Where every answer to the cases can be read.")
     cost_usd: Usd | None
     expected_usd: Usd | None
     points_gained: float | None = Field(description="Over the cheapest trial that was measured.")
@@ -165,6 +212,7 @@ class StudyRead(BaseModel):
                         "validation": "dsv_01kz8q7v1efn9s0a2b3c4d5e70",
                         "training_type": "developerTier",
                     },
+                    "evaluation": None,
                     "budget_usd": "20.0000",
                     "spent_usd": "0.3300",
                     "committed_usd": "0.3300",
@@ -180,6 +228,8 @@ class StudyRead(BaseModel):
                             "loss": 1.43,
                             "step": 90,
                             "verdict": "converged",
+                            "deployment": None,
+                            "baseline": None,
                             "cost_usd": "0.3300",
                             "expected_usd": "0.3300",
                             "points_gained": 0.0,
@@ -209,6 +259,7 @@ class StudyRead(BaseModel):
     status: StudyStatus
     status_changed_at: datetime
     job: dict[str, Any]
+    evaluation: dict[str, Any] | None
     budget_usd: Usd
     spent_usd: Usd
     committed_usd: Usd = Field(description="Spent, and the most that trainings under way may still cost.")

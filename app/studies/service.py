@@ -1,6 +1,7 @@
 """What one can do with studies: plan, create, cancel, retry, and read the table."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
@@ -9,7 +10,10 @@ from sqlalchemy import func
 
 from app.access.service import refuse_if_paused
 from app.connections.service import ConnectionService
+from app.costs.service import CostService
 from app.datasets.service import DatasetService
+from app.deployments.service import DEVELOPER, hosting_usd
+from app.graders import GraderFault, parse
 from app.jobs.schemas import JobCreate, JobPlan
 from app.jobs.service import JobService, PlanRefused
 from app.jobs.watchdog import Diverging, NotANumber, ValidationRising, WatchPolicy
@@ -18,8 +22,16 @@ from app.kit.errors import Conflict, FieldError, Invalid, NotFound
 from app.kit.ids import new_id
 from app.kit.pagination import Page, Slice
 from app.studies import repository
-from app.studies.schemas import RecommendationRead, StudyCreate, StudyPlan, StudyRead, TrialPlan, TrialRead
-from app.studies.states import StudyStatus, TrialStatus
+from app.studies.schemas import (
+    Evaluation,
+    RecommendationRead,
+    StudyCreate,
+    StudyPlan,
+    StudyRead,
+    TrialPlan,
+    TrialRead,
+)
+from app.studies.states import UNDER_WAY, StudyStatus, TrialStatus
 from app.studies.tables import Study, Trial
 from app.studies.variations import TRIALS_MAX, Settings, grid, label, varied
 from app.studies.verdict import Measure, Row, gains, recommend
@@ -33,41 +45,14 @@ EARLY_STOP: Final = WatchPolicy(
 """The watch-dog of a trial whose job names none: a curve that only gets worse is not paid to its end."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Draft:
-    """A study that could be begun: its job with ids in place of names, and its trials, each with its plan."""
+    """A study that could be begun: its job with ids in place of names, and what each trial would be."""
 
-    def __init__(self, job: dict[str, Any], answer_tokens: int | None) -> None:
-        self.job = job
-        self.answer_tokens = answer_tokens
-        self.trials: list[tuple[Settings, JobPlan]] = []
-
-    def plan(self, new: StudyCreate) -> StudyPlan:
-        left = new.budget_usd
-        shown = []
-        for number, (settings, plan) in enumerate(self.trials, start=1):
-            high = high_of(plan)
-            fits = high is None or high <= left
-            left -= high if high is not None and fits else Decimal(0)
-            expected = plan.estimate.expected_usd if plan.estimate else None
-            shown.append(
-                TrialPlan(number=number, settings=settings, expected_usd=expected, high_usd=high, fits=fits)
-            )
-        warnings = []
-        if any(one.high_usd is None for one in shown):
-            warnings.append("No price is known for some trials: the budget cannot hold them back.")
-        if not all(one.fits for one in shown):
-            warnings.append(
-                f"The budget does not bear the most that all trials may cost: {sum(one.fits for one in shown)} of "
-                f"{len(shown)} can surely be begun, the others if those before them cost less than that."
-            )
-        return StudyPlan(
-            training_type=self.job.get("training_type") if _leaves_training_type(new.job) else None,
-            trials=shown,
-            expected_usd=_total([one.expected_usd for one in shown]),
-            high_usd=_total([one.high_usd for one in shown]),
-            budget_usd=new.budget_usd,
-            warnings=warnings,
-        )
+    job: dict[str, Any]
+    evaluation: dict[str, Any] | None
+    sample_size: int | None
+    plan: StudyPlan
 
 
 class StudyService:
@@ -78,24 +63,27 @@ class StudyService:
         self._connections = ConnectionService(bench)
         self._datasets = DatasetService(bench)
         self._jobs = JobService(bench)
+        self._costs = CostService(bench)
 
     # ── before ──────────────────────────────────────────────────────────────
 
     def plan(self, caller: Caller, new: StudyCreate) -> StudyPlan:
         """Every trial with its cost; nothing is made. Raises as `create` does."""
-        return self._draft(caller, new).plan(new)
+        return self._draft(caller, new).plan
 
     def _draft(self, caller: Caller, new: StudyCreate) -> _Draft:
         all_settings = list(grid(new.vary)) if new.vary else new.variations
         _refuse_unusable(new, all_settings)
-        draft = _Draft(self._pinned(caller.project_id, new.job), self._answer_tokens(caller.project_id, new.job))
+        job = self._pinned(caller.project_id, new.job)
+        chosen = None
         if _leaves_training_type(new.job) and not any("training_type" in settings for settings in all_settings):
-            draft.job["training_type"] = self._cheapest(caller, draft.job, all_settings[0])
+            job["training_type"] = chosen = self._cheapest(caller, job, all_settings[0])
+        plans = []
         faults = []
         for index, settings in enumerate(all_settings):
             pointer = f"/variations/{index}" if new.variations else "/vary"
-            plan = self._jobs.plan(caller, job_of(draft.job, settings, pointer=pointer))
-            draft.trials.append((settings, plan))
+            plan = self._jobs.plan(caller, job_of(job, settings, pointer=pointer))
+            plans.append(plan)
             faults += [
                 FieldError(
                     pointer=pointer,
@@ -109,7 +97,45 @@ class StudyService:
             raise PlanRefused(
                 f"{len(faults)} error(s) in the plans of the trials; nothing was made.", errors=faults[:50]
             )
-        return draft
+        return _Draft(
+            job=job,
+            evaluation=self._evaluation(caller.project_id, new),
+            sample_size=self._sample_size(caller.project_id, new),
+            plan=self._plan(new, chosen, list(zip(all_settings, plans, strict=True))),
+        )
+
+    def _plan(
+        self, new: StudyCreate, training_type: str | None, drafted: Sequence[tuple[Settings, JobPlan]]
+    ) -> StudyPlan:
+        left = new.budget_usd
+        trials = []
+        for number, (settings, plan) in enumerate(drafted, start=1):
+            estimate = plan.estimate
+            evaluating = self._evaluation_usd(new.evaluation, plan.base_model)
+            expected = _total([estimate.expected_usd if estimate else None, evaluating])
+            high = _total([estimate.high_usd if estimate else None, evaluating])
+            fits = high is None or high <= left
+            left -= high if high is not None and fits else Decimal(0)
+            trials.append(
+                TrialPlan(number=number, settings=settings, expected_usd=expected, high_usd=high, fits=fits)
+            )
+        warnings = []
+        if any(one.high_usd is None for one in trials):
+            warnings.append("No price is known for some trials: the budget cannot hold them back.")
+        fitting = sum(one.fits for one in trials)
+        if fitting < len(trials):
+            warnings.append(
+                f"The budget does not bear the most that all trials may cost: {fitting} of {len(trials)} can "
+                "surely be begun, the others if those before them cost less than that."
+            )
+        return StudyPlan(
+            training_type=training_type,
+            trials=trials,
+            expected_usd=_total([one.expected_usd for one in trials]),
+            high_usd=_total([one.high_usd for one in trials]),
+            budget_usd=new.budget_usd,
+            warnings=warnings,
+        )
 
     def _pinned(self, project_id: str, job: JobCreate) -> dict[str, Any]:
         """The job by ids, so that all trials are trained and measured on the same bytes, whenever they begin."""
@@ -122,12 +148,36 @@ class StudyService:
             pinned["watch"] = EARLY_STOP.model_dump(mode="json")
         return pinned
 
-    def _answer_tokens(self, project_id: str, job: JobCreate) -> int | None:
-        if job.validation is None:
+    def _sample_size(self, project_id: str, new: StudyCreate) -> int | None:
+        """Of what a score is a share: the answers' tokens of the validation set, or the cases."""
+        if new.evaluation is not None:
+            ref = new.evaluation.validation or new.job.validation or ""
+            return min(new.evaluation.cases_max, self._datasets.version(project_id, ref).examples or 1)
+        if new.job.validation is None:
             return None
-        report = self._datasets.version(project_id, job.validation).report or {}
+        report = self._datasets.version(project_id, new.job.validation).report or {}
         tokens = (report.get("tokens") or {}).get("by_role", {}).get("assistant")
         return int(tokens) if tokens else None
+
+    def _evaluation(self, project_id: str, new: StudyCreate) -> dict[str, Any] | None:
+        """By ids, like the job."""
+        if new.evaluation is None:
+            return None
+        if new.evaluation.grader is not None:
+            _refuse_unusable_grader(new.evaluation.grader)
+        pinned = new.evaluation.model_dump(mode="json")
+        if new.evaluation.validation is not None:
+            pinned["validation"] = self._datasets.version(project_id, new.evaluation.validation).id
+        return pinned
+
+    def _evaluation_usd(self, wanted: Evaluation | None, base_model: str) -> Decimal | None:
+        """The most that evaluating one trial may cost, its hosting included; None where no price is known."""
+        if wanted is None:
+            return Decimal(0)
+        if wanted.sku == DEVELOPER:
+            return wanted.max_cost_usd
+        hourly = self._costs.hourly_hosting(base_model=base_model, sku=wanted.sku)
+        return _total([wanted.max_cost_usd, hosting_usd(hourly, wanted.ttl_seconds)])
 
     def _cheapest(self, caller: Caller, job: dict[str, Any], settings: Settings) -> str:
         """The training type with the lowest expected cost of those for which the first trial's plan holds."""
@@ -161,7 +211,7 @@ class StudyService:
             if made is not None:
                 return self.get(caller.project_id, made)
         draft = self._draft(caller, new)
-        plan = draft.plan(new)
+        plan = draft.plan
         if not any(trial.fits for trial in plan.trials):
             detail = f"Not a single trial fits: each may cost more than ${new.budget_usd:.2f}."
             raise Invalid(
@@ -190,9 +240,10 @@ class StudyService:
                     name=new.name,
                     status=StudyStatus.RUNNING,
                     job=draft.job,
+                    evaluation=draft.evaluation,
                     budget_usd=new.budget_usd,
                     at_once=new.at_once,
-                    answer_tokens=draft.answer_tokens,
+                    sample_size=draft.sample_size,
                     next_check_at=func.clock_timestamp(),
                 ),
                 [
@@ -292,18 +343,10 @@ def job_of(job: dict[str, Any], settings: Settings, *, pointer: str = "/vary") -
         raise Invalid("A trial is no job that could be made.", code="trial_invalid", errors=errors) from error
 
 
-def high_of(plan: JobPlan) -> Decimal | None:
-    """The most that a job may cost, as `JobService.create` reserves it."""
-    return plan.estimate.high_usd if plan.estimate else None
-
-
 def committed(trials: Sequence[Trial]) -> Decimal:
-    """What was spent, and the most that trainings under way may still cost."""
+    """What was spent, and the most that trials under way may still cost."""
     return sum(
-        (
-            (trial.high_usd if trial.status == TrialStatus.TRAINING else trial.cost_usd) or Decimal(0)
-            for trial in trials
-        ),
+        ((trial.high_usd if trial.status in UNDER_WAY else trial.cost_usd) or Decimal(0) for trial in trials),
         Decimal(0),
     )
 
@@ -330,6 +373,14 @@ def _refuse_unusable(new: StudyCreate, all_settings: Sequence[Settings]) -> None
         raise Invalid("The study cannot be begun like this.", code="study_invalid", errors=errors)
 
 
+def _refuse_unusable_grader(config: dict[str, Any]) -> None:
+    try:
+        parse(config, at="/evaluation/grader")
+    except GraderFault as fault:
+        errors = [FieldError(pointer=one.pointer, detail=one.detail, code=one.code) for one in fault.faults]
+        raise Invalid("The grader cannot be used.", code="grader_unusable", errors=errors) from fault
+
+
 def _leaves_training_type(job: JobCreate) -> bool:
     return not job.model_fields_set & {"training_type", "training_types"}
 
@@ -351,13 +402,14 @@ def _read(study: Study, trials: Sequence[Trial]) -> StudyRead:
         if trial.score is not None
     ]
     gained = gains(rows)
-    taken = recommend(rows, answer_tokens=study.answer_tokens)
+    taken = recommend(rows, sample_size=study.sample_size)
     return StudyRead(
         id=study.id,
         name=study.name,
         status=StudyStatus(study.status),
         status_changed_at=study.status_changed_at,
         job=study.job,
+        evaluation=study.evaluation,
         budget_usd=study.budget_usd,
         spent_usd=sum((trial.cost_usd or Decimal(0) for trial in trials), Decimal(0)),
         committed_usd=committed(trials),
@@ -373,6 +425,8 @@ def _read(study: Study, trials: Sequence[Trial]) -> StudyRead:
                 loss=trial.loss,
                 step=trial.step,
                 verdict=trial.verdict,
+                deployment=trial.deployment_id,
+                baseline=trial.baseline_id,
                 cost_usd=trial.cost_usd,
                 expected_usd=trial.expected_usd,
                 points_gained=gained[trial.number].points if trial.number in gained else None,

@@ -37,12 +37,16 @@ class TrialStatus(StrEnum):
     """Not begun. A crash while it is begun leaves a job under the trial's id; it is found, not made again."""
     TRAINING = "training"
     """Its job is under way."""
+    EVALUATING = "evaluating"
+    """Its model is deployed and put to the cases; a crash repeats nothing, for each deed carries the trial's id."""
     MEASURED = "measured"
-    """Its job has ended and its curve has a value on the validation set, also when it was stopped early."""
+    """It has a score: of its curve, also when it was stopped early, or of the cases that its model was put to."""
     UNMEASURED = "unmeasured"
     """Its job has ended, and there is nothing to compare."""
     LEFT_OUT = "left_out"
     """Never begun: it would have passed the budget, was refused, or the study ended before."""
 
 
+UNDER_WAY: Final = frozenset({TrialStatus.TRAINING, TrialStatus.EVALUATING})
+"""Trials that may still cost."""
 DONE: Final = frozenset({TrialStatus.MEASURED, TrialStatus.UNMEASURED, TrialStatus.LEFT_OUT})

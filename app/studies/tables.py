@@ -38,8 +38,10 @@ class Study(CareColumns, Base):
     """Nothing is begun that could pass it."""
     at_once: Mapped[int]
     """Trainings under way at the same time."""
-    answer_tokens: Mapped[int | None]
-    """Of the validation set: how finely a score can be told."""
+    evaluation: Mapped[dict[str, Any] | None]
+    """The cases that every trial's model is put to; null: the curves on the validation set are compared."""
+    sample_size: Mapped[int | None]
+    """Of what a score is a share, answers' tokens or cases: how finely it can be told."""
     cancel_requested_at: Mapped[datetime | None]
     error: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
@@ -73,4 +75,7 @@ class Trial(Base):
     """Of the checkpoint that the score belongs to."""
     verdict: Mapped[str | None]
     """The analysis' word for its curve."""
+    deployment_id: Mapped[Id | None] = mapped_column(ForeignKey("deployments.id"))
+    baseline_id: Mapped[Id | None] = mapped_column(ForeignKey("baselines.id"))
+    """Where its model was put to the cases."""
     error: Mapped[dict[str, Any] | None]

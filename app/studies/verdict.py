@@ -92,12 +92,12 @@ def _gain(row: Row, cheapest: Row) -> Gain:
     return Gain(points, (more / Decimal(str(points))).quantize(Decimal("0.0001")))
 
 
-def standard_error(score: float, answer_tokens: int | None) -> float:
-    """Of a score in points, were every token of an answer independent; the true one is larger."""
-    if not answer_tokens:
+def standard_error(score: float, sample_size: int | None) -> float:
+    """Of a score in points, were all that it is a share of independent; that of tokens is larger."""
+    if not sample_size:
         return 0.0
     share = min(max(score / 100, 0.0), 1.0)
-    return 100 * math.sqrt(share * (1 - share) / answer_tokens)
+    return 100 * math.sqrt(share * (1 - share) / sample_size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,23 +110,24 @@ class Recommendation:
     next_experiment: str | None
 
 
-def recommend(rows: Sequence[Row], *, answer_tokens: int | None) -> Recommendation | None:
+def recommend(rows: Sequence[Row], *, sample_size: int | None) -> Recommendation | None:
     """The cheapest of the trials that are as good as the best; of equally dear ones the one of the lowest loss.
 
     Args:
-        answer_tokens: of the validation set, for the noise of a score; None = not known, then only the best counts.
+        sample_size: of what a score is a share (tokens, cases), for its noise; None = not known: only the best
+            counts.
     """
     if not rows:
         return None
     best = max(rows, key=lambda row: (row.measure.score, -(row.measure.loss or 0.0)))
-    margin = SURE * math.sqrt(2) * standard_error(best.measure.score, answer_tokens)
+    margin = SURE * math.sqrt(2) * standard_error(best.measure.score, sample_size)
     equal = [row for row in rows if best.measure.score - row.measure.score <= margin]
     taken = min(equal, key=lambda row: (row.cost_usd is None, row.cost_usd or 0, row.measure.loss or 0.0))
     reasons = [f"{_figure(taken)} on the validation set, at step {taken.measure.step}"]
     if taken is not best:
         reasons.append(
             f"trial {best.number} has {best.measure.score - taken.measure.score:.2f} points more, less than the "
-            f"{margin:.2f} by which scores on so few tokens differ by accident" + _dearer(best, taken)
+            f"{margin:.2f} by which scores on so few differ by accident" + _dearer(best, taken)
         )
     elif len(rows) > 1:
         second = max((row for row in rows if row is not best), key=lambda row: row.measure.score)

@@ -27,7 +27,7 @@ def upgrade() -> None:
     sa.Column('job', postgresql.JSONB(astext_type=sa.Text()), nullable=False),
     sa.Column('budget_usd', sa.Numeric(precision=18, scale=6), nullable=False),
     sa.Column('at_once', sa.BigInteger(), nullable=False),
-    sa.Column('answer_tokens', sa.BigInteger(), nullable=True),
+    sa.Column('sample_size', sa.BigInteger(), nullable=True),
     sa.Column('cancel_requested_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('error', postgresql.JSONB(astext_type=sa.Text()), nullable=True),
     sa.Column('created_at', sa.DateTime(timezone=True), server_default=sa.text('clock_timestamp()'), nullable=False),

@@ -11,8 +11,11 @@ from nursery import Nursery
 from servers import make_project
 
 from app.access.service import AccessService
+from app.baselines.steps import BaselineSteps
 from app.bootstrap import open_workbench
 from app.costs.service import CostService
+from app.deployments.service import DeploymentService
+from app.deployments.steps import DeploymentSteps
 from app.jobs.service import JobService
 from app.jobs.steps import JobSteps
 from app.jobs.watch import ConnectionWatch
@@ -23,6 +26,7 @@ from app.settings import Settings
 from app.studies.schemas import StudyCreate, StudyRead
 from app.studies.service import StudyService
 from app.studies.steps import StudySteps
+from worker.reactions import react
 
 
 def failpoints_of(*rooms: str) -> list[str]:
@@ -51,7 +55,8 @@ def test_a_worker_killed_there_leaves_one_job_a_trial_and_the_study_goes_on_to_i
         life.connect()
         training, validation = life.example()
         job = {"connection": "emulator", "model": "gpt-4.1-mini", "training": training, "validation": validation}
-        wanted = {"job": job, "vary": {"n_epochs": [1, 2]}, "budget_usd": "5"}
+        cases = {"cases_max": 2, "max_tokens": 20, "max_cost_usd": "0.05"}
+        wanted = {"job": job, "vary": {"n_epochs": [1, 2]}, "budget_usd": "5", "evaluation": cases}
         made = StudyService(bench).create(life.caller, StudyCreate.model_validate(wanted))
 
         Crew(nursery, brief, tmp_path).killed_at(failpoint)
@@ -65,6 +70,11 @@ def test_a_worker_killed_there_leaves_one_job_a_trial_and_the_study_goes_on_to_i
                     JobSteps(bench).advance(trial.job)
                     ConnectionWatch(bench).watch(found.job["connection"])
                     StudyService(bench).job_ended(trial.job)
+                if trial.deployment is not None:
+                    DeploymentSteps(bench).advance(trial.deployment)
+                if trial.baseline is not None:
+                    BaselineSteps(bench).advance(trial.baseline)
+            react(bench)
             return found if found.status != "running" else None
 
         done = until(ended)
@@ -73,6 +83,8 @@ def test_a_worker_killed_there_leaves_one_job_a_trial_and_the_study_goes_on_to_i
         jobs = JobService(bench).page(project.id, Page()).rows
         assert {row["id"] for row in jobs} == {trial.job for trial in done.trials}
         assert len(azure.requests("jobs.create")) == 2
+        assert len(DeploymentService(bench).page(project.id, Page()).rows) == 2
+        assert azure.state()["deployments"] == []
         assert CostService(bench).budget(project.id).month_used_usd == done.spent_usd > Decimal(0)
         for trial in done.trials:
             life.tidy(trial.job or "")

@@ -10,7 +10,9 @@ from invariants_hold import assert_invariants
 from lives import Emulator, Life, quick, until
 from starlette.testclient import TestClient
 
+from app.baselines.steps import BaselineSteps
 from app.bootstrap import open_workbench
+from app.deployments.steps import DeploymentSteps
 from app.jobs.steps import JobSteps
 from app.jobs.watch import ConnectionWatch
 from app.settings import Settings
@@ -43,6 +45,10 @@ def work(bench: Workbench, client: TestClient, path: str) -> dict[str, Any] | No
         if trial["status"] == "training":
             JobSteps(bench).advance(trial["job"])
             ConnectionWatch(bench).watch(study["job"]["connection"])
+        if trial["deployment"] is not None:
+            DeploymentSteps(bench).advance(trial["deployment"])
+        if trial["baseline"] is not None:
+            BaselineSteps(bench).advance(trial["baseline"])
     _react(bench, study)
     return None
 
@@ -117,6 +123,33 @@ def test_a_study_that_is_cancelled_cancels_what_trains_and_begins_nothing_more(
     assert done["status"] == "cancelled"
     assert done["trials"][1]["status"] == "left_out"
     assert client.get(f"/v1/jobs/{done['trials'][0]['job']}").json()["status"] in {"cancelled", "succeeded"}
+
+
+def test_every_trials_model_is_put_to_the_same_cases_and_taken_down_again(
+    body: dict[str, Any], client: TestClient, bench: Workbench, azure: Emulator
+) -> None:
+    evaluation = {"cases_max": 4, "max_tokens": 40, "max_cost_usd": "0.05"}
+    asked = {**body, "variations": [{"n_epochs": 2}], "vary": {}, "evaluation": evaluation}
+    plan = client.post("/v1/studies", json={**asked, "dry_run": True}).json()
+    without = client.post("/v1/studies", json={**body, "dry_run": True}).json()
+    more = Decimal(plan["trials"][0]["high_usd"]) - Decimal(without["trials"][1]["high_usd"])
+    assert more == Decimal("0.05")
+    path = client.post("/v1/studies", json=asked).headers["Location"]
+    done = until(lambda: work(bench, client, path))
+    (trial,) = done["trials"]
+    assert trial["status"] == "measured", trial
+    baseline = client.get(f"/v1/baselines/{trial['baseline']}").json()
+    assert trial["score"] == pytest.approx(baseline["report"]["ways"][0]["score"]["mean"] * 100, abs=0.001)
+    assert baseline["cases"] == 4
+    assert client.get(f"/v1/deployments/{trial['deployment']}").json()["status"] == "deleted"
+    assert azure.state()["deployments"] == []
+    job = client.get(f"/v1/jobs/{trial['job']}").json()
+    assert Decimal(trial["cost_usd"]) == Decimal(job["cost_usd"]) + Decimal(baseline["cost_usd"])
+    assert done["recommendation"]["trial"] == 1
+    wrong = {"type": "string_check", "name": "x", "input": "a", "reference": "b", "operation": "is"}
+    answer = client.post("/v1/studies", json={**asked, "evaluation": {**evaluation, "grader": wrong}})
+    assert (answer.status_code, answer.json()["code"]) == (422, "grader_unusable")
+    assert answer.json()["errors"][0]["pointer"].startswith("/evaluation/grader")
 
 
 @pytest.mark.parametrize(

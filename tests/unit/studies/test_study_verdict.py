@@ -49,7 +49,7 @@ def test_what_a_point_gained_cost_is_counted_from_the_cheapest_trial() -> None:
 
 def test_the_cheaper_of_two_that_cannot_be_told_apart_is_advised_and_why() -> None:
     rows = [row(1, 60.0, "1", epochs=1), row(2, 61.0, "5", epochs=3), row(3, 40.0, "0.5", epochs=5)]
-    taken = recommend(rows, answer_tokens=500)
+    taken = recommend(rows, sample_size=500)
     assert taken is not None
     assert taken.number == 1
     assert "trial 2 has 1.00 points more" in taken.reasons[1]
@@ -59,7 +59,7 @@ def test_the_cheaper_of_two_that_cannot_be_told_apart_is_advised_and_why() -> No
 
 def test_with_enough_tokens_the_same_difference_counts_and_the_best_is_advised() -> None:
     rows = [row(1, 60.0, "1", epochs=1), row(2, 61.0, "5", epochs=3), row(3, 40.0, "0.5", epochs=5)]
-    taken = recommend(rows, answer_tokens=100_000)
+    taken = recommend(rows, sample_size=100_000)
     assert taken is not None
     assert taken.number == 2
     assert taken.reasons[1] == "the next best, trial 1, is 1.00 points behind"
@@ -67,8 +67,8 @@ def test_with_enough_tokens_the_same_difference_counts_and_the_best_is_advised()
 
 
 def test_nothing_measured_is_no_advice_and_a_single_trial_is_taken() -> None:
-    assert recommend([], answer_tokens=None) is None
-    only = recommend([row(4, 12.5, None, loss=None)], answer_tokens=None)
+    assert recommend([], sample_size=None) is None
+    only = recommend([row(4, 12.5, None, loss=None)], sample_size=None)
     assert only is not None
     assert (only.number, only.reasons) == (4, ("12.50 points on the validation set, at step 40",))
 
