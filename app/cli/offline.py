@@ -142,6 +142,8 @@ def profile_of(catalogue: Catalogue, base: BaseModel) -> engine.Profile:
         tokens_per_example=base.tokens_per_example,
         file_bytes_max=catalogue.limits.file_bytes,
         examples_min=catalogue.limits.examples_min,
+        examples_with_images_max=catalogue.limits.examples_with_images,
+        tokens_times_epochs_max=catalogue.limits.tokens_times_epochs,
     )
     match base.tokenizer:
         case "o200k_base" | "cl100k_base" as known:

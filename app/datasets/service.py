@@ -356,6 +356,8 @@ class DatasetService:
             tokens_per_example=base.tokens_per_example if base else None,
             file_bytes_max=self._bench.catalogue.limits.file_bytes,
             examples_min=self._bench.catalogue.limits.examples_min,
+            examples_with_images_max=self._bench.catalogue.limits.examples_with_images,
+            tokens_times_epochs_max=self._bench.catalogue.limits.tokens_times_epochs,
         )
         tokenizer = base.tokenizer if base else "o200k_base"
         return engine.Profile(

@@ -50,6 +50,7 @@ from app.datasets.engine.report import Finding, Method, Profile, Report, Severit
 from app.datasets.engine.sketches import MEMORY_BYTES, Sketches, numbered
 from app.datasets.engine.tallies import Tally, Tallying, without_plain
 from app.datasets.engine.torn import TornObject
+from app.datasets.engine.totals import report_totals
 
 RULES: Final = {"chat": ChatRules, "preference": PreferenceRules, "reinforcement": ReinforcementRules}
 """Kind of rows -> the rules of such an example."""
@@ -546,8 +547,11 @@ class _Check:
         return kind, f"{rows:,} of {total:,} rows are {KINDS[kind].words} (keys: {names})."
 
     def _report(self, kind: str, reason: str) -> Report:
-        findings = self._findings.as_list()
         rules = self._rules
+        tokens = rules.token_stats() if rules is not None else TokenStats(tokenizer=self._profile.tokenizer)
+        with_images = rules.stats()["with_images"] if rules is not None else 0
+        report_totals(self._findings, self._limits, tokens=tokens.total, with_images=with_images)
+        findings = self._findings.as_list()
         stats: dict[str, Any] = {
             "lines": self._lines,
             "kinds": dict(self._kinds),
@@ -563,7 +567,7 @@ class _Check:
             examples=self._kinds[kind],
             bytes=self._content.bytes,
             sha256=self._content.sha256,
-            tokens=rules.token_stats() if rules is not None else TokenStats(tokenizer=self._profile.tokenizer),
+            tokens=tokens,
             findings=findings,
             preview=self._preview,
             stats=stats,

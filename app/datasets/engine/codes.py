@@ -33,6 +33,10 @@ class Code:
         return self.fix is not None
 
 
+_UNLEAK: Final = (
+    "Drop them from one of the two: the lines named here are the validation file's, for `drop`; or make both anew"
+    " with `split`, which keeps together what is alike."
+)
 _REDACT: Final = "Redact it, unless it is meant to be learnt: a model may repeat what it was trained on."
 
 _ALL = (
@@ -302,6 +306,18 @@ _ALL = (
         "Add the expected answer, such as a member named reference, unless the grader needs none.",
     ),
     Code("too-many-images", _E, "The example has more images than Azure accepts.", "Split the example."),
+    Code(
+        "too-many-image-examples",
+        _E,
+        "The file has more examples with images than Azure accepts.",
+        "Sample from it: `transform` with an operation `sample`.",
+    ),
+    Code(
+        "tokens-times-epochs",
+        _N,
+        "With so many tokens Azure does not take as many epochs as one may ask for.",
+        "Ask for no more epochs than named, or sample from the file.",
+    ),
     # The message
     Code("message-shape", _E, "A message is not an object.", 'Write {"role": …, "content": …}.'),
     Code(
@@ -423,6 +439,13 @@ _ALL = (
     ),
     Code("zero-width", _N, "Invisible characters inside texts.", "Remove them.", _REPAIR),
     Code(
+        "hidden-text",
+        _W,
+        "Characters that hide text or turn it around: direction overrides, or tag characters outside of flags.",
+        "Read the lines as they are stored, then remove the characters: the model reads what nobody sees.",
+        _REPAIR,
+    ),
+    Code(
         "truncated-answer",
         _N,
         "An answer ends in the middle of a sentence, or in a block of code that is never closed.",
@@ -444,7 +467,8 @@ _ALL = (
         "mojibake",
         _W,
         "Garbled characters: bytes that were read in another encoding than they were written in.",
-        "Export the data again as UTF-8, or correct the lines.",
+        "Export the data again as UTF-8; or `fix --code mojibake`, which mends whatever is UTF-8 to the last byte"
+        " when it is put together again.",
     ),
     Code(
         "replacement-char",
@@ -522,14 +546,13 @@ _ALL = (
         "leakage",
         _W,
         "Validation examples stand in the training file, so the validation loss looks better than it is.",
-        "Drop them from one of the two files.",
-        _DROP,
+        _UNLEAK,
     ),
     Code(
         "near-leakage",
         _W,
         "Validation examples stand in the training file in almost the same words; they measure little.",
-        "Drop them from one of the two files, or split by group.",
+        _UNLEAK,
     ),
 )
 

@@ -14,20 +14,29 @@ from typing import Any, Final
 
 from app.datasets.engine.chat import ChatRules
 from app.datasets.engine.findings import Findings
+from app.datasets.engine.private import escaped
 from app.datasets.engine.report import Profile
 
 _KEYS: Final = frozenset({"messages", "tools", "parallel_tool_calls"})
-_FIELD: Final = re.compile(r"\{\{\s*item\.([A-Za-z_][\w-]*)")
-_CODE_FIELD: Final = re.compile(r"""item(?:\.get\(\s*|\[\s*)["']([^"']{1,64})["']""")
-"""How the source of a python grader reads a member; other ways are not seen."""
+_FIELD: Final = re.compile(r"\{\{\s*item((?:\.[A-Za-z0-9_][\w-]*+(?!\s*\())+)")
+"""Names after dots; what is called like a function is none."""
+_STEP: Final = r"""(?:\.get\(\s*|\[\s*)["'][^"']{1,64}["'](?:\s*(?:,[^()\[\]]*)?[)\]])?"""
+_CODE_FIELD: Final = re.compile(rf"item((?:{_STEP})+)")
+"""How the source of a python grader reads a member, and a member of that; other ways are not seen."""
+_CODE_NAME: Final = re.compile(r"""(?:\.get\(\s*|\[\s*)["']([^"']{1,64})["']""")
 _REFERENCE: Final = re.compile(r"\{\{\s*([^{}]{1,80}?)\s*\}\}")
 _FILLED: Final = re.compile(r"(?:item|sample)\b")
 FIELDS_MAX: Final = 200
 """Different further members told apart."""
 
 
-def fields_of_grader(grader: Any) -> frozenset[str]:
-    """Names of the row's members that a grader reads, as far as its definition tells."""
+Path = tuple[str, ...]
+"""Names from a row inwards."""
+_NOTHING: Final = object()
+
+
+def fields_of_grader(grader: Any) -> frozenset[Path]:
+    """The row's members that a grader reads, as far as its definition tells."""
     return frozenset(_fields(grader))
 
 
@@ -50,16 +59,32 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(item)
 
 
-def _fields(value: Any) -> Iterator[str]:
+def _fields(value: Any) -> Iterator[Path]:
     if isinstance(value, str):
-        yield from _FIELD.findall(value)
-        yield from _CODE_FIELD.findall(value)
+        yield from (tuple(found.split(".")[1:]) for found in _FIELD.findall(value))
+        yield from (tuple(_CODE_NAME.findall(found)) for found in _CODE_FIELD.findall(value))
     elif isinstance(value, dict):
         for item in value.values():
             yield from _fields(item)
     elif isinstance(value, list):
         for item in value:
             yield from _fields(item)
+
+
+def _at(value: Any, path: Path) -> Any:
+    """What stands there; a number counts the items of a list."""
+    for name in path:
+        if type(value) is dict:
+            value = value.get(name, _NOTHING)
+        elif type(value) is list and name.isascii() and name.isdigit() and int(name) < len(value):
+            value = value[int(name)]
+        else:
+            return _NOTHING
+    return value
+
+
+def _named(paths: list[Path]) -> str:
+    return ", ".join(".".join(path) for path in paths)[:200]
 
 
 class ReinforcementRules(ChatRules):
@@ -85,11 +110,11 @@ class ReinforcementRules(ChatRules):
         if seen.roles[-1] != "user":
             said = seen.roles[-1] or "unknown"
             self._add("last-message-not-user", f"it ends with {said}", f"/messages/{len(seen.roles) - 1}")
-        missing = sorted(self._wanted - row.keys())
-        if missing:
-            self._add("grader-field-missing", ", ".join(missing)[:200], "")
-        elif empty := sorted(name for name in self._wanted if row[name] in (None, "", [], {})):
-            self._add("grader-field-empty", ", ".join(empty)[:200], f"/{empty[0]}")
+        read = {path: _at(row, path) for path in self._wanted}
+        if missing := sorted(path for path, found in read.items() if found is _NOTHING):
+            self._add("grader-field-missing", _named(missing), "")
+        elif empty := sorted(path for path, found in read.items() if found in (None, "", [], {})):
+            self._add("grader-field-empty", _named(empty), "".join(f"/{escaped(name)}" for name in empty[0]))
         elif not row.keys() - _KEYS and not self._wanted:
             self._add("no-reference", pointer="")
         self._sum(seen, has_tools="tools" in row)

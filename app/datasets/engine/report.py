@@ -81,6 +81,10 @@ class Limits:
     """Images in one example."""
     image_bytes_max: int = 10_000_000
     """Bytes of one image."""
+    examples_with_images_max: int = 50_000
+    """Examples with an image in one file."""
+    tokens_times_epochs_max: int = 2_000_000_000
+    """Tokens of the training file times epochs. Source: what's new in Azure OpenAI, 2025-01-24."""
     examples_compared_max: int = 2_000_000
     """Examples that take part in the search for duplicates; each costs 40 bytes of memory. Ours."""
 

@@ -12,12 +12,20 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from app.datasets.engine.scanning import searching
+
 _PLAIN = {"role", "content"}
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-ZERO_WIDTH: Final = "[\u200b\u2060\ufeff]"
-_ZERO_WIDTH = re.compile(ZERO_WIDTH)
+UNSEEN: Final = "[\u200b\u2060\ufeff\u202d\u202e\U000e0000-\U000e007f]"
+"""Whatever may be zero-width or hidden text; a flag's tags are among them."""
+_holds_unseen: Final = searching(UNSEEN)
+_ZERO_WIDTH = re.compile("[\u200b\u2060\ufeff]")
 """Not the joiners U+200C and U+200D, which emoji and several scripts need."""
+_HIDDEN = re.compile("[\u202d\u202e]|(?<![\U0001f3f4\U000e0000-\U000e007f])[\U000e0000-\U000e007f]+")
+"""Direction overrides, which show a text in another order than it is read in, and tag characters, which show
+nothing, but for those behind a black flag. Embeddings and isolates stay: Arabic and Hebrew need them.
+Source: Unicode 16, UAX #9 §2 and UTS #51 §1.4.9."""
 _PLACEHOLDER = re.compile(r"(\\[A-Za-z]+)?(?<![}^_])(\{\{\s*(?=[\w.-]*[A-Za-z]{2})[A-Za-z_][\w.-]*\s*\}\})")
 """Double braces after a command (the first group), a brace, ^ or _ are LaTeX and no placeholder; for the
 same reason a name has two letters in a row."""
@@ -39,6 +47,11 @@ def without_invisible(text: str) -> str:
     return _ZERO_WIDTH.sub("", text)
 
 
+def without_hidden(text: str) -> str:
+    """`text` without direction overrides and without tag characters that belong to no flag."""
+    return _HIDDEN.sub("", text)
+
+
 def _holds_control(text: str) -> bool:
     return bool(text.encode("utf-8", "replace").translate(None, _ORDINARY))
 
@@ -48,7 +61,8 @@ def _holds_braces(text: str) -> bool:
 
 
 def holds_invisible(text: str) -> bool:
-    return not text.isascii() and ("\u200b" in text or "\u2060" in text or "\ufeff" in text)
+    """Also whether a flag has tags."""
+    return not text.isascii() and _holds_unseen(text)
 
 
 def suspicions(text: str) -> tuple[Callable[[str], bool], ...]:
@@ -108,6 +122,8 @@ def oddities(row: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
             yield code, f"U+{0 if code == 'nul-character' else ord(control.group()):04X}", pointer
         if invisible := _ZERO_WIDTH.search(text):
             yield "zero-width", f"U+{ord(invisible.group()):04X}", pointer
+        if hidden := _HIDDEN.search(text):
+            yield "hidden-text", f"U+{ord(hidden.group()[0]):04X}", pointer
         if placeholder := placeholder_in(text):
             yield "template-placeholder", placeholder[:80], pointer
 

@@ -202,3 +202,35 @@ def test_a_fix_keeps_a_cut_off_answer_for_the_grader_and_leaves_alone_what_it_is
     twice = [row("a", " b"), row("a", " b")]
     assert change(twice, Fix(leave=("exact-duplicate",)))[0] == [row("a", "b")] * 2
     assert change(twice, Fix(codes=("exact-duplicate",)))[0] == twice[:1]
+
+
+def test_garbled_text_is_mended_on_request_where_its_bytes_prove_what_it_was_and_no_row_is_lost() -> None:
+    garbled = [row("Où?", "Ã€ la gare, trÃ¨s loin."), row("Wo?", "ç¸ºæº˜縺ｧ縺"), row("a", "b")]
+    (fixed,) = change(garbled, Fix(codes=("mojibake",)))
+    assert fixed[0] == row("Où?", "À la gare, très loin.")
+    assert len(fixed) == 3
+    assert fixed[2] == row("a", "b")
+    assert change(garbled, Fix())[0][0] == garbled[0], "nobody asked for it"
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("pay \u202e001 now", "pay 001 now"),
+        ("hello\U000e0049\U000e0067\U000e006e!", "hello!"),
+        ("\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f wins", None),
+        ("\u2067\u05e9\u05dc\u05d5\u05dd\u2069", None),
+    ],
+    ids=["override", "tags", "flag", "isolate"],
+)
+@pytest.mark.parametrize("at_a_glance", [True, False])
+def test_hidden_text_is_found_and_repaired_and_what_scripts_need_stays(
+    *, text: str, left: str | None, at_a_glance: bool
+) -> None:
+    rows = [row(f"Question {n}?", f"{text} {n}") for n in range(12)]
+    content = b"\n".join(json.dumps(one, ensure_ascii=False).encode() for one in rows)
+    report = check([content], Profile("estimate"), at_a_glance=at_a_glance)
+    found = {finding.code: finding.count for finding in report.findings}
+    assert found.get("hidden-text") == (None if left is None else 12)
+    (fixed,) = change(rows, Fix())
+    assert fixed[0]["messages"][1]["content"] == f"{text if left is None else left} 0"

@@ -174,7 +174,7 @@ def test_nothing_in_a_graded_example_is_trained_and_its_members_are_counted() ->
 GRADERS: list[tuple[Any, set[str]]] = [
     ({"type": "string_check", "input": "{{sample.output_text}}", "reference": "{{item.answer}}"}, {"answer"}),
     ({"reference": "{{ item.answer }} or {{item.other_answer}}"}, {"answer", "other_answer"}),
-    ({"reference": "{{item.solution.steps}}"}, {"solution"}),
+    ({"reference": "{{item.solution.steps}}"}, {"solution.steps"}),
     ({"reference": "{{sample.output_text}} {item.answer} item.answer"}, set()),
     ({"type": "python", "source": "def grade(sample, item):\n    return item['a'] == item.get(\"b\")"}, {"a", "b"}),
     (
@@ -203,7 +203,60 @@ GRADERS: list[tuple[Any, set[str]]] = [
 
 @pytest.mark.parametrize(("grader", "fields"), GRADERS, ids=range(len(GRADERS)))
 def test_what_a_grader_reads_of_a_row_is_found_wherever_it_stands(grader: Any, fields: set[str]) -> None:
-    assert fields_of_grader(grader) == fields
+    assert fields_of_grader(grader) == {tuple(field.split(".")) for field in fields}
+
+
+NESTED: list[tuple[Any, set[str]]] = [
+    (
+        {"type": "string_check", "reference": "{{ item.answer.text }} {{item.answer.parts.0}}"},
+        {"answer.text", "answer.parts.0"},
+    ),
+    (
+        {"type": "python", "source": "item['answer']['text'] + item.get(\"answer\", {}).get('parts')[0]"},
+        {"answer.text", "answer.parts"},
+    ),
+    ({"type": "string_check", "input": "{{ item.answer.lower() }}"}, {"answer"}),
+]
+
+
+@pytest.mark.parametrize(("grader", "fields"), NESTED, ids=range(len(NESTED)))
+def test_members_inside_of_members_are_found_too(grader: Any, fields: set[str]) -> None:
+    assert fields_of_grader(grader) == {tuple(field.split(".")) for field in fields}
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "pointer"),
+    [
+        ({"text": "2", "parts": ["2"]}, None, None),
+        ({"text": "2", "parts": []}, "grader-field-missing", ""),
+        ("2", "grader-field-missing", ""),
+        ({"text": "", "parts": ["2"]}, "grader-field-empty", "/answer/text"),
+    ],
+)
+def test_a_member_inside_of_a_member_is_looked_for_in_each_row(
+    answer: Any, code: str | None, pointer: str | None
+) -> None:
+    grader = {"type": "string_check", "reference": "{{item.answer.text}}{{item.answer.parts.0}}"}
+    sound = [graded({"role": "user", "content": f"{n}?"}, answer={"text": "2", "parts": ["2"]}) for n in range(11)]
+    report = report_on([*sound, graded(USER, answer=answer)], "reinforcement", grader)
+    found = {one.code: one for one in report.findings if one.code.startswith("grader")}
+    assert list(found) == ([code] if code else [])
+    if code:
+        assert (found[code].pointer, found[code].lines) == (pointer, ((12, 12),))
+
+
+def test_sums_beyond_what_azure_takes_of_one_file_are_told() -> None:
+    image = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://e.org/a.png"}}]}
+    row = {"messages": [image, *GOOD]}
+    content = json.dumps(row).encode() + b"\n"
+    limits = Limits(examples_with_images_max=19, tokens_times_epochs_max=60_000)
+    report = check([content * 20], Profile("o200k_base", limits))
+    found = {one.code: one for one in report.findings}
+    assert found["too-many-image-examples"].message == "20 examples have images; Azure takes 19."
+    assert f"more than {60_000 // report.tokens.total} epochs" in found["tokens-times-epochs"].message
+    assert report.verdict == "rejected"
+    usual = {one.code for one in check([content * 20], Profile("o200k_base")).findings}
+    assert not usual & {"too-many-image-examples", "tokens-times-epochs"}
 
 
 def test_a_member_that_the_grader_reads_and_a_row_has_not_is_named() -> None:

@@ -27,15 +27,13 @@ ROUNDS_MAX: Final = 12
 DUPLICATES: Final = "exact-duplicate"
 UNTOUCHABLE: Final = frozenset({"duplicate-key", "too-deep", "number-out-of-range", "lone-surrogate"})
 """Errors of a line's own writing: to repair anything else in it would decide silently what it means."""
-ELSEWHERE: Final = frozenset({"leakage"})
-"""Codes that a check of one file never finds."""
 
 FindingCode = Annotated[str, Field(max_length=64, examples=["unknown-key"])]
 
 
 def fixable() -> frozenset[str]:
     """Every code of lines that `Fix` cures."""
-    return frozenset({code.name for code in CODES.values() if code.fix} - ELSEWHERE - repairs.OF_FILES)
+    return frozenset({code.name for code in CODES.values() if code.fix} - repairs.OF_FILES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +42,12 @@ class Fix:
 
     type: Literal["fix"] = "fix"
     codes: Annotated[
-        tuple[FindingCode, ...], Field(max_length=100, description="Only these findings; empty for all.")
+        tuple[FindingCode, ...],
+        Field(
+            max_length=100,
+            description="Only these findings; empty for all that are fixable. `mojibake` is mended only when it "
+            "stands here, as far as that can be proved.",
+        ),
     ] = ()
     leave: Annotated[
         tuple[FindingCode, ...],
@@ -54,16 +57,17 @@ class Fix:
     __pydantic_config__: ClassVar = CLOSED
 
     def __post_init__(self) -> None:
-        known = fixable() | repairs.OF_FILES  # what reading has mended already is no mistake to name
+        known = (
+            fixable() | repairs.ON_REQUEST | repairs.OF_FILES
+        )  # what reading has mended already is no mistake to name
         strange = sorted(set(self.codes) - known) + sorted(set(self.leave) - CODES.keys())
         if strange:
             raise ValueError(f"{strange[0]!r} is nothing that can be fixed; there are {', '.join(sorted(known))}")
 
     def apply(self, rows: Kept, step: Step) -> Iterator[Row]:
         """Constant memory but for 24 bytes a row."""
-        wanted = fixable() - set(self.leave)
-        if self.codes:
-            wanted &= set(self.codes)
+        wanted = (fixable() | repairs.ON_REQUEST) & set(self.codes) if self.codes else fixable()
+        wanted -= set(self.leave)
         kept = rows
         try:
             for number in range(1, ROUNDS_MAX + 1):
@@ -174,7 +178,9 @@ class _Round:
         if "crlf" in codes:
             row = self._with(row, row.line.rstrip(b"\r"))
         mendable = codes & repairs.OF_ROWS.keys() if not found & UNTOUCHABLE else set()
-        if mendable and not self._last:
+        if self._last:
+            mendable -= repairs.ON_REQUEST
+        elif mendable:
             return self._repaired(row, sorted(mendable))
         if mendable or codes & self._drops:
             return self._left_out(min(mendable or codes & self._drops))
@@ -184,11 +190,14 @@ class _Round:
         value = parse(row.line)
         if value is None:
             return row
+        before = written = write(value)
         for code in codes:
             if not repairs.OF_ROWS[code](value):
                 return self._left_out(code)
-            self._step.did[f"repaired {code}"] += 1
-        return self._with(row, write(value))
+            after = write(value)
+            self._step.did[f"repaired {code}"] += after != written
+            written = after
+        return self._with(row, written) if written != before else row
 
     def _with(self, row: Row, line: bytes) -> Row:
         self.changed = self.changed or line != row.line

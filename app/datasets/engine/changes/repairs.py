@@ -10,10 +10,11 @@ from typing import Any, Final
 
 from app.datasets.engine.changes.fields import is_from, lists_of, messages_of
 from app.datasets.engine.chat import MESSAGE_KEYS
+from app.datasets.engine.content import mended
 from app.datasets.engine.kinds import CHAT_KEYS
 from app.datasets.engine.preference import INPUT_KEYS
 from app.datasets.engine.preference import KEYS as PAIR_KEYS
-from app.datasets.engine.texts import without_control, without_invisible
+from app.datasets.engine.texts import without_control, without_hidden, without_invisible
 
 REFERENCE: Final = "reference_answer"
 """The member in which an answer is kept that a grader may compare with."""
@@ -24,9 +25,9 @@ Repair = Callable[[dict[str, Any]], bool]
 
 def _each_text(change: Callable[[str], str]) -> Repair:
     def repair(row: dict[str, Any]) -> bool:
-        mended = _with_texts(row, change)
+        changed = _with_texts(row, change)
         row.clear()
-        row.update(mended)
+        row.update(changed)
         return True
 
     return repair
@@ -38,12 +39,12 @@ def _with_texts(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, list):
         return [_with_texts(item, change) for item in value]
     if isinstance(value, dict):
-        mended: dict[str, Any] = {}
+        changed: dict[str, Any] = {}
         for key, item in value.items():
             name = change(key)
-            if name == key or (name not in value and name not in mended):  # a clean key's own value stays
-                mended[name] = _with_texts(item, change)
-        return mended
+            if name == key or (name not in value and name not in changed):  # a clean key's own value stays
+                changed[name] = _with_texts(item, change)
+        return changed
     return value
 
 
@@ -128,6 +129,7 @@ OF_ROWS: Final[dict[str, Repair]] = {
     "nul-character": _each_text(_without_nul),
     "control-char": _each_text(without_control),
     "zero-width": _each_text(without_invisible),
+    "hidden-text": _each_text(without_hidden),
     "unknown-key": _unknown_key,
     "unknown-message-key": _unknown_message_key,
     "name-shape": _name_shape,
@@ -135,8 +137,11 @@ OF_ROWS: Final[dict[str, Repair]] = {
     "answer-outer-whitespace": _outer_whitespace,
     "last-message-not-assistant": _end_with_assistant,
     "last-message-not-user": _end_with_user,
+    "mojibake": _each_text(mended),
 }
 """Code -> its repair."""
+ON_REQUEST: Final = frozenset({"mojibake"})
+"""Codes of which some rows can be mended and some cannot: no finding promises it, and no row is left out for it."""
 OF_LINES: Final = frozenset({"blank-line", "trailing-blank-line", "crlf"})
 """Codes that are mended without looking into the row."""
 OF_TORN: Final = frozenset({"pretty-printed", "raw-line-break"})
