@@ -110,7 +110,9 @@ def _wanted(
     if response_format is not None:
         body["response_format"] = json_object(response_format, "response_format")
     if training_types:
-        body |= {"training_types": training_types} if len(training_types) > 1 else {"training_type": training_types[0]}
+        body |= (
+            {"training_types": training_types} if len(training_types) > 1 else {"training_type": training_types[0]}
+        )
     chosen = {name: value for name, value in hyperparameters.items() if value is not None}
     if chosen:
         body["hyperparameters"] = chosen
