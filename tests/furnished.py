@@ -18,6 +18,9 @@ from app.access.secrets import new_secret
 from app.access.service import AccessService
 from app.adoptions.schemas import AdoptRemoteJob
 from app.adoptions.service import AdoptionService
+from app.baselines.schemas import BaselineCreate
+from app.baselines.service import BaselineService
+from app.baselines.steps import BaselineSteps
 from app.bootstrap import open_workbench
 from app.datasets.engine.changes import Shuffle
 from app.datasets.schemas import HuggingFaceSource, UploadCreate
@@ -36,6 +39,8 @@ from app.kit.ids import new_id
 from app.kit.pagination import Page
 from app.main import create_app
 from app.models.service import ModelService
+from app.retrieval.schemas import SearchIndexCreate
+from app.retrieval.service import SearchIndexService
 from app.settings import Settings
 from app.studies.schemas import StudyCreate
 from app.studies.service import StudyService
@@ -68,7 +73,7 @@ class House:
     operator: str
     """Secret of the operator's key."""
     ids: dict[str, str]
-    """`project key connection dataset version validation upload transform job model deployment comparison generation study remote_job adoption trigger event
+    """`project key connection dataset version validation upload transform job model deployment comparison generation baseline search_index study remote_job adoption trigger event
     remote_event`."""
 
     def ask(self, secret: str | None, timeout: float = 30) -> httpx2.Client:
@@ -139,6 +144,8 @@ def _furnish(life: Life) -> dict[str, str]:
         "deployment": deployment,
         "comparison": _comparison(life, deployment),
         "generation": _generation(life, deployment),
+        "baseline": _baseline(life, deployment),
+        "search_index": _search_index(life),
         "study": _study(life, training, validation),
         **_adoption(life),
         "stray": _stray(life, connection, life.version(training).id),
@@ -219,6 +226,32 @@ def _adoption(life: Life) -> dict[str, str]:
     (remote_id,) = Emulator(life.emulator_url).post("/portal", planted)["ids"]
     asked = AdoptionService(life.bench).adopt(life.caller, CONNECTION, remote_id, AdoptRemoteJob())
     return {"remote_job": remote_id, "adoption": asked.id}
+
+
+def _baseline(life: Life, deployment: str) -> str:
+    baselines, steps = BaselineService(life.bench), BaselineSteps(life.bench)
+    cases = [{"question": "Where is Kyoto?", "reference": "In Kansai."}]
+    wanted = BaselineCreate.model_validate({"deployment": deployment, "cases": cases, "max_tokens": 4})
+    made = baselines.create(life.caller, wanted)
+
+    def ended() -> bool | None:
+        steps.advance(made.id)
+        return baselines.get(life.caller.project_id, made.id).status != "running" or None
+
+    until(ended)
+    return made.id
+
+
+def _search_index(life: Life) -> str:
+    """One that nobody answers for."""
+    new = {
+        "name": "handbook",
+        "endpoint": life.emulator_url,
+        "index": "handbook",
+        "auth": "api_key",
+        "api_key": "key",
+    }
+    return SearchIndexService(life.bench).create(life.caller.project_id, SearchIndexCreate.model_validate(new)).id
 
 
 def _stray(life: Life, connection: str, training: str) -> str:

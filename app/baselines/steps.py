@@ -9,7 +9,7 @@ from decimal import ROUND_UP, Decimal
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import func
+from sqlalchemy import ColumnElement, func
 
 from app.access.service import AccessService
 from app.azure.catalogue.trainings import trainings
@@ -47,6 +47,14 @@ _PARTS: Final = Decimal("0.000001")
 Found = tuple[ChatAnswer, list[dict[str, Any]] | None]
 """An answer, and the passages that the model was shown for it."""
 ToGrade = tuple[BaselineGrade, BaselineAnswer]
+
+
+class _NotSent(Exception):
+    """The search failed, so the model was never asked: nothing was noted, and nothing can have been spent."""
+
+    def __init__(self, error: AzureError) -> None:
+        super().__init__(error.message)
+        self.error = error
 
 
 class BaselineSteps:
@@ -166,7 +174,10 @@ class BaselineSteps:
     ) -> Found:
         way, passages = material.ways[unit.way], None
         if way.search_index is not None:
-            passages = self._search(way.search_index, material.cases[unit.place], way.passages)
+            try:
+                passages = self._search(way.search_index, material.cases[unit.place], way.passages)
+            except AzureError as error:
+                raise _NotSent(error) from error
         with self._bench.begin() as work:
             care.extend(work.session, held, lease_seconds=self._bench.policy.lease_seconds)
             asked.send(work.session, BaselineAnswer, repository.answer(unit.id), most_usd)
@@ -189,8 +200,10 @@ class BaselineSteps:
         which = repository.answer(item.unit.id)
         try:
             answer, passages = future.result()
+        except _NotSent as unsent:
+            return self._take_error(held, BaselineAnswer, which, item.unit, Decimal(0), unsent.error)
         except AzureError as error:
-            return self._take_error(held, BaselineAnswer, which, item, error)
+            return self._take_error(held, BaselineAnswer, which, item.unit, item.most_usd, error)
         with self._bench.begin() as work:
             care.extend(work.session, held, lease_seconds=self._bench.policy.lease_seconds)
             asked.answer(
@@ -217,15 +230,15 @@ class BaselineSteps:
     def _take_error(
         self,
         held: Claim,
-        table: type[BaselineAnswer] | type[BaselineGrade],
-        which: Any,
-        item: Request[Any, Any],
+        table: type[BaselineAnswer | BaselineGrade],
+        which: ColumnElement[bool],
+        unit: BaselineAnswer | BaselineGrade,
+        most_usd: Decimal,
         error: AzureError,
     ) -> AzureError | None:
-        attempts = item.unit[0].attempts if isinstance(item.unit, tuple) else item.unit.attempts
         with self._bench.begin() as work:
             care.extend(work.session, held, lease_seconds=self._bench.policy.lease_seconds)
-            return asked.take_error(work.session, table, which, item.most_usd, attempts, error)
+            return asked.take_error(work.session, table, which, most_usd, unit.attempts, error)
 
     # ── grading ─────────────────────────────────────────────────────────────
 
@@ -262,7 +275,7 @@ class BaselineSteps:
         try:
             graded = future.result()
         except AzureError as error:
-            return self._take_error(held, BaselineGrade, which, item, error)
+            return self._take_error(held, BaselineGrade, which, item.unit[0], item.most_usd, error)
         failed: dict[str, Any] = {}
         if graded.reward is None:
             blamed = {"code": "not_graded", "message": "The grader gave no score.", "remote": dict(graded.errors)}

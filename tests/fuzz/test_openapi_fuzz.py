@@ -106,6 +106,8 @@ def real_path(house: House) -> dict[str, Any]:
         "deployment": DEPLOYMENT,
         "comparison": house.ids["comparison"],
         "generation": house.ids["generation"],
+        "baseline": house.ids["baseline"],
+        "search_index": "handbook",
         "study": house.ids["study"],
         "trigger": house.ids["trigger"],
         "stray": house.ids["stray"],
