@@ -35,6 +35,13 @@ Job = Annotated[
     typer.Option(exists=True, dir_okay=False, help="JSON object with more of what all trials' jobs have."),
 ]
 Budget = Annotated[str, typer.Option(help="Nothing is begun that could take the study beyond it, in USD.")]
+Cases = Annotated[
+    int | None,
+    typer.Option(min=1, max=200, help="Compare answers: put every trial's model to so many validation cases."),
+]
+Grader = Annotated[
+    Path | None, typer.Option(exists=True, dir_okay=False, help="With --cases: a grader in OpenAI's schema, JSON.")
+]
 AtOnce = Annotated[int, typer.Option(min=1, max=5, help="Trainings under way at the same time.")]
 Name = Annotated[str | None, typer.Option(help="For people.")]
 
@@ -54,6 +61,8 @@ def plan(  # noqa: PLR0913  each is a choice about the study
     connection: Connection = "emulator",
     model: BaseModel = "gpt-4.1-mini",
     job: Job = None,
+    cases: Cases = None,
+    grader: Grader = None,
     at_once: AtOnce = 2,
     name: Name = None,
     json_: Json = False,
@@ -62,7 +71,16 @@ def plan(  # noqa: PLR0913  each is a choice about the study
     from app.cli.door import connect
 
     fixed = {"training": training, "validation": validation, "connection": connection, "model": model}
-    wanted = _wanted(fixed, job, vary, variations, budget_usd=budget, at_once=at_once, name=name)
+    wanted = _wanted(
+        fixed,
+        job,
+        vary,
+        variations,
+        budget_usd=budget,
+        at_once=at_once,
+        name=name,
+        evaluation=_evaluation(cases, grader),
+    )
     with connect() as client:
         planned = client.studies.plan(wanted)
     if json_:
@@ -82,6 +100,8 @@ def create(  # noqa: PLR0913  as for plan
     connection: Connection = "emulator",
     model: BaseModel = "gpt-4.1-mini",
     job: Job = None,
+    cases: Cases = None,
+    grader: Grader = None,
     at_once: AtOnce = 2,
     name: Name = None,
     wait: Wait = False,
@@ -92,7 +112,16 @@ def create(  # noqa: PLR0913  as for plan
     from app.cli.waiting import studied
 
     fixed = {"training": training, "validation": validation, "connection": connection, "model": model}
-    wanted = _wanted(fixed, job, vary, variations, budget_usd=budget, at_once=at_once, name=name)
+    wanted = _wanted(
+        fixed,
+        job,
+        vary,
+        variations,
+        budget_usd=budget,
+        at_once=at_once,
+        name=name,
+        evaluation=_evaluation(cases, grader),
+    )
     with connect() as client:
         made = client.studies.create(wanted)
         if wait:
@@ -121,6 +150,14 @@ def _wanted(
         axes = (pair(text, "axis") for text in vary or [])
         body["vary"] = {name: [_value(one) for one in values.split(",")] for name, values in axes}
     return StudyCreate.model_validate(body)
+
+
+def _evaluation(cases: int | None, grader: Path | None) -> dict[str, Any] | None:
+    if cases is None:
+        if grader is not None:
+            raise typer.BadParameter("--grader needs --cases: how many cases every trial's model is put to")
+        return None
+    return {"cases_max": cases} | ({"grader": _json(grader, dict)} if grader is not None else {})
 
 
 def _value(text: str) -> int | float | str:
