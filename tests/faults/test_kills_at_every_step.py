@@ -77,7 +77,7 @@ def drive_deployment(life: Life, deployment_id: str, *, until_status: set[str]) 
     [
         name
         for name in failpoints_of("datasets", "jobs", "models", "reactions")
-        if name not in LOST_ANSWER | REFUSED
+        if name not in LOST_ANSWER | REFUSED | WATCHED
     ],
 )
 def test_a_worker_killed_there_leaves_one_job_at_azure_and_nothing_lost(
