@@ -121,7 +121,9 @@ class TunedModel:
 def find_parent(session: Session, project_id: str, ref: str) -> TunedModel | None:
     """A tuned model by `mdl_…` or its name, `ckp_…`, `job_…` or Azure's name of it; of several the newest."""
     of_job = select(Job.id, Job.fine_tuned_model.label("remote_name")).where(
-        Job.fine_tuned_model.is_not(None), or_(Job.id == ref, Job.fine_tuned_model == ref)
+        Job.project_id == project_id,
+        Job.fine_tuned_model.is_not(None),
+        or_(Job.id == ref, Job.fine_tuned_model == ref),
     )
     of_checkpoint = select(Checkpoint.job_id, Checkpoint.model_name).where(
         or_(Checkpoint.id == ref, Checkpoint.model_name == ref)
@@ -138,6 +140,17 @@ def find_parent(session: Session, project_id: str, ref: str) -> TunedModel | Non
         .limit(1)
     ).one_or_none()
     return None if row is None else TunedModel(*row)
+
+
+def is_of_another_project(session: Session, project_id: str, remote_name: str) -> bool:
+    """Whether a job of another project left this model; such a one is nobody's but theirs."""
+    left = select(Job.id).where(Job.fine_tuned_model == remote_name, Job.project_id != project_id)
+    kept = (
+        select(Job.id)
+        .join(Checkpoint, Checkpoint.job_id == Job.id)
+        .where(Checkpoint.model_name == remote_name, Job.project_id != project_id)
+    )
+    return session.execute(union_all(left, kept).limit(1)).first() is not None
 
 
 def find_reserved(session: Session, reservation_id: str) -> str | None:

@@ -197,9 +197,10 @@ class JobService:
             return None
         with self._bench.read() as session:
             found = repository.find_parent(session, project_id, wanted.continue_from)
+            foreign = found is None and repository.is_of_another_project(session, project_id, wanted.continue_from)
         remote_name = found.remote_name if found is not None else wanted.continue_from
         base = self._bench.catalogue.find(found.base_model if found is not None else remote_name)
-        if found is None and (base is None or base.id == remote_name or remote_name in base.aliases):
+        if foreign or (found is None and (base is None or base.id == remote_name or remote_name in base.aliases)):
             raise NotFound(
                 f"There is no tuned model {wanted.continue_from!r} in this project.",
                 code="model_not_found",

@@ -94,6 +94,9 @@ NEEDS: Final = {
     "listChanges": "datasets:read",
     "estimateVersion": "datasets:read",
     "createJob": "jobs:write",
+    "validateGrader": "jobs:read",
+    "calibrateGrader": "jobs:write",
+    "listHyperparameters": "jobs:read",
     "listJobs": "jobs:read",
     "getJob": "jobs:read",
     "cancelJob": "jobs:write",
@@ -189,6 +192,13 @@ ALSO: Final = {
 }
 """What an operation needs besides, because it reaches into two rooms."""
 
+GRADER: Final = {
+    "type": "string_check",
+    "name": "alike",
+    "input": "{{sample.output_text}}",
+    "reference": "{{item.messages[0].content}}",
+    "operation": "ne",
+}
 BODIES: Final[dict[str, dict[str, Any]]] = {
     "createProject": {"name": "another"},
     "updateProject": {"paused": True},
@@ -205,6 +215,14 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
     "completeUpload": {},
     "transformVersion": {"operations": [{"type": "drop", "lines": [[1, 1]]}]},
     "estimateVersion": {},
+    "validateGrader": {"grader": GRADER, "connection": "mine", "version": "mine@1"},
+    "calibrateGrader": {
+        "connection": "mine",
+        "grader": GRADER,
+        "version": "mine@1",
+        "samples": 1,
+        "answers": {"source": "field", "field": "messages"},
+    },
     "createJob": {"connection": "mine", "model": "gpt-4.1-mini", "training": "mine@1", "validation": "mine@1"},
     "createDeployment": {"connection": "mine", "model": "gpt-4.1-mini"},
     "updateDeployment": {"capacity": 77},
@@ -268,6 +286,11 @@ REFS: Final[dict[tuple[str, str], tuple[str, ...]]] = {
     ("compareDatasets", "validation"): ("validation", f"={DATASET}@1"),
     ("createJob", "connection"): ("connection", f"={CONNECTION}"),
     ("createJob", "training"): ("version", "dataset", f"={DATASET}", f"={DATASET}@1"),
+    ("createJob", "continue_from"): ("model", "job", "=MODEL-NAME", "=MODEL-REMOTE"),
+    ("validateGrader", "connection"): ("connection", f"={CONNECTION}"),
+    ("validateGrader", "version"): ("version", f"={DATASET}@1"),
+    ("calibrateGrader", "connection"): ("connection", f"={CONNECTION}"),
+    ("calibrateGrader", "version"): ("version", f"={DATASET}@1"),
     ("createJob", "validation"): ("validation", "dataset", f"={DATASET}@1"),
     ("estimateVersion", "validation"): ("validation", f"={DATASET}@1"),
     ("listChanges", "since"): ("version", f"={DATASET}@1"),
@@ -304,6 +327,7 @@ INSIDE: Final[dict[tuple[str, str], Callable[[str], Any]]] = {
 
 NAMES_NOTHING: Final = {
     ("createJob", "model"),  # a base model
+    ("listHyperparameters", "model"),  # a base model
     ("estimateVersion", "model"),  # a base model
     ("generate", "model"),  # a base model
     ("putContent", "model"),  # a base model
