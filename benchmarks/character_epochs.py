@@ -102,9 +102,9 @@ def page(trained: list[Trained], compared: JobComparison) -> Iterator[str]:
     for one in trained:
         told = one.told
         yield ""
-        yield f"### {one.epochs} epoch{'s' if one.epochs > 1 else ''}: `{told['verdict']}`"
+        yield f"### {named(one)}: `{told['verdict']}`"
         yield ""
-        yield f"![Loss and token accuracy over {one.epochs} epochs](img/character-{one.epochs}.svg)"
+        yield f"![Loss and token accuracy over {named(one)}](img/character-{one.epochs}.svg)"
         yield ""
         yield f"> {told['headline']}"
         yield ">"
@@ -116,10 +116,12 @@ def page(trained: list[Trained], compared: JobComparison) -> Iterator[str]:
     yield ""
     yield "### The four compared"
     yield ""
-    words = {job.id: f"{one.epochs} epochs" for job, one in zip(compared.jobs, trained, strict=True)}
-    best = f" ({words[compared.best]})" if compared.best else ""
-    yield f"> {without_ids(compared.why, trained)}{best}"
+    yield f"> {without_ids(compared.why, trained)}"
     yield from (f"> {caution}" for caution in compared.cautions)
+
+
+def named(one: Trained) -> str:
+    return "1 epoch" if one.epochs == 1 else f"{one.epochs} epochs"
 
 
 def without_ids(text: str, trained: list[Trained]) -> str:

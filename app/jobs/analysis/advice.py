@@ -75,6 +75,7 @@ class Choice:
         checkpoint: a deployable checkpoint lies there.
         is_last: it is the end of the training.
         lost_step: a better one that is not among the checkpoints any more, if there was one.
+        value: the validation loss (or reward) there, if it was measured.
     """
 
     step: int | None
@@ -82,6 +83,7 @@ class Choice:
     checkpoint: bool
     is_last: bool
     lost_step: int | None
+    value: float | None = None
 
 
 def advise(verdict: Verdict, readings: Readings, settings: Settings, choice: Choice) -> tuple[Advice, ...]:

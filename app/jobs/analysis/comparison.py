@@ -10,8 +10,11 @@ GROUPS: Final = ("data", "parameters", "outcome", "cost")
 SAME_MEANING: Final = ("base_model", "method", "validation_sha256")
 """Facts that must be the same before one loss may be called lower than another: the levels of two models, or of two
 sets of questions, mean different things."""
-BEST_BY: Final = "valid_loss_best"
-HIGHEST_BY: Final = "valid_reward_best"
+BEST_BY: Final = "valid_loss_at_best_step"
+HIGHEST_BY: Final = "valid_reward_at_best_step"
+"""Of what can be deployed: the lowest loss of a training helps nobody once its checkpoint is gone."""
+AS_GOOD: Final = 0.05
+"""Share of the best loss (reward: difference) within which another is as good; see `MEANINGFUL_CHANGE`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +100,19 @@ def _best(trainings: Sequence[Facts], rows: Sequence[Row]) -> tuple[int | None, 
         if len(measured) == len(trainings):
             value, index = min(measured)
             word = "lowest validation loss" if sign == 1 else "highest validation reward"
-            return (
-                index,
-                f"{trainings[index].name} reached the {word} ({abs(value):.3g}) on the same validation set.",
-            )
+            told = f"{trainings[index].name} offers the {word} ({abs(value):.3g}) on the same validation set."
+            near = [
+                trainings[other].name for each, other in measured if other != index and _as_good(value, each, sign)
+            ]
+            return index, f"{told} {_and(near)}".rstrip()
     return None, "No training is called the best: not all of them have validation figures."
+
+
+def _as_good(best: float, other: float, sign: int) -> bool:
+    return other - best < (AS_GOOD * best if sign == 1 else AS_GOOD)
+
+
+def _and(names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    return f"As good, within {AS_GOOD:.0%}: {', '.join(names)}; take the cheaper one, or compare their answers."

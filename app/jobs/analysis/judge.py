@@ -117,7 +117,7 @@ def analyse(
         next_experiment=next_experiment(verdict, settings, advice),
         best_step=choice.step,
         best_reason=choice.reason,
-        summary=_summary(readings, settings),
+        summary=_summary(readings, settings, choice),
     )
 
 
@@ -256,13 +256,16 @@ def _choose(
     if ranked:
         loss, step = ranked[0]
         lost = _lost(readings.validation, loss, checkpoints)
-        reason = f"Of the {len(checkpoints)} checkpoints this one has the {better} validation {_unit(readings)}"
+        of_all = f"Of the {len(checkpoints)} checkpoints this one has the {better}"
+        only = "It is the only checkpoint; this is its"
+        reason = f"{only if len(checkpoints) == 1 else of_all} validation {_unit(readings)}"
         return Choice(
             step=step,
             reason=f"{reason} ({_figure(loss)}).",
             checkpoint=True,
             is_last=step >= readings.last_step,
             lost_step=lost,
+            value=loss,
         )
     if readings.validation is not None and measured and not checkpoints and broken_at is None:
         step = readings.validation.best_step
@@ -275,6 +278,7 @@ def _choose(
             checkpoint=False,
             is_last=step >= readings.last_step,
             lost_step=None,
+            value=readings.validation.best,
         )
     if verdict is Verdict.UNSTABLE:
         return _last_sound(results, readings, checkpoints)
@@ -479,7 +483,7 @@ def _about_data(settings: Settings) -> list[Evidence]:
 def _about_training(training: Training) -> list[Evidence]:
     change = abs(training.fall)
     moved = {True: "rose", False: "fell"}[(training.fall > 0) == (training.unit == "reward")]
-    size = f"by {_figure(change)}" if training.unit == "reward" else f"by {change:.0%}"
+    size = f"by {_figure(change)}" if training.unit == "reward" else f"by {_percent(change)}"
     found = [
         Evidence(
             f"Training {training.unit} {moved} {size}, from {_figure(training.first)} to {_figure(training.last)} "
@@ -560,7 +564,7 @@ def _about_accuracies(readings: Readings) -> list[Evidence]:
     return found
 
 
-def _summary(readings: Readings, settings: Settings) -> dict[str, float | int | None]:
+def _summary(readings: Readings, settings: Settings, choice: Choice) -> dict[str, float | int | None]:
     training, validation, accuracies = readings.training, readings.validation, readings.accuracies
     epochs: float | None = None
     if settings.steps_per_epoch:
@@ -574,6 +578,7 @@ def _summary(readings: Readings, settings: Settings) -> dict[str, float | int | 
         "valid_loss_first": None,
         "valid_loss_best": None,
         "valid_loss_last": None,
+        "valid_loss_at_best_step": None,
         "train_accuracy_first": accuracies.train_first,
         "train_accuracy_last": accuracies.train_last,
         "valid_accuracy_first": accuracies.valid_first,
@@ -587,6 +592,7 @@ def _summary(readings: Readings, settings: Settings) -> dict[str, float | int | 
         summary[f"valid_{validation.unit}_first"] = validation.first
         summary[f"valid_{validation.unit}_best"] = validation.best
         summary[f"valid_{validation.unit}_last"] = validation.last
+        summary[f"valid_{validation.unit}_at_best_step"] = choice.value
     return summary
 
 
@@ -615,6 +621,10 @@ def _change(validation: Validation) -> str:
 
 def _figure(value: float | None) -> str:
     return "?" if value is None else f"{value:.3g}"
+
+
+def _percent(share: float) -> str:
+    return "more than 99%" if 0.995 <= share < 1 else f"{share:.0%}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -148,7 +148,7 @@ def facts(name: str, **changed: object) -> Facts:
     known = {
         "base_model": "gpt-4.1-mini",
         "validation_sha256": "aa",
-        "valid_loss_best": 0.6,
+        "valid_loss_at_best_step": 0.6,
         "n_epochs": 3,
     } | changed
     return Facts(
@@ -156,17 +156,23 @@ def facts(name: str, **changed: object) -> Facts:
         {
             "data": {"validation_sha256": known["validation_sha256"], "leaked": known.get("leaked", 0)},
             "parameters": {"base_model": known["base_model"], "n_epochs": known["n_epochs"]},
-            "outcome": {"valid_loss_best": known["valid_loss_best"]},
+            "outcome": {"valid_loss_at_best_step": known["valid_loss_at_best_step"]},
         },
     )
 
 
 def test_a_comparison_says_what_differs_and_which_is_best_by_the_same_rule():
-    compared = compare([facts("three"), facts("ten", n_epochs=10, valid_loss_best=0.5)])
-    assert {row.name for row in compared.rows if row.differs} == {"n_epochs", "valid_loss_best"}
+    compared = compare([facts("three"), facts("ten", n_epochs=10, valid_loss_at_best_step=0.5)])
+    assert {row.name for row in compared.rows if row.differs} == {"n_epochs", "valid_loss_at_best_step"}
     assert compared.best == 1
-    assert compared.why == "ten reached the lowest validation loss (0.5) on the same validation set."
+    assert compared.why == "ten offers the lowest validation loss (0.5) on the same validation set."
     assert compared.cautions == ()
+
+
+def test_what_is_as_good_as_the_best_is_named_with_it():
+    compared = compare([facts("three"), facts("ten", n_epochs=10, valid_loss_at_best_step=0.59)])
+    assert compared.best == 1
+    assert compared.why.endswith("As good, within 5%: three; take the cheaper one, or compare their answers.")
 
 
 @pytest.mark.parametrize(
@@ -177,7 +183,7 @@ def test_a_comparison_says_what_differs_and_which_is_best_by_the_same_rule():
     ],
 )
 def test_what_was_not_measured_alike_has_no_best(changed: dict[str, object], caution: str):
-    compared = compare([facts("one"), facts("two", valid_loss_best=0.1, **changed)])
+    compared = compare([facts("one"), facts("two", valid_loss_at_best_step=0.1, **changed)])
     assert compared.best is None
     assert "not measured by the same rule" in compared.why
     assert any(caution in told for told in compared.cautions)
