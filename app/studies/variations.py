@@ -45,7 +45,9 @@ def at_an_edge(name: str, value: Any, trials: Sequence[Settings]) -> str | None:
     tried = sorted({one[name] for one in trials if isinstance(one.get(name), int | float)})
     if len(tried) < _FEWEST_OF_AN_AXIS or value not in tried[:1] + tried[-1:]:
         return None
-    return "lowest" if value == tried[0] else "highest"
+    if value == tried[0]:
+        return None if value == 1 and isinstance(value, int) else "lowest"  # there is nothing below one epoch
+    return "highest"
 
 
 _FEWEST_OF_AN_AXIS: Final = 3

@@ -40,8 +40,9 @@ def test_hyperparameters_are_laid_over_the_jobs_own_and_the_rest_stays() -> None
 
 
 def test_the_outermost_of_three_tried_values_is_at_an_edge_and_one_of_two_is_not() -> None:
-    tried = [{"n_epochs": value, "seed": value} for value in (1, 3, 5)]
-    assert at_an_edge("n_epochs", 1, tried) == "lowest"
+    tried = [{"n_epochs": value, "seed": value} for value in (2, 3, 5)]
+    assert at_an_edge("n_epochs", 2, tried) == "lowest"
+    assert at_an_edge("n_epochs", 1, [{"n_epochs": 1}, *tried]) is None
     assert at_an_edge("n_epochs", 3, tried) is None
     assert at_an_edge("n_epochs", 5, tried) == "highest"
     assert at_an_edge("n_epochs", 5, tried[1:]) is None

@@ -48,13 +48,13 @@ def test_what_a_point_gained_cost_is_counted_from_the_cheapest_trial() -> None:
 
 
 def test_the_cheaper_of_two_that_cannot_be_told_apart_is_advised_and_why() -> None:
-    rows = [row(1, 60.0, "1", epochs=1), row(2, 61.0, "5", epochs=3), row(3, 40.0, "0.5", epochs=5)]
+    rows = [row(1, 60.0, "1", epochs=2), row(2, 61.0, "5", epochs=3), row(3, 40.0, "0.5", epochs=5)]
     taken = recommend(rows, sample_size=500)
     assert taken is not None
     assert taken.number == 1
     assert "trial 2 has 1.00 points more" in taken.reasons[1]
     assert "costs $4.00 more" in taken.reasons[1]
-    assert taken.next_experiment == "n_epochs 1 is the lowest that was tried: try less"
+    assert taken.next_experiment == "n_epochs 2 is the lowest that was tried: try less"
 
 
 def test_with_enough_tokens_the_same_difference_counts_and_the_best_is_advised() -> None:
