@@ -55,6 +55,34 @@ def newest(session: Session, dataset_id: str, *, ready: bool) -> DatasetVersion 
     return session.scalars(statement.order_by(DatasetVersion.number.desc()).limit(1)).one_or_none()
 
 
+def newest_of_others(session: Session, version: DatasetVersion, *, limit: int) -> list[tuple[str, DatasetVersion]]:
+    """The newest ready version of every other dataset of the project, with the dataset's name; newest first."""
+    newest_ready = (
+        select(DatasetVersion.dataset_id, func.max(DatasetVersion.number).label("number"))
+        .join(Dataset, Dataset.id == DatasetVersion.dataset_id)
+        .where(
+            Dataset.project_id == version.project_id,
+            Dataset.archived_at.is_(None),
+            Dataset.id != version.dataset_id,
+            DatasetVersion.status == VersionStatus.READY,
+        )
+        .group_by(DatasetVersion.dataset_id)
+        .subquery()
+    )
+    rows = session.execute(
+        select(Dataset.name, DatasetVersion)
+        .join(Dataset, Dataset.id == DatasetVersion.dataset_id)
+        .join(
+            newest_ready,
+            (newest_ready.c.dataset_id == DatasetVersion.dataset_id)
+            & (newest_ready.c.number == DatasetVersion.number),
+        )
+        .order_by(DatasetVersion.id.desc())
+        .limit(limit)
+    )
+    return [(name, found) for name, found in rows]
+
+
 def find_same(
     session: Session, dataset_id: str, *, sha256: str, base_model: str, how: dict[str, Any]
 ) -> DatasetVersion | None:

@@ -10,12 +10,15 @@ from shutil import copyfileobj
 from typing import Any, BinaryIO, Final
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import func
+from sqlalchemy.orm import Session
 
 from app.costs.estimates import Counts
 from app.costs.schemas import DatasetEstimate
 from app.datasets import engine, repository
 from app.datasets.engine import reading
+from app.datasets.engine.findings import ORDER
 from app.datasets.engine.reading import How
 from app.datasets.estimates import counts_of, estimate_of
 from app.datasets.schemas import DatasetCreate, DatasetPatch, EstimateRequest, Method, VersionRead
@@ -35,6 +38,11 @@ from app.workbench import UnitOfWork, Workbench
 DEFAULT_BASE_MODEL: Final = "gpt-4.1-mini-2025-04-14"
 """Whose limits a version is checked against when the upload names no model."""
 COPY_BYTES: Final = 1 << 20
+OTHERS_COMPARED_MAX: Final = 20
+"""Other datasets of the project, the newest ones, that a version is compared with at the end of its check."""
+NEARLY_COMPARED_EXAMPLES_MAX: Final = 200_000
+"""Of both versions together: beyond them that end looks for the same words only (a second and 100 MB at most)."""
+ANCESTORS_MAX: Final = 200
 PROGRESS_SECONDS: Final = 2.0
 """How often a running check writes how far it is; the lease is renewed with it."""
 
@@ -410,10 +418,65 @@ class DatasetService:
         with storage.reader(version.content_key) as content:
             repeated = engine.repeated_text(content, report.bytes, profile.tokenizer)
         report.stats["repeated_prompt"] = asdict(repeated)
+        report.findings[:] = sorted(
+            [*report.findings, *self._shared_with_others(held, version, report)],
+            key=lambda one: ORDER[one.severity],
+        )
         self._store_once(version, report.sha256)
         failpoint("datasets.check.checked")
         self._record_check(held, version, report)
         storage.delete(version.raw_key)
+
+    def _shared_with_others(
+        self, held: Claim, version: DatasetVersion, report: engine.Report
+    ) -> list[engine.Finding]:
+        """What stands in other datasets of the project too, but for those that this version was made from.
+
+        Of a version that is ready: only there the n-th fingerprint is that of line n.
+        """
+        if report.verdict != "ready":
+            return []
+        with self._bench.read() as session:
+            ancestors = _ancestors(session, version)
+            others = [
+                (f"{name}@{other.number}", other)
+                for name, other in repository.newest_of_others(session, version, limit=OTHERS_COMPARED_MAX)
+                if other.id not in ancestors
+            ]
+        found = []
+        for name, other in others:
+            with self._bench.begin() as work:
+                care.extend(work.session, held, lease_seconds=self._bench.policy.lease_seconds)
+            exact = self._exact_pairs(other, version)
+            near: dict[int, int] = {}
+            if (other.examples or 0) + report.examples <= NEARLY_COMPARED_EXAMPLES_MAX:
+                lines = np.array(list(exact), dtype=np.int64)
+                near = self._near_pairs(other, version, report.stats["lines"], without=lines)
+            found.append(engine.Overlap(name, exact, near))
+        return engine.overlap_findings(found)
+
+    def _exact_pairs(self, other: DatasetVersion, version: DatasetVersion) -> dict[int, int]:
+        """Line of `version` -> line of `other` with the same example."""
+        storage = self._bench.storage
+        with storage.reader(other.fingerprints_key) as theirs, storage.reader(version.fingerprints_key) as ours:
+            return {here + 1: there + 1 for there, here in engine.shared_examples(theirs, ours)}
+
+    def _near_pairs(
+        self, other: DatasetVersion, version: DatasetVersion, lines: int, *, without: NDArray[np.int64]
+    ) -> dict[int, int]:
+        with ExitStack() as stack:
+            try:
+                theirs = self._sketched(other, (other.report or {}).get("stats", {}).get("lines", 0), stack)
+                ours = self._sketched(version, lines, stack)
+            except MissingObject:  # checked before sketches were kept
+                return {}
+            return {
+                here: mate.line for here, mate in engine.near_leaks(theirs, ours, without=without).mates.items()
+            }
+
+    def _sketched(self, version: DatasetVersion, lines: int, stack: ExitStack) -> engine.Sketched:
+        sketches = stack.enter_context(self._bench.storage.reader(version.sketches_key))
+        return engine.Sketched(sketches, partial(self._lines, version), lines)
 
     def _store_once(self, version: DatasetVersion, content_sha256: str) -> None:
         """Where any version has this content already, rest in the same place.
@@ -495,11 +558,7 @@ class DatasetService:
         with ExitStack() as stack:
             try:
                 sketched = [
-                    engine.Sketched(
-                        stack.enter_context(storage.reader(version.sketches_key)),
-                        partial(self._lines, version),
-                        (version.report or {}).get("stats", {}).get("lines", 0),
-                    )
+                    self._sketched(version, (version.report or {}).get("stats", {}).get("lines", 0), stack)
                     for version in (training, validation)
                 ]
             except MissingObject:
@@ -513,6 +572,18 @@ class DatasetService:
     def _lines(self, version: DatasetVersion) -> Iterator[bytes]:
         with self._bench.storage.reader(version.content_key) as content:
             yield from engine.plain_lines(content, engine.Limits().line_bytes_max)
+
+
+def _ancestors(session: Session, version: DatasetVersion) -> set[str]:
+    """Ids of the versions that this one was made from, and those were made from."""
+    found: set[str] = set()
+    left = [version]
+    while left and len(found) < ANCESTORS_MAX:
+        lineage = left.pop().lineage
+        fresh = {one for one in (lineage.get("parent"), *lineage.get("others", ())) if one} - found
+        found |= fresh
+        left += [repository.get_unscoped(session, one) for one in sorted(fresh)]
+    return found
 
 
 def with_how(lineage: dict[str, Any], how: How | None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from fastapi.testclient import TestClient
 
 from app.datasets.service import DatasetService
 from app.datasets.tables import DatasetVersion
+from app.datasets.transforms import TransformService
 from app.workbench import Workbench
 
 NAMES = "Kyoto Lima Oslo Cairo Quito Hanoi Turin Porto Basel Delhi Perth Sofia Osaka Leeds Ghent Malmo"
@@ -45,6 +46,41 @@ def test_two_versions_tell_what_they_share_in_the_same_and_in_almost_the_same_wo
     assert (found["finding"]["code"], found["finding"]["lines"]) == ("leakage", [[4, 4]])
     assert (found["near"]["code"], found["near"]["lines"]) == ("near-leakage", [[6, 6]])
     assert "as line 10 of the training file" in found["near"]["examples"][0]
+
+
+def findings(client: TestClient, ref: str) -> dict[str, dict[str, Any]]:
+    name, _, number = ref.partition("@")
+    found = client.get(f"/v1/datasets/{name}/versions/{number}/findings").json()["data"]
+    return {one["code"]: one for one in found}
+
+
+def test_a_versions_own_report_tells_what_stands_in_other_datasets_of_the_project_and_of_no_other(
+    client: TestClient, stranger: TestClient, bench: Workbench
+) -> None:
+    upload(stranger, bench, "theirs", [row(seed) for seed in range(100, 120)])
+    upload(client, bench, "training", [row(seed) for seed in range(20)])
+    assert not {code for code in findings(client, "training@1") if "another-dataset" in code}
+    held_back = [row(seed) for seed in range(100, 112)]
+    held_back[3] = row(7)
+    held_back[5] = row(9, more=" please", prompt="Be brief.")
+    upload(client, bench, "held-back", held_back)
+    found = findings(client, "held-back@1")
+    assert (found["in-another-dataset"]["lines"], found["in-another-dataset"]["severity"]) == ([[4, 4]], "warning")
+    assert "1 in training@1" in found["in-another-dataset"]["message"]
+    assert found["near-in-another-dataset"]["lines"] == [[6, 6]]
+    assert "training@1 as line 10" in found["near-in-another-dataset"]["examples"][0]
+    shown = client.get("/v1/datasets/held-back/versions/1").json()
+    assert (shown["status"], shown["findings"]["warning"]) == ("ready", 1)
+
+
+def test_what_a_version_was_made_from_is_no_other_dataset_to_it(client: TestClient, bench: Workbench) -> None:
+    upload(client, bench, "training", [row(seed) for seed in range(20)])
+    asked = {"operations": [{"type": "shuffle", "seed": 1}], "into": "shuffled"}
+    begun = client.post("/v1/datasets/training/versions/1/transform", json=asked).json()
+    TransformService(bench).advance(begun["id"])
+    version = client.get("/v1/datasets/shuffled/versions/1").json()
+    DatasetService(bench).check(version["id"])
+    assert not {code for code in findings(client, "shuffled@1") if "another-dataset" in code}
 
 
 def test_versions_checked_before_sketches_were_kept_are_compared_word_for_word(

@@ -8,6 +8,7 @@ from app.datasets.engine.codes import CODES, render_codes_markdown
 from app.datasets.engine.fingerprints import leakage, shared_examples
 from app.datasets.engine.lines import plain_lines
 from app.datasets.engine.near import Sketched, near_leakage, near_leaks
+from app.datasets.engine.overlaps import Overlap, overlap_findings
 from app.datasets.engine.processes import processes_for
 from app.datasets.engine.repeated import RepeatedText, repeated_text
 from app.datasets.engine.report import Finding, Limits, LineRange, Profile, Report, Severity, TokenStats
@@ -18,6 +19,7 @@ __all__ = [
     "Finding",
     "Limits",
     "LineRange",
+    "Overlap",
     "Profile",
     "RepeatedText",
     "Report",
@@ -28,6 +30,7 @@ __all__ = [
     "leakage",
     "near_leakage",
     "near_leaks",
+    "overlap_findings",
     "plain_lines",
     "processes_for",
     "render_codes_markdown",

@@ -554,6 +554,18 @@ _ALL = (
         "Validation examples stand in the training file in almost the same words; they measure little.",
         _UNLEAK,
     ),
+    Code(
+        "in-another-dataset",
+        _W,
+        "Examples stand in another dataset of the project, too, which cannot measure a model trained on these.",
+        "Drop them here (`drop` with the lines named), unless both are meant for training.",
+    ),
+    Code(
+        "near-in-another-dataset",
+        _N,
+        "Examples stand in another dataset of the project in almost the same words.",
+        "Drop them here (`drop` with the lines named), unless both are meant for training.",
+    ),
 )
 
 CODES = {code.name: code for code in _ALL}
