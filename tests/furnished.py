@@ -139,6 +139,7 @@ def _furnish(life: Life) -> dict[str, str]:
         .begin(life.caller.project_id, training, Transform(operations=[Shuffle()]))
         .id,
         "job": job,
+        "results": f"file-{job}",
         "model": next(model.id for model in models if model.kind == "final"),
         "run": _run(life, next(model.id for model in models if model.kind == "final")),
         "deployment": deployment,

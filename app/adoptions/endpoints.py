@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from app.adoptions.schemas import AdoptionRead, AdoptRemoteJob, RemoteJobList
-from app.adoptions.service import AdoptionService
+from app.adoptions.service import REMOTE_ID, AdoptionService
 from app.http.access import ReadConnections, ReadJobs, WriteJobs
 from app.http.bench import Bench
 from app.http.idempotency import IdempotentRoute
@@ -15,8 +15,6 @@ from app.http.responses import answer
 from app.kit.pagination import Page
 
 router = APIRouter(prefix="/v1", tags=["Adoptions"], route_class=IdempotentRoute)
-
-_REMOTE_ID = r"^[A-Za-z0-9][A-Za-z0-9._:-]*$"
 
 
 @router.get(
@@ -35,7 +33,11 @@ def list_remote_jobs(
     limit: Annotated[int, Query(ge=1, le=100, description="Most jobs that Azure is asked for.")] = 20,
     after: Annotated[
         str | None,
-        Query(max_length=200, pattern=_REMOTE_ID, description="Azure's id of the job behind which to go on."),
+        Query(
+            max_length=200,
+            pattern=f"^{REMOTE_ID.pattern}$",
+            description="Azure's id of the job behind which to go on.",
+        ),
     ] = None,
 ) -> Response:
     """Live, one page: jobs of this project, jobs that can be adopted, and jobs that carry our mark without a row.
@@ -60,7 +62,7 @@ def adopt_remote_job(
     bench: Bench,
     caller: WriteJobs,
     connection: str,
-    remote_job: Annotated[str, Path(max_length=200, pattern=_REMOTE_ID, description="Azure's id of the job.")],
+    remote_job: Annotated[str, Path(max_length=200, description="Azure's id of the job.")],
     wanted: AdoptRemoteJob,
 ) -> Response:
     """A worker reads the job, makes dataset versions of its files, and from then on it is a job like any other.

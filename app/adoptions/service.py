@@ -1,6 +1,7 @@
 """What one can do about jobs that others made at Azure: see them, and have one adopted."""
 
-from typing import Any, Literal
+import re
+from typing import Any, Final, Literal
 
 from app.adoptions import repository
 from app.adoptions.schemas import AdoptedData, AdoptionRead, AdoptRemoteJob, RemoteJobList, RemoteJobRead
@@ -17,6 +18,9 @@ from app.kit.errors import Conflict, Forbidden, NotFound
 from app.kit.pagination import Page, Slice
 from app.upkeep.marks import is_tagged
 from app.workbench import Workbench
+
+REMOTE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
+"""What Azure and OpenAI name jobs."""
 
 
 class AdoptionService:
@@ -96,6 +100,8 @@ class AdoptionService:
                 code="scope_missing",
                 hint=f"Or name the versions. It has: {', '.join(sorted(caller.scopes)) or 'none'}.",
             )
+        if not REMOTE_ID.fullmatch(remote_id):
+            raise no_such_remote_job(remote_id)
         with self._bench.read() as session:
             row = repository.followed(session, connection.endpoint, [remote_id]).get(remote_id)
         if row is not None and row.project_id != caller.project_id:

@@ -20,7 +20,7 @@ from app.cli import (
     jobs,
     models,
     money,
-    operate,
+    mlflow,
     openai_history,
     projects,
     secrets,
@@ -59,6 +59,8 @@ graders.add_to(app)
 models.add_to(app)
 bundles.add_to(app)
 deployments.add_to(app)
+openai_history.add_to(app)
+mlflow.add_to(app)
 generation.add_to(app)
 openai_history.add_to(app)
 baselines.add_to(app)

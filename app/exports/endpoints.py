@@ -9,7 +9,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
 from app.exports.card import Card
-from app.exports.schemas import ImportRead, RunDetail, RunRead
+from app.exports.openai_shape import RESULTS
+from app.exports.schemas import ImportRead, OpenAiJob, OpenAiJobList, RunDetail, RunRead
 from app.exports.service import Arriving, ExportService
 from app.http.access import ReadJobs, WriteJobs
 from app.http.bench import Bench
@@ -25,6 +26,9 @@ from app.kit.pagination import Page
 
 router = APIRouter(prefix="/v1", tags=["Exports"], route_class=StrictRoute)
 
+OCTETS: Final[Responses] = {
+    200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+}
 ZIP: Final[Responses] = {200: {"content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}}}
 MARKDOWN: Final[Responses] = {200: {"content": {"text/markdown": {"schema": {"type": "string"}}}}}
 HTML: Final[Responses] = {200: {"content": {"text/html": {"schema": {"type": "string"}}}}}
@@ -66,6 +70,46 @@ def get_model_bundle(*, bench: Bench, caller: ReadJobs, model: str, content: Wit
     if content:
         _refuse_without(caller, "datasets:read", "take the content along")
     return _zip(*ExportService(bench).pack_model(caller.project_id, model, content=content))
+
+
+@router.get(
+    "/openai/fine_tuning/jobs",
+    operation_id="listOpenAiJobs",
+    summary="Jobs in OpenAI's shape",
+    response_model=OpenAiJobList,
+)
+def list_openai_jobs(
+    *, request: Request, bench: Bench, caller: ReadJobs, page: Annotated[Page, Depends(page_of("job"))]
+) -> Response:
+    """For tools that read trainings through OpenAI's client with `base_url=…/v1/openai`, such as W&B's sync."""
+    found = ExportService(bench).openai_jobs(caller.project_id, page)
+    return answer(request, {"object": "list", "data": found.rows, "has_more": found.has_more})
+
+
+@router.get(
+    "/openai/fine_tuning/jobs/{job}",
+    operation_id="getOpenAiJob",
+    summary="A job in OpenAI's shape",
+    response_model=OpenAiJob,
+)
+def get_openai_job(*, request: Request, bench: Bench, caller: ReadJobs, job: str) -> Response:
+    """Files are dataset versions, and `file-<job>` the results."""
+    return answer(request, ExportService(bench).openai_job(caller.project_id, job))
+
+
+@router.get(
+    "/openai/files/{file}/content",
+    operation_id="getOpenAiFile",
+    summary="A results file, or the content of a dataset version",
+    response_class=StreamingResponse,
+    responses={**OCTETS, **problems(409)},
+)
+def get_openai_file(*, bench: Bench, caller: ReadJobs, file: str) -> Response:
+    """The content of a dataset version also needs `datasets:read`."""
+    if not file.startswith(RESULTS):
+        _refuse_without(caller, "datasets:read", "read training data")
+    pieces = ExportService(bench).openai_file(caller.project_id, file)
+    return StreamingResponse(pieces, media_type="application/octet-stream")
 
 
 @router.get(

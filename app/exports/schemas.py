@@ -77,3 +77,54 @@ class ImportRead(BaseModel):
     object: Literal["list"] = "list"
     data: list[RunRead] = Field(description="Every run of the bundle, also those that were here already.")
     known: int = Field(description="How many of them were here already.")
+
+
+_OPENAI_JOB: Final[dict[str, Any]] = {
+    "object": "fine_tuning.job",
+    "id": "job_01kz8q2v9re4n9t6e2x5cbd3ya",
+    "model": "gpt-4.1-mini-2025-04-14",
+    "created_at": 1763640000,
+    "finished_at": 1763644350,
+    "status": "succeeded",
+    "fine_tuned_model": "gpt-4.1-mini-2025-04-14.ft-0a1b2c3d4e5f60718293a4b5c6d7e8f9-travel",
+    "training_file": "dsv_01kz8p9a6kf8mt3x7q2c5w0d4h",
+    "validation_file": None,
+    "result_files": ["file-job_01kz8q2v9re4n9t6e2x5cbd3ya"],
+    "hyperparameters": {"n_epochs": 3, "batch_size": 1, "learning_rate_multiplier": 1.0},
+    "trained_tokens": 66000,
+    "error": {"code": None, "message": None, "param": None},
+    "seed": 7,
+}
+
+
+class OpenAiJob(BaseModel):
+    """A job as OpenAI's own API shows one; members that are not listed may come along."""
+
+    model_config = ConfigDict(extra="allow", json_schema_extra={"examples": [_OPENAI_JOB]})
+
+    object: Literal["fine_tuning.job"] = "fine_tuning.job"
+    id: str
+    model: str
+    created_at: int = Field(description="Seconds since 1970.")
+    finished_at: int | None
+    status: str
+    fine_tuned_model: str | None
+    training_file: str = Field(description="The dataset version; empty = not known.")
+    validation_file: str | None
+    result_files: list[str]
+    hyperparameters: dict[str, Any]
+    trained_tokens: int | None
+    error: dict[str, Any] = Field(description="Never null; its members are.")
+    seed: int
+
+
+class OpenAiJobList(BaseModel):
+    """A page of jobs as OpenAI's own API lists them."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"object": "list", "data": [_OPENAI_JOB], "has_more": False}]}
+    )
+
+    object: Literal["list"] = "list"
+    data: list[OpenAiJob]
+    has_more: bool

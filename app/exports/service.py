@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Final, cast
 
 from app.datasets.service import DatasetService
 from app.datasets.tables import DatasetVersion
-from app.exports import bundle, card, repository
+from app.exports import bundle, card, openai_shape, repository
 from app.exports.bundle import Bundle, BundleRefused, Content
 from app.exports.record import (
     ROLES,
@@ -232,6 +232,30 @@ class ExportService:
     def _open(self, version: DatasetVersion) -> Iterator[BinaryIO]:
         with self._bench.storage.reader(version.content_key) as file:
             yield file
+
+    # ── in OpenAI's shape ───────────────────────────────────────────────────
+
+    def openai_jobs(self, project_id: str, wanted: Page) -> Slice[dict[str, Any]]:
+        found = self._jobs.page(project_id, wanted)
+        return Slice([self.openai_job(project_id, row["id"]) for row in found.rows], found.has_more)
+
+    def openai_job(self, project_id: str, job_id: str) -> dict[str, Any]:
+        """Raises `NotFound`."""
+        return openai_shape.job_of(self._jobs.job(project_id, job_id))
+
+    def openai_file(self, project_id: str, file_id: str) -> Iterator[bytes]:
+        """The results of a job, or the content of a dataset version. Raises `NotFound`, `Conflict`."""
+        if file_id.startswith(openai_shape.RESULTS):
+            results = self._jobs.results(project_id, file_id.removeprefix(openai_shape.RESULTS))
+            return iter([openai_shape.results_csv(results)])
+        version = self._datasets.version(project_id, file_id)
+        self._datasets.report(project_id, version.id)  # refused before the answer begins
+        return self._pieces(version)
+
+    def _pieces(self, version: DatasetVersion) -> Iterator[bytes]:
+        with self._open(version) as source:
+            while chunk := source.read(bundle.CHUNK_BYTES):
+                yield chunk
 
     # ── bringing in ─────────────────────────────────────────────────────────
 

@@ -73,7 +73,7 @@ MORE_OF_A_ROOM: Final = {
     "retrieval": set[str](),
     "studies": {"variations.py", "verdict.py"},
     "adoptions": set[str](),
-    "exports": {"bundle.py", "card.py", "openai_history.py", "record.py"},
+    "exports": {"bundle.py", "card.py", "mlflow.py", "openai_history.py", "openai_shape.py", "record.py"},
     "deployments": {"adoption.py", "asked.py", "asking.py", "comparisons.py", "inference.py"},
     "upkeep": {
         "invariant_queries.py",

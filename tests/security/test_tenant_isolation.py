@@ -158,6 +158,9 @@ NEEDS: Final = {
     "retryStudy": "jobs:write",
     "getModelBundle": "jobs:read",
     "getModelCard": "jobs:read",
+    "listOpenAiJobs": "jobs:read",
+    "getOpenAiJob": "jobs:read",
+    "getOpenAiFile": "jobs:read",
     "getModelCardPage": "jobs:read",
     "importBundle": "jobs:write",
     "listRuns": "jobs:read",
@@ -261,6 +264,7 @@ PATHS: Final[dict[str, tuple[str, ...]]] = {
     "connection": ("connection", f"={CONNECTION}"),
     "remote_job": ("remote_job",),
     "run": ("run",),
+    "file": ("results",),
     "adoption": ("adoption",),
     "stray": ("stray",),
     "dataset": ("dataset", f"={DATASET}", "version"),
@@ -550,6 +554,9 @@ def test_lists_show_nothing_of_others_whatever_they_are_asked_for(
         "listTriggers": "trigger",
         "listEvents": "event",
         "listAuditEvents": "audit_event",
+        "listAdoptions": "adoption",
+        "listRuns": "run",
+        "listOpenAiJobs": "job",
         "listStrays": "stray",
     }
     lists = [operation for operation in routes if not operation.parameters and "after" in operation.query]
