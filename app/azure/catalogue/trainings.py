@@ -21,10 +21,19 @@ Bound = Literal["low", "expected", "high"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AutoEpochs:
-    """What Azure chooses for `n_epochs` when it is left out, as far as anybody can tell."""
+class Dated:
+    """A fact with where and when it was found, and how sure it is."""
 
     __pydantic_config__ = _STRICT
+    source: str
+    as_of: date
+    confidence: Confidence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutoEpochs(Dated):
+    """What Azure chooses for `n_epochs` when it is left out, as far as anybody can tell."""
+
     target: int
     examples_seen_min: int
     """Examples times epochs that a small file is raised to."""
@@ -36,64 +45,45 @@ class AutoEpochs:
     small_set_high: int
     large_set_low: int
     large_set_high: int
-    source: str
-    as_of: date
-    confidence: Confidence
     note: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AutoBatch:
+class AutoBatch(Dated):
     """What Azure chooses for `batch_size` when it is left out."""
 
-    __pydantic_config__ = _STRICT
     share: Decimal
     """Of the examples."""
     max: int
-    source: str
-    as_of: date
-    confidence: Confidence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Default:
+class Default(Dated):
     """What Azure reported for a hyperparameter that was left out."""
 
-    __pydantic_config__ = _STRICT
     model: str
     """A base model's id, or `*`."""
     method: Method
     name: str
     value: str
-    source: str
-    as_of: date
-    confidence: Confidence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Duration:
+class Duration(Dated):
     """Seconds = overhead + tokens over a rate."""
 
-    __pydantic_config__ = _STRICT
     overhead_seconds: Mapping[Bound, int]
     tokens_per_hour: Mapping[Bound, int]
     """`low` is the rate of the shortest time, which is the fastest."""
-    source: str
-    as_of: date
-    confidence: Confidence
     note: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UncertainCounts:
+class UncertainCounts(Dated):
     """By which share of itself a count may be off, by what was estimated in it."""
 
-    __pydantic_config__ = _STRICT
     shares: Mapping[str, Decimal]
     """`all text`, `tools and calls`, `images`: as the check's notes begin; `other tokenizer` = than the model's."""
-    source: str
-    as_of: date
-    confidence: Confidence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,16 +105,12 @@ class Reinforcement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GraderPrice:
+class GraderPrice(Dated):
     """USD per million tokens of a model that grades, at data zone rates."""
 
-    __pydantic_config__ = _STRICT
     model: str
     input_usd: Decimal
     output_usd: Decimal
-    source: str
-    as_of: date
-    confidence: Confidence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
