@@ -43,6 +43,7 @@ from app.jobs import states as job_states  # noqa: E402
 from app.kit.law import Law  # noqa: E402
 from app.kit.secrets import Vault  # noqa: E402
 from app.main import MEASURES, create_app  # noqa: E402
+from app.models import states as model_states  # noqa: E402
 from app.studies import states as study_states  # noqa: E402
 
 DOCS: Final = ROOT / "docs"
@@ -246,6 +247,7 @@ BLOCKS: Final[Mapping[str, Callable[[], str]]] = {
     "states of a generation": lambda: states(
         generation_states.GENERATION_LAW, generation_states.GenerationStatus.RUNNING, generation_states
     ),
+    "states of a copy": lambda: states(model_states.COPY_LAW, model_states.CopyStatus.REQUESTED, model_states),
     "states of a study": lambda: states(study_states.STUDY_LAW, study_states.StudyStatus.RUNNING, study_states),
     "settings of the service": service_settings_by_group,
     "settings of the emulator": emulator_settings_table,

@@ -21,6 +21,7 @@ from app.generation.tables import RUNNING_GENERATION
 from app.jobs.states import JOB_LAW
 from app.jobs.tables import UNFINISHED_JOB
 from app.kit.law import Law
+from app.models.states import COPY_LAW
 from app.studies.states import STUDY_LAW
 from app.studies.tables import RUNNING_STUDY
 from app.workbench import Policy
@@ -369,6 +370,7 @@ _LAWS: Final[tuple[tuple[str, Law[Any]], ...]] = (
     ("dataset_transforms", TRANSFORM_LAW),
     ("comparisons", COMPARISON_LAW),
     ("generations", GENERATION_LAW),
+    ("model_copies", COPY_LAW),
     ("studies", STUDY_LAW),
 )
 
