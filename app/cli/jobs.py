@@ -349,8 +349,11 @@ def watch(job: Job, *, json_: Json = False) -> None:
 
     with connect() as client:
         found = trained(client, client.jobs.get(job))
+        alarms = client.jobs.progress(job).alarms
     if json_:
         words.put_json(found)
+    for alarm in alarms:
+        words.say(f"watch-dog: {alarm['message']}", style="yellow")
     reports.job_end(found)
     _exit_for(found)
 

@@ -247,12 +247,15 @@ def far(at: JobProgress) -> str:
         usual = f", usually {words.duration(at.usual_queue.median_seconds)}" if at.usual_queue else ""
         told.append(f"waiting for {words.duration(at.queued_seconds)}{usual}")
     if at.finish_at is not None:
-        whose = " (Azure's word)" if at.finish_from == "azure" else ""
-        told.append(f"done about {words.moment(at.finish_at)}{whose}")
+        told.append(f"done about {words.moment(at.finish_at)} ({_whose(at)})")
     if at.spent_usd is not None:
         told.append(f"${at.spent_usd:.4f} so far")
     told += [f"! {alarm['message']}" for alarm in at.alarms]
     return " · ".join(told)
+
+
+def _whose(at: JobProgress) -> str:
+    return "Azure's word" if at.finish_from == "azure" else "by its steps"
 
 
 def progress(at: JobProgress) -> None:
@@ -264,7 +267,8 @@ def progress(at: JobProgress) -> None:
             ("step", step),
             ("epoch", at.epoch),
             ("seconds a step", f"{at.seconds_per_step:.2f}" if at.seconds_per_step is not None else None),
-            ("done about", f"{words.moment(at.finish_at)} ({at.finish_from})" if at.finish_at else None),
+            ("done about", f"{words.moment(at.finish_at)} ({_whose(at)})" if at.finish_at else None),
+            ("by its steps", words.moment(at.finish_by_steps_at) if at.finish_from == "azure" else None),
             ("in the queue for", words.duration(at.queued_seconds) if at.queued_seconds is not None else None),
             (
                 "usually",
