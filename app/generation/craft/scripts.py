@@ -19,6 +19,8 @@ _RANGES: Final[tuple[tuple[int, int, Script], ...]] = (
     (0xAC00, 0xD7AF, "hangul"),
 )
 _NO_LETTER: Final = re.compile(r"[\W_]+")
+LETTERS_OF_ONE: Final = 4
+"""Latin letters that say about as much as one kanji, kana or syllable of Hangul."""
 _CJK: Final = frozenset({"kanji", "hiragana", "katakana"})
 
 
@@ -51,13 +53,19 @@ def scripts_of(text: str) -> Counter[Script]:
 
 
 def language_of(text: str) -> Language:
-    """Kana make Japanese, Hangul Korean; kanji alone are taken for Chinese, the rest is `latin`."""
+    """Kana make Japanese, Hangul Korean, kanji alone are taken for Chinese; the rest is `latin`.
+
+    A word of another script within a Latin sentence does not make its language.
+    """
     found = scripts_of(text)
-    if found["hiragana"] + found["katakana"]:
-        return "ja"
-    if found["hangul"]:
+    kana, kanji, hangul = found["hiragana"] + found["katakana"], found["kanji"], found["hangul"]
+    if (kana + kanji + hangul) * LETTERS_OF_ONE < found["latin"]:
+        return "latin"
+    if hangul > kana + kanji:
         return "ko"
-    return "zh" if found["kanji"] else "latin"
+    if kana:
+        return "ja"
+    return "zh" if kanji else "ko" if hangul else "latin"
 
 
 def is_spaceless(text: str) -> bool:

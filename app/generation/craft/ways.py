@@ -31,7 +31,8 @@ _FORMAL: Final = {
 }
 _CASUAL: Final = {
     "ja": re.compile(
-        r"って(?:さ|ね|どんな|どう|何|なに|誰|だれ|どこ|いつ|いくら)?|なの[??！!]?$|かな[??]?$|だっけ|教えて(?:よ|ね|くれる|くれ|ほしい)?[!！。??]*$"
+        r"(?<!よ)って[ 、]?(?:さ|ね|どんな|どう|どれ|何|なに|なん|誰|だれ|どこ|いつ|いくら|[?？]|$)"
+        r"|(?<=[a-z0-9ァ-ヶー])って(?![いるたくみし])|なの[??！!]?$|かな[??]?$|だっけ|教えて(?:よ|ね|くれる|くれ|ほしい)?[!！。??]*$"
         r"|の[??]$|どう[??]?$|知りたい[。！!]?$|どんな感じ|じゃん|っす"
     ),
     "latin": re.compile(
@@ -58,13 +59,18 @@ def ways_of(question: str, names: Sequence[Name]) -> frozenset[str]:
     formal = bool(_FORMAL[language].search(shown))
     if formal:
         found.add("formal")
-    elif _CASUAL[language].search(shown):
+    elif _CASUAL[language].search(shown) or _is_named_casually(shown, told):
         found.add("casual")
     if language == "ja" and _is_mixed(_apart(shown, told)):
         found.add("mixed-scripts")
     if "name-only" not in found and not _SENTENCE.search(_apart(shown, told)) and len(shown.split()) > 1:
         found.add("keywords")
     return frozenset(found)
+
+
+def _is_named_casually(shown: str, told: Sequence[Mention]) -> bool:
+    """Whether って stands behind a name, where it is no verb's ending as in 知っている."""
+    return any(shown[mention.end :].startswith("って") for mention in told)
 
 
 def _of_name(shown: str, told: Sequence[Mention]) -> set[str]:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from app.generation.craft.coverage import cover
 from app.generation.craft.facts import Name
+from app.generation.craft.scripts import language_of
 from app.generation.craft.ways import WAYS, is_slip, ways_of
 from app.generation.material import question_and_answer
 
@@ -178,3 +179,37 @@ def test_of_a_long_text_the_beginning_is_looked_at_and_that_is_told() -> None:
     assert (found["rows"], found["rows_read"], found["is_whole"]) == (9, 9, False)
     whole = cover(rows, rows_max=1000, characters_max=100_000).to_json()
     assert (whole["rows"], whole["rows_read"], whole["is_whole"]) == (100, 100, True)
+
+
+@pytest.mark.parametrize(
+    ("question", "casual"),
+    [
+        ("何を知っている人物か", False),
+        ("時代によって何が変わるか", False),
+        ("香坂って性格いい", True),
+        ("性格ってどんな感じ", True),
+        ("AIって便利", True),
+        ("サボっている人物", False),
+    ],
+)
+def test_a_verbs_ending_is_not_taken_for_a_casual_particle(question: str, *, casual: bool) -> None:
+    assert ("casual" in ways_of(question, [KOSAKA])) == casual
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("What does 猫 mean in English?", "latin"),
+        ("API の HTTP status code 404 について", "ja"),
+        ("iPhone 15 Pro の充電方法は？", "ja"),
+        ("香坂 義孝", "zh"),
+        ("서울은 어디에 있나요?", "ko"),
+        ("「한국」という言葉の意味は？", "ja"),
+    ],
+)
+def test_one_word_of_another_script_does_not_make_the_language(text: str, language: str) -> None:
+    assert language_of(text) == language
+
+
+def test_a_polite_english_question_about_a_kanji_is_polite() -> None:
+    assert "formal" in ways_of("Could you please explain what the character 猫 means?", [])
