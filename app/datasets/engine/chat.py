@@ -22,6 +22,7 @@ import orjson
 
 from app.datasets.engine import tokens
 from app.datasets.engine.findings import Findings
+from app.datasets.engine.json_rows import escaped
 from app.datasets.engine.kinds import CHAT_KEYS
 from app.datasets.engine.report import Profile, TokenStats
 from app.datasets.engine.schemas import defect_of, misfit_of
@@ -302,8 +303,7 @@ class ChatRules:
             elif key in MESSAGE_KEYS:
                 self._add("misplaced-message-key", f"{key} on a {role} message", f"{at}/{key}")
             else:
-                escaped = key.replace("~", "~0").replace("/", "~1")
-                self._add("unknown-message-key", f"{_short(key)} in message {index + 1}", f"{at}/{escaped}")
+                self._add("unknown-message-key", f"{_short(key)} in message {index + 1}", f"{at}/{escaped(key)}")
         name = message.get("name")
         if name is not None:
             if type(name) is str:
@@ -452,7 +452,7 @@ class ChatRules:
 
     def _unknown_keys(self, row: dict[str, Any], allowed: AbstractSet[str], at: str = "") -> None:
         for key in sorted(row.keys() - allowed):
-            self._add("unknown-key", _short(key), f"{at}/" + key.replace("~", "~0").replace("/", "~1"))
+            self._add("unknown-key", _short(key), f"{at}/{escaped(key)}")
 
     def _keys_and_tools(
         self, row: dict[str, Any], allowed: AbstractSet[str], at: str = ""

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.datasets.engine import private
-from app.datasets.engine.private import escaped
+from app.datasets.engine.json_rows import escaped
 from app.datasets.engine.scanning import Gate, Scan, gate, searching
 
 Oddity = tuple[str, str]

@@ -48,3 +48,8 @@ def write(row: Any) -> bytes:
     except TypeError:  # numbers beyond 64 bits, half a surrogate pair, or what is no number
         text = json.dumps(row, ensure_ascii=False, separators=(",", ":"))
         return text.encode() if not _SURROGATE.search(text) else json.dumps(row, separators=(",", ":")).encode()
+
+
+def escaped(key: str) -> str:
+    """A key as one step of a JSON pointer. Source: RFC 6901 §3."""
+    return key.replace("~", "~0").replace("/", "~1")

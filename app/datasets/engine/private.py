@@ -28,6 +28,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from app.datasets.engine.json_rows import escaped
 from app.datasets.engine.scanning import Gate, Search, gate, searching
 
 
@@ -702,8 +703,3 @@ class Redactor:
 
 _SPELT_FREELY: Final = frozenset({"CARD", "IBAN", "MY_NUMBER", "SSN", "PHONE"})
 """With and without blanks and hyphens, it is the same value."""
-
-
-def escaped(key: str) -> str:
-    """A key as a step of an RFC 6901 pointer."""
-    return key.replace("~", "~0").replace("/", "~1")

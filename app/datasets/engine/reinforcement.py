@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from app.datasets.engine.chat import ChatRules
 from app.datasets.engine.findings import Findings
-from app.datasets.engine.private import escaped
+from app.datasets.engine.json_rows import escaped
 from app.datasets.engine.report import Profile
 
 _KEYS: Final = frozenset({"messages", "tools", "parallel_tool_calls"})

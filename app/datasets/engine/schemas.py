@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from app.datasets.engine.json_rows import escaped
+
 _TYPES: Final = frozenset({"string", "number", "integer", "boolean", "object", "array", "null"})
 _LISTS: Final = ("anyOf", "oneOf", "allOf")
 _DEPTH_MAX: Final = 32
@@ -60,7 +62,7 @@ def _inner(schema: dict[str, Any]) -> Iterator[tuple[Any, str]]:
     properties = schema.get("properties")
     if isinstance(properties, dict):
         for name, inner in properties.items():
-            yield inner, f"/properties/{name.replace('~', '~0').replace('/', '~1')}"
+            yield inner, f"/properties/{escaped(name)}"
     for key in ("items", "additionalProperties"):
         if key in schema:
             yield schema[key], f"/{key}"

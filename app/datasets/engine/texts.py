@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from app.datasets.engine.json_rows import escaped
 from app.datasets.engine.scanning import searching
 
 _PLAIN = {"role", "content"}
@@ -139,7 +140,7 @@ def strings(value: Any, pointer: str = "") -> Iterator[tuple[str, str]]:
         yield pointer, value
     elif isinstance(value, dict):
         for key, item in value.items():
-            inner = f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}"
+            inner = f"{pointer}/{escaped(key)}"
             yield inner, key
             yield from strings(item, inner)
     elif isinstance(value, list):

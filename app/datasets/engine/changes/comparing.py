@@ -20,7 +20,7 @@ from app.datasets.engine.changes.fields import MISSING, print_of, prompt_of
 from app.datasets.engine.changes.rows import ORIGIN
 from app.datasets.engine.changes.steps import Open
 from app.datasets.engine.fingerprints import first_of_equal
-from app.datasets.engine.json_rows import parse
+from app.datasets.engine.json_rows import escaped, parse
 from app.datasets.engine.lines import TooLong, chunks_of, line_batches
 
 FIELDS_MAX: Final = 20
@@ -254,7 +254,7 @@ def _fields(before: Any, after: Any, pointer: str) -> Iterator[FieldChange]:
         yield FieldChange(pointer, _value(before), _value(after))
     elif isinstance(before, dict):
         for key in dict.fromkeys((*before, *after)):
-            inner = f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}"
+            inner = f"{pointer}/{escaped(key)}"
             yield from _fields(before.get(key, MISSING), after.get(key, MISSING), inner)
     elif isinstance(before, list):
         yield from _items(before, after, pointer)
