@@ -8,7 +8,7 @@ SOURCES := app worker emulator examples migrations tests benchmarks
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo up test fault-matrix check docs migration lock chaos chaos-page bench-api bench-life bench-datasets bench-watch clean
+.PHONY: help install demo up test fault-matrix check docs migration lock chaos chaos-page bench-api bench-life bench-datasets bench-watch bench-results clean
 
 help: ## list these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -62,6 +62,9 @@ bench-datasets: $(STAMPS)/dev ## how fast a dataset is checked, against counting
 
 bench-watch: $(STAMPS)/dev ## 10,000 jobs watched by one worker, against a poll for each: JOBS=10000 SECONDS=110
 	$(BIN)/python benchmarks/bench_watch.py $(if $(JOBS),--jobs $(JOBS)) $(if $(SECONDS),--seconds $(SECONDS))
+
+bench-results: $(STAMPS)/dev ## a training of 100,000 points read, judged, served and drawn: POINTS=100000 ROUNDS=5
+	$(BIN)/python benchmarks/bench_results.py $(if $(POINTS),--points $(POINTS)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 migration: $(STAMPS)/dev ## write a migration from what the tables have become: name="dataset contact"
 	$(BIN)/python -m app.cli.schema write '$(name)'
