@@ -3,9 +3,9 @@
     python benchmarks/bench_results.py [--points 100000] [--rounds 5]
 
 The results file has a loss and an accuracy at every step, sampled validation at every tenth and the whole
-validation set ten times. First the file is read and judged in this process, then it is kept in PostgreSQL as a worker
-keeps it, then a server is asked for it over HTTP, one request at a time. The quickest of the rounds is told:
-neighbours on the machine only ever add.
+validation set ten times. First the file is read and judged in this process, then it is kept in PostgreSQL as a
+worker keeps it, then a server is asked for it over HTTP, one request at a time. The quickest of the rounds is
+told: neighbours on the machine only ever add.
 """
 
 from __future__ import annotations
