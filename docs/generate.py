@@ -33,6 +33,7 @@ import fault_matrix  # noqa: E402
 
 import app.settings as service_settings  # noqa: E402
 import emulator.settings as emulator_settings  # noqa: E402
+from app.baselines import states as baseline_states  # noqa: E402
 from app.bootstrap import open_workbench  # noqa: E402
 from app.cli.reference import render_cli_markdown  # noqa: E402
 from app.datasets import states as dataset_states  # noqa: E402
@@ -248,6 +249,9 @@ BLOCKS: Final[Mapping[str, Callable[[], str]]] = {
         generation_states.GENERATION_LAW, generation_states.GenerationStatus.RUNNING, generation_states
     ),
     "states of a copy": lambda: states(model_states.COPY_LAW, model_states.CopyStatus.REQUESTED, model_states),
+    "states of a baseline": lambda: states(
+        baseline_states.BASELINE_LAW, baseline_states.BaselineStatus.RUNNING, baseline_states
+    ),
     "states of a study": lambda: states(study_states.STUDY_LAW, study_states.StudyStatus.RUNNING, study_states),
     "settings of the service": service_settings_by_group,
     "settings of the emulator": emulator_settings_table,

@@ -137,7 +137,7 @@ class BaselineService:
         self._refuse_without_graders(project_id, answerer)
         grader = _grader(wanted.grader or SIMILAR)
         warnings: list[str] = []
-        if answerer.remote_model != answerer.base.id:
+        if answerer.is_tuned:
             warnings.append(
                 f"{answerer.name} runs a tuned model; what no training reaches is asked of a base model."
             )
@@ -279,18 +279,20 @@ class BaselineService:
         warnings: list[str],
     ) -> BaselineEstimate:
         requests = len(material.ways) * len(material.cases)
-        prompt_tokens = sum(
+        prompts = [
             prompt_tokens_most(material, way, place, answerer)
             for way in range(len(material.ways))
             for place in range(len(material.cases))
-        )
+        ]
+        prompt_tokens = sum(prompts)
         count = counter(tokenizer_of(answerer.base))
         answers = sum(
             min(wanted.max_tokens, count.one(case.reference) if case.reference else wanted.max_tokens)
             for case in material.cases
         ) * len(material.ways)
         expected = self.price(answerer.base.id, answerer.sku, prompt_tokens, answers)
-        high = self.price(answerer.base.id, answerer.sku, prompt_tokens, wanted.max_tokens * requests)
+        most = [self.price(answerer.base.id, answerer.sku, tokens, wanted.max_tokens) for tokens in prompts]
+        high = None if None in most else sum((usd for usd in most if usd is not None), Decimal(0))
         if high is None or expected is None:
             warnings.append(
                 f"No price is known for {answerer.base.id} as {answerer.sku}: nothing is reserved, and no cap "

@@ -325,7 +325,7 @@ class BaselineSteps:
         prices = Prices(
             input_usd_per_million=asked_price.usd if asked_price else None,
             hosting_month_usd=hosting.usd * trainings().hosting_hours_per_month.value if hosting else None,
-            plain_prompt_tokens=material.plain_prompt_tokens,
+            plain_prompt_tokens=_plain_prompt_tokens(ways, material),
         )
         results = verdict.compare(ways, prices, seed=row.seed)
         found = verdict.judge(results, good_enough=row.good_enough, calls_per_month=row.calls_per_month)
@@ -417,6 +417,12 @@ def _of_way(
         latency_seconds=[one.latency_seconds or 0.0 for one in told],
         cost_usd=sum(costs, Decimal(0)) if row.has_price else None,
     )
+
+
+def _plain_prompt_tokens(ways: Sequence[Asked], material: Material) -> float:
+    """As Azure counted them where the cases were asked as they are, else as we do."""
+    counted = next((way.prompt_tokens for way in ways if way.type == "zero_shot" and way.prompt_tokens), None)
+    return material.plain_prompt_tokens if counted is None else sum(counted) / len(counted)
 
 
 def _grading_cost(graded: Graded, most_usd: Decimal) -> Decimal:

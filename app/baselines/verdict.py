@@ -149,7 +149,7 @@ def _mean(values: Sequence[int] | Sequence[float]) -> float | None:
 
 
 def _break_even(extra: float | None, prices: Prices) -> int | None:
-    if extra is None or prices.input_usd_per_million is None or prices.hosting_month_usd is None:
+    if not extra or prices.input_usd_per_million is None or prices.hosting_month_usd is None:
         return None
     return calls_to_pay(prices.hosting_month_usd, Decimal(round(extra)) * prices.input_usd_per_million / MILLION)
 

@@ -38,6 +38,8 @@ class Answerer:
     """Whose prices and tokenizer count for it."""
     remote_model: str
     sku: str
+    is_tuned: bool = False
+    """Whether it is known to run a fine-tuned model."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -438,6 +438,7 @@ class DeploymentService:
                 base=known,
                 remote_model=found.remote_model,
                 sku=found.sku,
+                is_tuned=found.model is not None,
             )
         at = self._connections.get(project_id, connection)
         named = self._bench.catalogue.find(base or "")
