@@ -34,7 +34,7 @@ from app.datasets.engine.changes import (
     repairs,
     transform,
 )
-from app.datasets.engine.changes.fixing import ELSEWHERE, UNTOUCHABLE, fixable
+from app.datasets.engine.changes.fixing import UNTOUCHABLE, fixable
 from app.datasets.engine.report import Method
 
 PROFILE = Profile("estimate", Limits(line_bytes_max=2_000, examples_min=1))
@@ -118,8 +118,8 @@ def test_after_a_fix_a_check_finds_nothing_fixable(content: bytes, method: Metho
 def test_every_fix_that_a_code_promises_is_there() -> None:
     repaired = repairs.OF_ROWS.keys() | repairs.OF_LINES | repairs.OF_TORN | repairs.OF_FILES | {"crlf"}
     promised = {code.name for code in CODES.values() if code.fix == "repair"}
-    assert promised == repaired
-    assert {code.name for code in CODES.values() if code.fix} - fixable() == repairs.OF_FILES | ELSEWHERE
+    assert promised == repaired - repairs.ON_REQUEST
+    assert {code.name for code in CODES.values() if code.fix} - fixable() == repairs.OF_FILES
 
 
 words = st.sampled_from(["rain", "snow", "hotel", "train", "visa", "price", "museum", "beach", "map", "ticket"])
