@@ -87,6 +87,7 @@ NEEDS: Final = {
     "listFetches": "datasets:read",
     "getFetch": "datasets:read",
     "cancelFetch": "datasets:write",
+    "retryFetch": "datasets:write",
     "listTransforms": "datasets:read",
     "getTransform": "datasets:read",
     "cancelTransform": "datasets:write",
@@ -190,6 +191,7 @@ ALSO: Final = {
     "generate": "deployments:write",
     "adoptRemoteJob": "datasets:write",
     "importBundle": "datasets:write",
+    "getOpenAiFile": "datasets:read",
     "createBaseline": "datasets:read",
     "listBaselineAnswers": "datasets:read",
 }
