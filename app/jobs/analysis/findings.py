@@ -166,8 +166,9 @@ class Analysis:
         best_reason: why that one, or why none.
         summary: `steps` (the last step), `points`, `epochs`, `train_loss_first|last`,
             `valid_loss_first|best|last|at_best_step`, `train_accuracy_first|last`,
-            `valid_accuracy_first|best|last`, and for reinforcement fine-tuning `train_reward_first|last`, `valid_reward_first|best|last`. First
-            and last are means of a few points; `valid` is the whole validation set at epoch ends where
+            `valid_accuracy_first|best|last`, and for reinforcement fine-tuning `train_reward_first|last`,
+            `valid_reward_first|best|last|at_best_step`. First and last are means of a few points; `valid` is the
+            whole validation set at epoch ends where
             there is one, else the sampled batches. None = not known.
     """
 

@@ -1,11 +1,11 @@
 """Draws several trainings over one another: the same panels as of one, a colour and a dash for each."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 from xml.sax.saxutils import escape
 
-from app.jobs.analysis.picture import DARK, LIGHT, Palette, Panel, Series, panels, ticks
+from app.jobs.analysis.picture import DARK, LIGHT, TALL_START, Palette, Panel, Series, panels, ticks
 from app.jobs.analysis.results import Results
 from app.jobs.analysis.strokes import card, clean, fitted, line, opening, text, text_width
 from app.jobs.analysis.svg import MARGIN, Frame, curve, frames_of, grid
@@ -80,6 +80,9 @@ def _of_run(frame: Frame, panel: Panel, colour: str) -> str:
 def _together(name: str, of_runs: Sequence[Panel]) -> Panel:
     """One scale for all; what is drawn comes from each run's own panel."""
     bottom, top = min(panel.bottom for panel in of_runs), max(panel.top for panel in of_runs)
+    if name == "Loss":
+        settled = max(value for panel in of_runs for value in _where_it_ended(panel))
+        top = min(top, max(TALL_START * settled, bottom + (top - bottom) / 100))
     ends = [
         (step, top)
         for panel in of_runs
@@ -99,6 +102,11 @@ def _together(name: str, of_runs: Sequence[Panel]) -> Panel:
         ticks=ticks(bottom, top, 5),
         highest=top,
     )
+
+
+def _where_it_ended(panel: Panel) -> Iterator[float]:
+    """The heights that the scale must serve; a tall beginning is cut off where a line leaves the picture."""
+    yield from (series[-1][1] for series in (panel.calm_train, panel.calm_sampled, panel.whole) if series)
 
 
 def _legend(names: Sequence[str], palette: Palette, width: int) -> tuple[str, float]:
