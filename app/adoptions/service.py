@@ -89,17 +89,17 @@ class AdoptionService:
             Forbidden: its files would become dataset versions, and the key may not write datasets.
             NotFound: no such connection or dataset version; or the job is another project's.
         """
-        connection = self._connections.get(caller.project_id, ref)
-        datasets = DatasetService(self._bench)
-        for version in (wanted.training, wanted.validation):
-            if version is not None:
-                datasets.version(caller.project_id, version)
         if (wanted.training is None or wanted.validation is None) and not caller.may("datasets:write"):
             raise Forbidden(
                 "To bring the job's files, this key also needs the scope datasets:write.",
                 code="scope_missing",
                 hint=f"Or name the versions. It has: {', '.join(sorted(caller.scopes)) or 'none'}.",
             )
+        connection = self._connections.get(caller.project_id, ref)
+        datasets = DatasetService(self._bench)
+        for version in (wanted.training, wanted.validation):
+            if version is not None:
+                datasets.version(caller.project_id, version)
         if not REMOTE_ID.fullmatch(remote_id):
             raise no_such_remote_job(remote_id)
         with self._bench.read() as session:

@@ -9,7 +9,6 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
 from app.exports.card import Card
-from app.exports.openai_shape import RESULTS
 from app.exports.schemas import ImportRead, OpenAiJob, OpenAiJobList, RunDetail, RunRead
 from app.exports.service import Arriving, ExportService
 from app.http.access import ReadJobs, WriteJobs
@@ -105,9 +104,8 @@ def get_openai_job(*, request: Request, bench: Bench, caller: ReadJobs, job: str
     responses={**OCTETS, **problems(409)},
 )
 def get_openai_file(*, bench: Bench, caller: ReadJobs, file: str) -> Response:
-    """The content of a dataset version also needs `datasets:read`."""
-    if not file.startswith(RESULTS):
-        _refuse_without(caller, "datasets:read", "read training data")
+    """The key also needs `datasets:read`."""
+    _refuse_without(caller, "datasets:read", "read files")
     pieces = ExportService(bench).openai_file(caller.project_id, file)
     return StreamingResponse(pieces, media_type="application/octet-stream")
 

@@ -58,7 +58,7 @@ def job_of(job: Job) -> dict[str, Any]:
 def results_csv(results: analysis.Results) -> bytes:
     """The curve as OpenAI writes it: `step`, then a column for each series; what was not measured is empty."""
     head = ("step", *results.columns)
-    rows = ((str(point.step), *(_cell(point.values.get(name)) for name in results.columns)) for point in results.points)
+    rows = [(str(at.step), *(_cell(at.values.get(name)) for name in results.columns)) for at in results.points]
     return "".join(f"{','.join(row)}\n" for row in (head, *rows)).encode()
 
 
