@@ -443,6 +443,7 @@ class JobService:
             if accepted is not None:
                 spent = Decimal(because.get("spent_usd") or 0)
                 values["accepted_usd"] = spent + accepted
+            if accepted is not None and job.origin != JobOrigin.ELSEWHERE:  # the bill of those is not in our ledger
                 self._costs.reserve(
                     work,
                     caller,
