@@ -31,8 +31,8 @@ class CopyService:
 
         Raises:
             NotFound: no such model, checkpoint or connection.
-            Invalid: the destination is the model's own resource or names no account, or the source speaks no v1.
-            Conflict: Azure no longer lists the checkpoint, or would refuse the destination.
+            Invalid: the destination names no account, or the source speaks no v1.
+            Conflict: it is there already, Azure no longer lists the checkpoint, or would refuse the destination.
         """
         model = self._models.resolve(project_id, ref)
         destination = self._connections.get(project_id, connection)
@@ -62,10 +62,11 @@ class CopyService:
             )
             begins = row.id == copy_id or row.status == CopyStatus.FAILED or row.parked_reason is not None
             if begins and row.id != copy_id:
-                repository.begin_copy_again(work.session, row.id)
+                repository.begin_copy_again(work.session, row)
             if begins:
+                anew = row.id == copy_id or row.status == CopyStatus.FAILED
                 work.announce(
-                    "model_copy.requested",
+                    "model_copy.requested" if anew else "model_copy.retry_requested",
                     project_id=project_id,
                     subject_id=row.id,
                     model=model.id,
@@ -84,7 +85,9 @@ class CopyService:
         source = self._connections.target_of(model.connection_id)
         target = self._connections.target(destination)
         if target.account_key == source.account_key or destination.id == model.connection_id:
-            raise _invalid("same_resource", f"{destination.name!r} is the resource that has the model already.")
+            raise Conflict(
+                f"{destination.name!r} is the resource that has the model already.", code="same_resource"
+            )
         if not (target.subscription_id and target.resource_group and target.account and target.region):
             raise _invalid(
                 "arm_not_configured",

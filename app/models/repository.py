@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.jobs.tables import Checkpoint, Job
 from app.kit.pagination import Page, Slice, keyset, slice_of
-from app.models.states import CopyStatus
+from app.models.states import COPY_LAW, CopyStatus
 from app.models.tables import Model, ModelCopy
 
 
@@ -79,13 +79,17 @@ def add_copy(session: Session, values: Mapping[str, Any]) -> ModelCopy:
     ).one()
 
 
-def begin_copy_again(session: Session, copy_id: str) -> None:
-    """Of a copy that failed, or is parked: as if it were new."""
+def begin_copy_again(session: Session, row: ModelCopy) -> None:
+    """Of a copy that failed, as if it were new; of a parked one, from where it is."""
+    current = CopyStatus(row.status)
+    if current is CopyStatus.FAILED:
+        COPY_LAW.check(current, CopyStatus.REQUESTED)
+        current = CopyStatus.REQUESTED
     session.execute(
         update(ModelCopy)
-        .where(ModelCopy.id == copy_id)
+        .where(ModelCopy.id == row.id)
         .values(
-            status=CopyStatus.REQUESTED,
+            status=current,
             status_changed_at=func.clock_timestamp(),
             updated_at=func.clock_timestamp(),
             sent_at=None,

@@ -33,7 +33,7 @@ FILES_OF_A_ROOM: Final = frozenset(
 MORE_OF_A_ROOM: Final = {
     "access": {"secrets.py"},
     "audit": {"chain.py", "log.py"},
-    "connections": {"gates.py"},
+    "connections": {"gates.py", "resources.py"},
     "costs": {"estimates.py"},
     "events": {"log.py"},
     "datasets": {
@@ -49,6 +49,7 @@ MORE_OF_A_ROOM: Final = {
     "jobs": {
         "adoption.py",
         "analysis",
+        "checkpoints.py",
         "course.py",
         "goals.py",
         "grading.py",
@@ -66,7 +67,7 @@ MORE_OF_A_ROOM: Final = {
         "watch.py",
         "watchdog.py",
     },
-    "models": set[str](),
+    "models": {"copies.py", "retirement.py"},
     "baselines": {"cases.py", "verdict.py", "ways.py"},
     "generation": {"craft", "material.py"},
     "calibrations": {"verdict.py"},
@@ -82,6 +83,7 @@ MORE_OF_A_ROOM: Final = {
         "marks.py",
         "reaper.py",
         "remote_invariants.py",
+        "retirements.py",
     },
     "triggers": {"signatures.py"},
 }

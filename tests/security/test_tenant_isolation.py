@@ -247,6 +247,7 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
         "vary": {"n_epochs": [1, 2]},
         "budget_usd": "5",
     },
+    "copyModel": {"connection": "mine"},
     "adoptRemoteJob": {},
     "adoptStray": {},
     "createTrigger": {"name": "another", "connection": "mine"},
@@ -319,6 +320,9 @@ REFS: Final[dict[tuple[str, str], tuple[str, ...]]] = {
     ("listAdoptions", "connection"): ("connection", f"={CONNECTION}"),
     ("listStrays", "connection"): ("connection", f"={CONNECTION}"),
     ("listDeployments", "model"): ("model", "=MODEL-NAME"),
+    ("copyModel", "connection"): ("connection", f"={CONNECTION}"),
+    ("listBaseModels", "connection"): ("connection", f"={CONNECTION}"),
+    ("getBaseModel", "connection"): ("connection", f"={CONNECTION}"),
     ("adoptStray", "training"): ("version", f"={DATASET}@1"),
     ("adoptStray", "validation"): ("validation",),
 }
