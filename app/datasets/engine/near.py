@@ -51,6 +51,7 @@ Reread = Callable[[], Iterable[bytes]]
 """Gives the same lines again, from the first, each time it is called."""
 Pieces = NDArray[np.uint32]
 Lines = NDArray[np.int64]
+_WHITE: Final = bytes(code for code in range(128) if chr(code).isspace())
 EMBEDDED_CHARACTERS: Final = 200
 """A data URL longer than this, such as an image, is told by its hash."""
 NO_LINES: Final[Lines] = np.zeros(0, dtype=np.int64)
@@ -185,8 +186,9 @@ def text_of(row: Any) -> str:
 
 def normalised(text: str) -> str:
     """Without what two equal texts may differ in: case, width of characters, white space."""
-    text = text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
-    return "".join(text.split())
+    if text.isascii():
+        return text.lower().encode().translate(None, _WHITE).decode()
+    return "".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def pieces(text: str) -> Pieces:

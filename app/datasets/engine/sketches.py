@@ -42,6 +42,7 @@ SIDE: Final = 1 << 31
 """Added to the line numbers of the second of two files."""
 
 Keys = NDArray[np.uint64]
+Places = NDArray[np.int64]
 _FOLD: Final = np.uint8(0x20)
 """Set in every byte: letters lose their case, and what else becomes alike is told apart by the texts."""
 _SPREAD: Final = (np.uint8(29), np.uint8(229), np.uint8(103), np.uint8(185))
@@ -216,10 +217,14 @@ def candidates(files: Sequence[tuple[IO[bytes], NDArray[np.int64]]], *, pairs_ma
     for at, entries in enumerate(repeated):
         repeated[at] = entries[(_run_sizes(entries) <= common) | (rare.of(_lines(entries)) == 0)]
     slices = max(1, -(-sum(map(len, repeated)) // PAIRED_AT_ONCE))
+    heads = [np.flatnonzero(np.diff(_runs(entries), prepend=-1)) for entries in repeated]
     kept = [np.zeros(0, dtype=np.uint64)]
     shares = [np.zeros(0)]
     for part in range(slices):
-        pairs = [_pairs(entries, across=len(files) > 1, slices=slices, part=part) for entries in repeated]
+        pairs = [
+            _pairs(entries, first, across=len(files) > 1, slices=slices, part=part)
+            for entries, first in zip(repeated, heads, strict=True)
+        ]
         found, share = _likely(np.concatenate(pairs), counts)
         kept, shares = [np.concatenate((*kept, found))], [np.concatenate((*shares, share))]
         likeliest = np.lexsort((kept[0], -shares[0]))[:pairs_max]
@@ -246,28 +251,41 @@ def _not_alone(pairs: Keys, counts: _Tally) -> Keys:
     return np.concatenate((pairs[often], alone[fewer * SHARED_MIN <= 1]))
 
 
-def _pairs(entries: Keys, *, across: bool, slices: int, part: int) -> Keys:
+def _pairs(entries: Keys, heads: NDArray[np.int64], *, across: bool, slices: int, part: int) -> Keys:
     """(line << 32 | line) of neighbours that share a piece, and of each with the first that has it.
 
     Of all pairs those whose second line is in one part of all lines.
+
+    Args:
+        heads: where each run of entries with the same piece begins.
     """
-    lines, run = _lines(entries), _runs(entries)
-    if not len(run):
-        return entries
+    lines = _lines(entries)
     at = np.flatnonzero(lines % slices == part)
-    head = np.flatnonzero(np.diff(run, prepend=-1))[run[at]]
-    ways = [head, *(np.maximum(at - back, head) for back in range(1, NEIGHBOURS + 1))]
+    if not len(at):
+        return entries[:0]
+    run = np.searchsorted(heads, at, side="right") - 1
+    head = heads[run]
+    ways = list(_neighbours(at, head))
     if across:
-        of_first = np.bincount(run, weights=lines < SIDE).astype(np.int64)[run[at]]
-        ways = [head, head + np.maximum(of_first - 1, 0)]
+        of_first = np.add.reduceat(lines < SIDE, heads, dtype=np.int64)[run]
+        several = of_first > 1
+        ways = [(at, head), (at[several], (head + of_first - 1)[several])]
     found = []
-    for way, mate in enumerate(ways):
-        other = np.where(mate == head, at, mate) if way else mate
-        mates = lines[other] != lines[at]
+    for here, other in ways:
+        mates = lines[other] != lines[here]
         if across:
-            mates &= (lines[at] >= SIDE) & (lines[other] < SIDE)
-        found.append((entries[other[mates]] << _HALF) | (entries[at[mates]] & _LOW))
+            mates &= (lines[here] >= SIDE) & (lines[other] < SIDE)
+        found.append((entries[other[mates]] << _HALF) | (entries[here[mates]] & _LOW))
     return np.concatenate(found)
+
+
+def _neighbours(at: Places, head: Places) -> Iterator[tuple[Places, Places]]:
+    """Each entry with the first of its run, and with the few before it that are not."""
+    yield at, head
+    for back in range(1, NEIGHBOURS + 1):
+        later = at - back > head
+        at, head = at[later], head[later]
+        yield at, at - back
 
 
 def _read(files: Sequence[tuple[IO[bytes], NDArray[np.int64]]], parts: int, part: int) -> Keys:
