@@ -8,13 +8,13 @@ from __future__ import annotations
 import gzip
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import PurePosixPath
 from typing import BinaryIO, Final
 
 from app.datasets.engine.lines import CHUNK_BYTES
+from app.datasets.engine.reading.damage import DAMAGED, refused_if_damaged
 from app.datasets.engine.reading.how import Bounds
 from app.datasets.engine.reading.refusals import RefusedError
 
@@ -50,7 +50,7 @@ def is_workbook(source: BinaryIO) -> bool:
     try:
         with zipfile.ZipFile(source) as archive:
             return _WORKBOOK_PART in archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError):
+    except DAMAGED:
         return False
 
 
@@ -61,16 +61,11 @@ def unpack(source: BinaryIO, packing: str, bounds: Bounds, stack: ExitStack) -> 
     source.seek(0)
     target: BinaryIO = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115  the stack closes it
     with _opened(source, packing) as content:
-        try:
-            unpacked = 0
-            while chunk := content.read(CHUNK_BYTES):
-                unpacked += len(chunk)
-                _refuse_bomb(unpacked, packed_bytes, bounds)
-                target.write(chunk)
-        except (OSError, EOFError, zlib.error, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-            raise RefusedError("archive-refused", f"The {packing} file is damaged: {error}.") from error
-        except RuntimeError as error:  # a password is asked for
-            raise RefusedError("archive-refused", f"The {packing} file cannot be opened: {error}.") from error
+        unpacked = 0
+        while chunk := _next_chunk(content, packing):
+            unpacked += len(chunk)
+            _refuse_bomb(unpacked, packed_bytes, bounds)
+            target.write(chunk)
     target.seek(0)
     inside = packing_of(target.read(MAGIC_BYTES))
     target.seek(0)
@@ -82,6 +77,11 @@ def unpack(source: BinaryIO, packing: str, bounds: Bounds, stack: ExitStack) -> 
         )
     target.seek(0)
     return target
+
+
+def _next_chunk(content: BinaryIO, packing: str) -> bytes:
+    with refused_if_damaged(f"The {packing} file", code="archive-refused"):
+        return content.read(CHUNK_BYTES)
 
 
 def _refuse_bomb(unpacked: int, packed: int, bounds: Bounds) -> None:
@@ -127,10 +127,8 @@ def _opened(source: BinaryIO, packing: str) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _only_member(source: BinaryIO) -> Iterator[BinaryIO]:
-    try:
+    with refused_if_damaged("The ZIP archive", code="archive-refused"):
         archive = zipfile.ZipFile(source)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
-        raise RefusedError("archive-refused", f"The ZIP archive is damaged: {error}.") from error
     with archive:
         members = [member for member in archive.infolist() if not _is_noise(member)]
         if len(members) != 1:
@@ -144,10 +142,8 @@ def _only_member(source: BinaryIO) -> Iterator[BinaryIO]:
             raise RefusedError(
                 "archive-refused", "The ZIP archive is encrypted.", remedy="Give it without a password."
             )
-        try:
+        with refused_if_damaged("The ZIP archive", code="archive-refused"):
             content = archive.open(members[0])
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError) as error:
-            raise RefusedError("archive-refused", f"The ZIP archive cannot be opened: {error}.") from error
         with content:
             yield content  # type: ignore[misc]  # it reads like a file
 

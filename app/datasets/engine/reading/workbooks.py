@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -15,6 +14,7 @@ from itertools import chain, islice
 from typing import Any, BinaryIO, Final
 from xml.parsers import expat
 
+from app.datasets.engine.reading.damage import refused_if_damaged
 from app.datasets.engine.reading.how import Bounds
 from app.datasets.engine.reading.refusals import RefusedError
 from app.datasets.engine.reading.tables import Row
@@ -117,19 +117,16 @@ def _refuse_too_large(source: BinaryIO, bounds: Bounds) -> None:
     if size > bounds.workbook_bytes_max:
         raise _too_large(f"The workbook has {size:,} bytes; {bounds.workbook_bytes_max:,} are read.")
     source.seek(0)
-    try:
-        with zipfile.ZipFile(source) as archive:
-            unpacked = sum(member.file_size for member in archive.infolist())
-            if unpacked > bounds.workbook_unpacked_bytes_max:
-                raise _too_large(
-                    f"The workbook unpacks to {unpacked:,} bytes; {bounds.workbook_unpacked_bytes_max:,} are read."
-                )
-            for member in archive.infolist():
-                if _SHEET_PART.match(member.filename):
-                    with archive.open(member) as content:
-                        _measure(content, bounds)
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError, expat.ExpatError) as error:
-        raise RefusedError("table-error", f"The workbook is damaged: {error}.") from error
+    with refused_if_damaged("The workbook", code="table-error"), zipfile.ZipFile(source) as archive:
+        unpacked = sum(member.file_size for member in archive.infolist())
+        if unpacked > bounds.workbook_unpacked_bytes_max:
+            raise _too_large(
+                f"The workbook unpacks to {unpacked:,} bytes; {bounds.workbook_unpacked_bytes_max:,} are read."
+            )
+        for member in archive.infolist():
+            if _SHEET_PART.match(member.filename):
+                with archive.open(member) as content:
+                    _measure(content, bounds)
 
 
 def _measure(content: Any, bounds: Bounds) -> None:
