@@ -112,10 +112,11 @@ def add_grade(session: Session, baseline_id: str, answer_id: str) -> None:
     session.execute(insert(BaselineGrade).values(answer_id=answer_id, baseline_id=baseline_id))
 
 
-def give_up_open(session: Session, baseline_id: str, error: Mapping[str, Any]) -> int:
-    """End every answer and grade that is still to be asked for. Returns how many."""
-    given_up = asked.give_up(session, BaselineAnswer, BaselineAnswer.baseline_id == baseline_id, error)
-    return given_up + asked.give_up(session, BaselineGrade, BaselineGrade.baseline_id == baseline_id, error)
+def give_up_open(session: Session, baseline_id: str, error: Mapping[str, Any], *, graded: bool) -> int:
+    """End every answer that is still to be asked for, or with `graded` every grade. Returns how many."""
+    if graded:
+        return asked.give_up(session, BaselineGrade, BaselineGrade.baseline_id == baseline_id, error)
+    return asked.give_up(session, BaselineAnswer, BaselineAnswer.baseline_id == baseline_id, error)
 
 
 def ask(session: Session, baseline_id: str, values: Mapping[str, Any]) -> None:

@@ -191,7 +191,8 @@ class BaselineEstimate(BaseModel):
     prompt_tokens: int = Field(description="Counted; passages are counted at their longest.")
     expected_usd: Usd | None = Field(description="With answers as long as the references. Null: no price is known.")
     high_usd: Usd | None = Field(
-        description="Every answer as long as allowed. So much is reserved, and never more is spent."
+        description="Every answer as long as allowed, and room for as many lost ones as are under way at once. So "
+        "much is reserved, and never more is spent."
     )
     price_source: str | None
     warnings: list[str]

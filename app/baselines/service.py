@@ -292,7 +292,7 @@ class BaselineService:
         ) * len(material.ways)
         expected = self.price(answerer.base.id, answerer.sku, prompt_tokens, answers)
         most = [self.price(answerer.base.id, answerer.sku, tokens, wanted.max_tokens) for tokens in prompts]
-        high = None if None in most else sum((usd for usd in most if usd is not None), Decimal(0))
+        high = None if None in most else _with_lost([usd for usd in most if usd is not None], wanted.concurrency)
         if high is None or expected is None:
             warnings.append(
                 f"No price is known for {answerer.base.id} as {answerer.sku}: nothing is reserved, and no cap "
@@ -307,7 +307,7 @@ class BaselineService:
             gradings=requests,
             prompt_tokens=prompt_tokens,
             expected_usd=None if expected is None else expected + grading,
-            high_usd=None if high is None else high + grading,
+            high_usd=None if high is None else high + grading + grading_usd * wanted.concurrency,
             price_source=price.source if price else None,
             warnings=warnings,
         )
@@ -453,6 +453,11 @@ class BaselineService:
                 )
             )
         return shown
+
+
+def _with_lost(most: Sequence[Decimal], concurrency: int) -> Decimal:
+    """Every request at its highest, and once more the dearest that a crash can lose, which may be paid twice."""
+    return sum(most, Decimal(0)) + sum(sorted(most)[-concurrency:], Decimal(0))
 
 
 def prompt_tokens_most(material: Material, way: int, place: int, answerer: Answerer) -> int:

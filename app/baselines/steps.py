@@ -96,7 +96,7 @@ class BaselineSteps:
         if went:
             self._finish(held, check_in_seconds=0)
         else:
-            self._spent(held, row)
+            self._spent(held, row, graded=not to_ask)
 
     def _finish(self, held: Claim, *, check_in_seconds: float) -> None:
         with self._bench.begin() as work:
@@ -301,12 +301,15 @@ class BaselineSteps:
 
     # ── ending ──────────────────────────────────────────────────────────────
 
-    def _spent(self, held: Claim, row: Baseline) -> None:
-        """The reservation does not bear another request: what is left is given up, and said to be."""
+    def _spent(self, held: Claim, row: Baseline, *, graded: bool) -> None:
+        """The reservation does not bear another request: what is left is given up, and said to be.
+
+        What was answered is still graded, if the reservation bears that.
+        """
         error = {"code": "not-asked", "message": "The money that was set aside is spent."}
         with self._bench.begin() as work:
             care.finish(work.session, held, check_in_seconds=0, updated_at=func.clock_timestamp())
-            count = repository.give_up_open(work.session, row.id, error)
+            count = repository.give_up_open(work.session, row.id, error, graded=graded)
         log.warning("baseline.money_spent", id=row.id, requests=count)
 
     def _report(self, held: Claim, row: Baseline) -> None:
