@@ -344,9 +344,9 @@ def followed(url: str, project: Project, path: str, **headers: str) -> Iterator[
 
 def points_in(
     messages: Iterator[dict[str, str]], *, until_step: int
-) -> tuple[list[tuple[int, dict[str, float]]], str]:
+) -> tuple[list[tuple[int, dict[str, float | None]]], str]:
     """Points up to the first message that holds this step, in their order, and the place behind it."""
-    found: list[tuple[int, dict[str, float]]] = []
+    found: list[tuple[int, dict[str, float | None]]] = []
     for message in messages:
         if message["event"] == "points":
             found += [(point["step"], point["values"]) for point in orjson.loads(message["data"])["points"]]

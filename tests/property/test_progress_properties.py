@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -32,20 +33,24 @@ def steady(seconds: int, steps: int, *, every: int = 1, hold_at: int = 0, hold_s
 
 
 @given(st.integers(1, 600), st.integers(3, 200), st.integers(1, 10), st.randoms())
-def test_a_steady_pace_is_found_whatever_is_left_out_and_in_whatever_order(seconds, steps, every, random):
+def test_a_steady_pace_is_found_whatever_is_left_out_and_in_whatever_order(
+    seconds: int, steps: int, every: int, random: Random
+) -> None:
     ticks = steady(seconds, steps * every, every=every)
     random.shuffle(ticks)
     assert pace_seconds(ticks) == seconds
 
 
 @given(st.integers(1, 600), st.integers(5, 200), st.integers(1, 10**6), st.data())
-def test_a_pause_counts_for_nothing(seconds, steps, hold_seconds, data):
+def test_a_pause_counts_for_nothing(seconds: int, steps: int, hold_seconds: int, data: st.DataObject) -> None:
     hold_at = data.draw(st.integers(1, steps - 1))
     assert pace_seconds(steady(seconds, steps, hold_at=hold_at, hold_seconds=hold_seconds)) == seconds
 
 
 @given(st.lists(st.integers(1, 100), min_size=2, max_size=60), st.integers(2, 50))
-def test_a_pace_lies_between_the_fastest_and_the_slowest_step_and_scales_with_time(lengths, factor):
+def test_a_pace_lies_between_the_fastest_and_the_slowest_step_and_scales_with_time(
+    lengths: list[int], factor: int
+) -> None:
     def told(scale: int) -> list[Tick]:
         at, ticks = START, [Tick(0, START)]
         for step, seconds in enumerate(lengths, 1):
@@ -60,20 +65,20 @@ def test_a_pace_lies_between_the_fastest_and_the_slowest_step_and_scales_with_ti
 
 
 @given(st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 1000)), max_size=40))
-def test_a_pace_is_positive_or_not_known_whatever_azure_tells(told):
+def test_a_pace_is_positive_or_not_known_whatever_azure_tells(told: list[tuple[int, int]]) -> None:
     pace = pace_seconds([Tick(step, START + timedelta(seconds=at)) for step, at in told])
     assert pace is None or pace > 0
 
 
 @given(st.integers(1, 10**6), st.integers(1, 50), st.integers(1, 256))
-def test_every_example_is_seen_in_every_epoch(examples, epochs, batch):
+def test_every_example_is_seen_in_every_epoch(examples: int, epochs: int, batch: int) -> None:
     steps = total_steps(Size(examples=examples, epochs=epochs, batch_size=batch))
     assert steps is not None
     assert steps * batch >= examples * epochs > (steps - epochs) * batch
 
 
 @given(st.integers(1, 300), st.integers(2, 300), st.integers(1, 60), st.sampled_from([TOKENS, HOURS]))
-def test_what_was_spent_and_what_is_left_are_the_whole(examples, done, seconds, rate):
+def test_what_was_spent_and_what_is_left_are_the_whole(examples: int, done: int, seconds: int, rate: Rate) -> None:
     size = Size(examples=examples, epochs=3, batch_size=1, epoch_tokens=examples * 1000)
     total = examples * 3
     done = min(done, total)
@@ -89,7 +94,7 @@ def test_what_was_spent_and_what_is_left_are_the_whole(examples, done, seconds, 
 
 
 @given(st.integers(1, 60), st.integers(2, 99))
-def test_the_end_is_the_steps_that_are_left_at_this_pace_and_never_past(seconds, done):
+def test_the_end_is_the_steps_that_are_left_at_this_pace_and_never_past(seconds: int, done: int) -> None:
     size = Size(examples=100, epochs=1, batch_size=1)
     ticks = steady(seconds, done)
     at = progress(ticks, size, TOKENS, now=START, running=True)
