@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from app.adoptions.schemas import AdoptionRead, AdoptRemoteJob, RemoteJobList
 from app.adoptions.service import REMOTE_ID, AdoptionService
-from app.http.access import ReadConnections, ReadJobs, WriteJobs
+from app.http.access import ReadConnections, ReadJobs, WriteJobs, require
 from app.http.bench import Bench
 from app.http.idempotency import IdempotentRoute
 from app.http.openapi import problems
@@ -55,6 +55,7 @@ def list_remote_jobs(
     status_code=202,
     response_model=AdoptionRead,
     responses=problems(409),
+    dependencies=[Depends(require("datasets:write"))],
 )
 def adopt_remote_job(
     *,
@@ -68,8 +69,7 @@ def adopt_remote_job(
     """A worker reads the job, makes dataset versions of its files, and from then on it is a job like any other.
 
     Where Azure does not give a file's content the data is unknown, and the adoption says why. Nothing is reserved
-    and nothing settled: no budget here was asked for it. The key also needs `datasets:write`, unless versions are
-    named for both roles.
+    and nothing settled: no budget here was asked for it. The key also needs `datasets:write`.
     """
     begun = AdoptionService(bench).adopt(caller, connection, remote_job, wanted)
     return answer(request, begun, status=202, location=f"/v1/adoptions/{begun.id}")

@@ -14,7 +14,7 @@ from app.jobs.tables import Job
 from app.kit import care
 from app.kit.caller import Caller
 from app.kit.clock import utc_now
-from app.kit.errors import Conflict, Forbidden, NotFound
+from app.kit.errors import Conflict, NotFound
 from app.kit.pagination import Page, Slice
 from app.upkeep.marks import is_tagged
 from app.workbench import Workbench
@@ -86,15 +86,8 @@ class AdoptionService:
 
         Raises:
             Conflict: this project follows the job already, and has not adopted it (`already_followed`).
-            Forbidden: its files would become dataset versions, and the key may not write datasets.
             NotFound: no such connection or dataset version; or the job is another project's.
         """
-        if (wanted.training is None or wanted.validation is None) and not caller.may("datasets:write"):
-            raise Forbidden(
-                "To bring the job's files, this key also needs the scope datasets:write.",
-                code="scope_missing",
-                hint=f"Or name the versions. It has: {', '.join(sorted(caller.scopes)) or 'none'}.",
-            )
         connection = self._connections.get(caller.project_id, ref)
         datasets = DatasetService(self._bench)
         for version in (wanted.training, wanted.validation):
@@ -133,6 +126,13 @@ class AdoptionService:
                     project_id=caller.project_id,
                     subject_id=asked.id,
                     connection=connection.id,
+                    remote_id=remote_id,
+                )
+            else:
+                work.note(
+                    "job.adoption.asked_again",
+                    project_id=caller.project_id,
+                    subject_id=asked.id,
                     remote_id=remote_id,
                 )
             work.nudge("adoptions.advance", asked.id)

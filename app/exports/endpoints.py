@@ -11,7 +11,7 @@ from starlette.responses import StreamingResponse
 from app.exports.card import Card
 from app.exports.schemas import ImportRead, OpenAiJob, OpenAiJobList, RunDetail, RunRead
 from app.exports.service import Arriving, ExportService
-from app.http.access import ReadJobs, WriteJobs
+from app.http.access import ReadJobs, WriteJobs, require
 from app.http.bench import Bench
 from app.http.bodies import StrictRoute, pour
 from app.http.limits import UPLOAD_BODY
@@ -102,10 +102,10 @@ def get_openai_job(*, request: Request, bench: Bench, caller: ReadJobs, job: str
     summary="A results file, or the content of a dataset version",
     response_class=StreamingResponse,
     responses={**OCTETS, **problems(409)},
+    dependencies=[Depends(require("datasets:read"))],
 )
 def get_openai_file(*, bench: Bench, caller: ReadJobs, file: str) -> Response:
     """The key also needs `datasets:read`."""
-    _refuse_without(caller, "datasets:read", "read files")
     pieces = ExportService(bench).openai_file(caller.project_id, file)
     return StreamingResponse(pieces, media_type="application/octet-stream")
 
@@ -141,6 +141,7 @@ def get_model_card_page(*, bench: Bench, caller: ReadJobs, model: str) -> Respon
     status_code=201,
     response_model=ImportRead,
     responses=problems(413),
+    dependencies=[Depends(require("datasets:write"))],
     max_body_size=UPLOAD_BODY,
     openapi_extra={
         "requestBody": {
@@ -152,9 +153,8 @@ def get_model_card_page(*, bench: Bench, caller: ReadJobs, model: str) -> Respon
 async def import_bundle(*, request: Request, bench: Bench, caller: WriteJobs) -> Response:
     """Every hash is verified before anything is kept. Runs become history; content becomes dataset versions.
 
-    The same run again is the one that is here. Bringing content also needs `datasets:write`.
+    The same run again is the one that is here. The key also needs `datasets:write`.
     """
-    _refuse_without(caller, "datasets:write", "bring in a bundle")
     arriving = Arriving(bench.policy.upload_bytes_max * 2)
     with closing(arriving.file):
         await pour(request, arriving.write)

@@ -20,8 +20,7 @@ from app.datasets.schemas import DatasetCreate
 from app.datasets.service import DatasetService
 from app.jobs.schemas import JobResume
 from app.jobs.service import JobService
-from app.kit.caller import Caller
-from app.kit.errors import Conflict, Forbidden, NotFound
+from app.kit.errors import Conflict, NotFound
 from app.kit.ids import new_id
 from app.kit.pagination import Page
 from app.models.service import ModelService
@@ -238,11 +237,16 @@ def test_two_projects_that_ask_at_once_make_one_row(life: Life, bench: Workbench
     assert count == 1
 
 
-def test_a_key_that_may_not_write_datasets_must_name_the_versions(life: Life, azure: Emulator) -> None:
+def test_a_key_that_may_not_write_datasets_adopts_nothing(client: TestClient, life: Life, azure: Emulator) -> None:
     _, remote_id = in_portal(azure)
-    weak = Caller(project_id=life.caller.project_id, key_id="key_weak", scopes=frozenset({"jobs:write"}))
-    with pytest.raises(Forbidden, match="datasets:write"):
-        AdoptionService(life.bench).adopt(weak, "emulator", remote_id, AdoptRemoteJob())
+    weak = client.post("/v1/api-keys", json={"name": "weak", "scopes": ["jobs:write"]}).json()["secret"]
+    asked = client.post(
+        f"/v1/connections/emulator/remote-jobs/{remote_id}/adopt",
+        json={},
+        headers={"Authorization": f"Bearer {weak}"},
+    )
+    assert (asked.status_code, "datasets:write" in asked.json()["detail"]) == (403, True)
+    assert client.get("/v1/adoptions").json()["data"] == []
 
 
 def test_a_paused_job_of_others_is_not_resumed_on_a_budget_that_never_bore_it(life: Life, azure: Emulator) -> None:

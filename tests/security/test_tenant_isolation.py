@@ -22,6 +22,8 @@ from app.connections.service import ConnectionService
 from app.datasets.schemas import DatasetCreate
 from app.datasets.service import DatasetService
 from app.deployments.steps import DeploymentSteps
+from app.exports.bundle import pack
+from app.exports.record import RUN, Record, document
 from app.kit.caller import GRANTABLE, SCOPES, covers
 from app.kit.ids import new_id
 from app.main import AUDIT
@@ -29,6 +31,26 @@ from app.tables import Base
 from app.upkeep.steps import SweepSteps
 from app.workbench import INSTALLATION
 
+BUNDLE: Final = b"".join(
+    pack(
+        {
+            "a-run": Record(
+                {
+                    RUN: document(
+                        {
+                            "origin": "openai",
+                            "id": "ftjob-1",
+                            "name": "tours",
+                            "status": "succeeded",
+                            "base_model": "gpt-4o-mini",
+                            "method": "supervised",
+                        }
+                    )
+                }
+            )
+        }
+    )
+)
 VERBS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
 # ── tables: one row for every operation ─────────────────────────────────────
@@ -456,6 +478,8 @@ def send(client: httpx2.Client, operation: Operation, url: str, **changed: Any) 
     body: dict[str, Any] = {}
     if operation.takes_json:
         body = {"json": BODIES[operation.id] | changed}
+    elif operation.id == "importBundle":
+        body = {"content": BUNDLE}
     elif operation.id in {"putContent", "putPart"}:
         body = {"content": b"{}"}
     return client.request(operation.method, url, params=QUERIES.get(operation.id), **body)
