@@ -673,24 +673,32 @@ def event_page(session: Session, job_id: str, wanted: Page) -> Slice[JobEventRow
     return slice_of(session.scalars(keyset(statement, JobEventRow.id, wanted)).all(), wanted)
 
 
+_PUT_POINTS: Final = text(
+    """
+    INSERT INTO job_points (job_id, step, "values", revision)
+    SELECT :job_id, new.step, new.measured, :revision
+    FROM unnest(CAST(:steps AS integer[]), CAST(:measured AS jsonb[])) AS new (step, measured)
+    ON CONFLICT (job_id, step) DO UPDATE
+    SET "values" = job_points."values" || excluded."values", revision = excluded.revision
+    WHERE job_points."values" || excluded."values" <> job_points."values"
+    """
+)
+"""Arrays, so that the statement is the same for one point and for ten thousand."""
+POINTS_AT_ONCE: Final = 10_000
+
+
 def put_points(
     session: Session, job_id: str, points: Iterable[tuple[int, Mapping[str, float]]], *, revision: int
 ) -> None:
     """Keep measured values; a step that is there already gains the new names. One without news stays as it is."""
-    rows = [
-        {"job_id": job_id, "step": step, "values": _as_json(values), "revision": revision}
-        for step, values in points
-    ]
-    for start in range(0, len(rows), 1000):
-        statement = insert(JobPoint).values(rows[start : start + 1000])
-        filled = JobPoint.values.op("||")(statement.excluded["values"])
-        session.execute(
-            statement.on_conflict_do_update(
-                index_elements=[JobPoint.job_id, JobPoint.step],
-                set_={"values": filled, "revision": statement.excluded["revision"]},
-                where=filled != JobPoint.values,
-            )
-        )
+    rows = list(points)
+    for start in range(0, len(rows), POINTS_AT_ONCE):
+        part = rows[start : start + POINTS_AT_ONCE]
+        arrays = {
+            "steps": [step for step, _ in part],
+            "measured": [json.dumps(_as_json(values)) for _, values in part],
+        }
+        session.execute(_PUT_POINTS, {"job_id": job_id, "revision": revision} | arrays)
 
 
 def _as_json(values: Mapping[str, float]) -> dict[str, float | str]:
