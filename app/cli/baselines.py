@@ -87,10 +87,6 @@ def run(  # noqa: PLR0913  one option each
     from app.cli.door import connect
     from app.cli.waiting import judged
 
-    ways: list[dict[str, Any]] = [{"type": "zero_shot"}]
-    ways += [{"type": "prompt", "system": _text(file), "name": file.stem[:40]} for file in prompt or []]
-    ways += [{"type": "few_shot", "examples": count} for count in shots or ([3] if training is not None else [])]
-    ways += [{"type": "retrieval", "search_index": name, "passages": passages} for name in search_index or []]
     given = {
         "training": training,
         "grader": _json(grader) if grader is not None else None,
@@ -105,6 +101,8 @@ def run(  # noqa: PLR0913  one option each
         "concurrency": concurrency,
         "max_cost_usd": max_cost,
     }
+    counts = shots or ([3] if training is not None else [])
+    ways = _ways(prompt or [], counts, search_index or [], passages)
     body: dict[str, Any] = {"validation": validation, "deployment": deployment, "ways": ways}
     body |= {name: value for name, value in given.items() if value is not None}
     wanted = BaselineCreate.model_validate(body)
@@ -126,6 +124,15 @@ def run(  # noqa: PLR0913  one option each
             _tell_report(made.report)
     if wait and made.status != "succeeded":
         _tell_trouble(made)
+
+
+def _ways(prompts: list[Path], shots: list[int], searched: list[str], passages: int) -> list[dict[str, Any]]:
+    return [
+        {"type": "zero_shot"},
+        *({"type": "prompt", "system": _text(file), "name": file.stem[:40]} for file in prompts),
+        *({"type": "few_shot", "examples": count} for count in shots),
+        *({"type": "retrieval", "search_index": name, "passages": passages} for name in searched),
+    ]
 
 
 def _text(file: Path) -> str:
