@@ -57,8 +57,8 @@ bench-api: $(STAMPS)/dev ## how quick the API answers
 bench-life: $(STAMPS)/dev ## what a whole life costs more than a bare SDK script
 	$(BIN)/python benchmarks/bench_life.py
 
-bench-datasets: $(STAMPS)/dev ## how fast a dataset is checked, against counting its tokens alone: MB=200 ROUNDS=3
-	$(BIN)/python benchmarks/bench_datasets.py $(if $(MB),--mb $(MB)) $(if $(ROUNDS),--rounds $(ROUNDS))
+bench-datasets: $(STAMPS)/dev ## how fast a dataset is checked, against counting its tokens alone: MB=200 ROUNDS=3 TEXT=talk|programs
+	$(BIN)/python benchmarks/bench_datasets.py $(if $(MB),--mb $(MB)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(TEXT),--text $(TEXT))
 
 bench-watch: $(STAMPS)/dev ## 10,000 jobs watched by one worker, against a poll for each: JOBS=10000 SECONDS=110
 	$(BIN)/python benchmarks/bench_watch.py $(if $(JOBS),--jobs $(JOBS)) $(if $(SECONDS),--seconds $(SECONDS))
