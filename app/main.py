@@ -51,8 +51,8 @@ from app.jobs import understanding_endpoints
 from app.jobs.measures import MEASURES as JOBS_MEASURES
 from app.kit.measures import Measure
 from app.models import endpoints as models_endpoints
-from app.settings import Settings
 from app.retrieval import endpoints as retrieval_endpoints
+from app.settings import Settings
 from app.studies import endpoints as studies_endpoints
 from app.studies.measures import MEASURES as STUDIES_MEASURES
 from app.triggers import endpoints as triggers_endpoints
@@ -78,10 +78,10 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     deployments_endpoints.chat_router,
     generation_endpoints.router,
     calibrations_endpoints.router,
-    studies_endpoints.router,
-    upkeep_endpoints.router,
     baselines_endpoints.router,
     retrieval_endpoints.router,
+    studies_endpoints.router,
+    upkeep_endpoints.router,
     triggers_endpoints.router,
     triggers_endpoints.hooks_router,
 )
@@ -94,6 +94,7 @@ MEASURES: Final[tuple[Measure, ...]] = (
     *JOBS_MEASURES,
     *DEPLOYMENTS_MEASURES,
     *GENERATION_MEASURES,
+    *BASELINES_MEASURES,
     *STUDIES_MEASURES,
     *UPKEEP_MEASURES,
 )

@@ -18,10 +18,11 @@ from app.cli import (
     generation,
     graders,
     jobs,
+    mlflow,
     models,
     money,
-    mlflow,
     openai_history,
+    operate,
     projects,
     secrets,
     strays,
@@ -58,11 +59,10 @@ jobs.add_to(app)
 graders.add_to(app)
 models.add_to(app)
 bundles.add_to(app)
-deployments.add_to(app)
 openai_history.add_to(app)
 mlflow.add_to(app)
+deployments.add_to(app)
 generation.add_to(app)
-openai_history.add_to(app)
 baselines.add_to(app)
 studies.add_to(app)
 connections.add_to(app)
