@@ -136,7 +136,6 @@ async def create_version(*, request: Request, bench: Bench, caller: WriteDataset
     A source is brought once for each `Idempotency-Key`.
     """
     service = DatasetService(bench)
-    await run_in_threadpool(service.get, caller.project_id, dataset)
     kind = media_type(request)
     if kind not in {"multipart/form-data", "application/json"}:
         raise HTTPException(
@@ -146,6 +145,7 @@ async def create_version(*, request: Request, bench: Bench, caller: WriteDataset
         if kind == "application/json":
             wanted = await read_json(request, VersionCreate, look=_refuse_other_sources)
             return await run_in_threadpool(add_source, request, bench, caller, dataset, wanted)
+        await run_in_threadpool(service.get, caller.project_id, dataset)  # before a file is received for nothing
         version, fresh = await _add_form(request, bench, service, caller, dataset)
     return await run_in_threadpool(_answer_version, request, service, version, fresh=fresh)
 
@@ -198,6 +198,7 @@ def add_source(request: Request, bench: Bench, caller: Caller, dataset: str, wan
 def _add_rows(
     service: DatasetService, caller: Caller, dataset: str, wanted: VersionCreate, source: InlineSource
 ) -> tuple[DatasetVersion, bool]:
+    service.get(caller.project_id, dataset)
     service.known_model(wanted.model)
     with service.receive() as upload:
         for row in source.rows:

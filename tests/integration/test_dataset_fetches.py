@@ -204,6 +204,8 @@ def test_an_address_that_may_not_be_called_is_refused_at_once(client):
         (error,) = refused.json()["errors"]
         assert (error["pointer"], error["detail"]) == ("/source/url", refused.json()["detail"]), "it is said once"
         assert "KITAE_SOURCE_ORIGINS" in refused.json()["hint"]
+        anew = client.post("/v1/datasets/nowhere/versions", json={"source": {"type": "url", "url": url}})
+        assert (anew.status_code, anew.json()["code"]) == (422, "url_not_allowed"), "before a dataset is missed"
     assert client.get("/v1/datasets/travel/fetches").json()["data"] == []
 
 

@@ -83,3 +83,7 @@ def test_square_brackets_in_a_finding_are_text_and_no_markup() -> None:
 
 def test_a_finding_of_the_whole_file_names_no_line() -> None:
     assert _shown([_finding(lines=[])]).splitlines()[0] == "✗ over-long-example"
+
+
+def test_one_thing_is_told_in_the_singular() -> None:
+    assert [words.counted(count, "note") for count in (0, 1, 1200)] == ["0 notes", "1 note", "1,200 notes"]
