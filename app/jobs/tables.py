@@ -43,7 +43,7 @@ class Job(CareColumns, Base):
     reservation_id: Mapped[Id | None] = mapped_column(unique=True)
     """Of the request that made it: the same request after a crash finds this job instead of making another."""
     origin: Mapped[str] = mapped_column(server_default="kitae")
-    """`kitae`, or `elsewhere`: made in the portal or by another client, and adopted. Its bill is not in our ledger."""
+    """`kitae`, or `elsewhere`: made by others at Azure, and adopted. Its bill is not in our ledger."""
     training_version_id: Mapped[Id | None] = mapped_column(ForeignKey("dataset_versions.id"))
     """Null only for a job of `elsewhere` whose data Azure would not give."""
     validation_version_id: Mapped[Id | None] = mapped_column(ForeignKey("dataset_versions.id"))
