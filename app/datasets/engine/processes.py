@@ -30,8 +30,8 @@ SLOTS: Final = 2
 """Batches given to a process at a time: one that it looks at, one for then."""
 SLOT_BYTES: Final = 4 * 1024 * 1024
 """A larger batch, with a very long line in it, stays here."""
-WAITING_MAX: Final = 2 * SLOTS * PROCESSES_MAX
-"""Batches held until those before them are told."""
+WAITING_MAX: Final = 3 * SLOTS
+"""Batches held for each other process until those before them are told."""
 ENDING_SECONDS: Final = 5.0
 
 
@@ -155,7 +155,7 @@ def in_order(
         if not any(helper.takes(batch) for helper in helpers if batch.asked is not None):
             batch.tally = _tallied(batch, tallying)
         waiting.append(batch)
-        while waiting and (waiting[0].taker is None or len(waiting) > WAITING_MAX):
+        while waiting and (waiting[0].taker is None or len(waiting) > WAITING_MAX * len(helpers)):
             yield _answered(waiting.popleft())
     while waiting:
         yield _answered(waiting.popleft())
