@@ -285,7 +285,7 @@ COMPARES: Final = frozenset({"compareJobs", "compareJobsChart"})
 QUERIES: Final[dict[str, dict[str, str | list[str]]]] = {
     "listChanges": {"since": "1"},
     "getRowLineage": {"row": "1"},
-    **dict.fromkeys(COMPARES, {"job": ["nothing-here", "nothing-there"]}),
+    **{operation: {"job": ["nothing-here", "nothing-there"]} for operation in sorted(COMPARES)},
 }
 """What operations have to be asked with."""
 
