@@ -249,9 +249,7 @@ def write_bundle(shelf: Shelf, output: Path, *, content: bool) -> tuple[int, int
             continue
         records[job_id] = _record(shelf, job, contents, told, content=content)
     if not records:
-        raise Told(
-            f"{shelf.directory} holds no job that has ended.", hint="Read the account first."
-        )
+        raise Told(f"{shelf.directory} holds no job that has ended.", hint="Read the account first.")
     partial = output.with_name(output.name + ".part")
     with partial.open("wb") as target:
         for piece in pack(records, list(contents.values())):

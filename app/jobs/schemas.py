@@ -600,7 +600,12 @@ class JobComparison(BaseModel):
                     "table": [
                         {"group": "data", "name": "training", "values": ["novel@1", "novel@1"], "differs": False},
                         {"group": "parameters", "name": "n_epochs", "values": [3, 10], "differs": True},
-                        {"group": "outcome", "name": "valid_loss_at_best_step", "values": [1.9, 1.9], "differs": False},
+                        {
+                            "group": "outcome",
+                            "name": "valid_loss_at_best_step",
+                            "values": [1.9, 1.9],
+                            "differs": False,
+                        },
                     ],
                     "best": "job_01kz8q7v1efn9s0a2b3c4d5e6f",
                     "why": "three · 4d5e6f offers the lowest validation loss (1.9) on the same validation set.",

@@ -72,7 +72,7 @@ MORE_OF_A_ROOM: Final = {
     "generation": {"craft", "material.py"},
     "calibrations": {"verdict.py"},
     "retrieval": set[str](),
-    "studies": {"variations.py", "verdict.py"},
+    "studies": {"evaluating.py", "variations.py", "verdict.py"},
     "adoptions": set[str](),
     "exports": {"bundle.py", "card.py", "mlflow.py", "openai_history.py", "openai_shape.py", "record.py"},
     "deployments": {"adoption.py", "asked.py", "asking.py", "comparisons.py", "inference.py"},

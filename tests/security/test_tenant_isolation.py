@@ -373,6 +373,7 @@ NAMES_NOTHING: Final = {
     ("putContent", "model"),  # a base model
     ("createVersion", "model"),  # a base model
     ("beginUpload", "model"),  # a base model
+    ("adoptRemoteJob", "dataset"),  # of the caller's own project, made where there is none
 }
 FILTERS: Final = {
     ("listModels", "job"): "job",
@@ -890,6 +891,8 @@ def test_the_owner_may_do_all_of_it_and_each_deed_leaves_its_record(house: House
             return (one.id in last, order.get(one.method, 0), inner_first)
 
         for operation in sorted(routes, key=place):
+            if operation.id in COMPARES:
+                continue
             client = operator if NEEDS.get(operation.id) == "operator" else owner
             changed = {name: mine[name] for name in operation.members if name in mine}
             if operation.id in {"generate", "createBaseline"}:
