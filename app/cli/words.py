@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 PIPE_COLUMNS: Final = 500
 """Width of tables that nobody looks at directly: wide enough that no cell is cut."""
+DRAWN_EVERY_SECONDS: Final = 0.1
 QUIET_SECONDS: Final = 5.0
 """Where progress cannot be drawn, how often it is told in a line."""
 
@@ -204,9 +205,14 @@ def progress(
         return
     with _bar(console, unit) as bar:
         task = bar.add_task(clean(text), total=total, words="")
+        drawn_at = 0.0
 
         def draw(completed: float | None, words: str = "") -> None:
-            bar.update(task, completed=completed, words=clean(words))
+            nonlocal drawn_at
+            now = time.monotonic()
+            is_due = now - drawn_at >= DRAWN_EVERY_SECONDS
+            drawn_at = now if is_due else drawn_at
+            bar.update(task, completed=completed, words=clean(words), refresh=is_due)
 
         yield draw
 
@@ -251,6 +257,7 @@ def _bar(console: Console, unit: str) -> Progress:
         TextColumn("{task.fields[words]}", style="dim", markup=False),
         console=console,
         transient=True,
+        auto_refresh=unit != "bytes",  # a thread that draws would keep the check from forking; see `may_fork`
     )
 
 

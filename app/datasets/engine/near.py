@@ -8,7 +8,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, Final, NamedTuple
 
@@ -51,6 +51,12 @@ Reread = Callable[[], Iterable[bytes]]
 """Gives the same lines again, from the first, each time it is called."""
 Pieces = NDArray[np.uint32]
 Lines = NDArray[np.int64]
+QUICKLY_FROM_CHARACTERS: Final = 500
+"""Of a text from which on the table is quicker."""
+_TABLE: Final = 0x20000
+"""Characters that the table may know: all of the scripts and signs in use, emoji too."""
+_PAGE_BITS: Final = 8
+_WHITE_SPACE, _LONGER, _JOINS = 0xFFFFFFFD, 0xFFFFFFFE, 0xFFFFFFFF
 _WHITE: Final = bytes(code for code in range(128) if chr(code).isspace())
 EMBEDDED_CHARACTERS: Final = 200
 """A data URL longer than this, such as an image, is told by its hash."""
@@ -188,12 +194,75 @@ def normalised(text: str) -> str:
     """Without what two equal texts may differ in: case, width of characters, white space."""
     if text.isascii():
         return text.lower().encode().translate(None, _WHITE).decode()
+    quickly = quickly_normalised(text) if len(text) >= QUICKLY_FROM_CHARACTERS else None
+    return slowly_normalised(text) if quickly is None else quickly
+
+
+def slowly_normalised(text: str) -> str:
+    """The same for any text, character by character: thirty times as long as `quickly_normalised`."""
     return "".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def quickly_normalised(text: str) -> str | None:
+    """The same by a table; None where a character may join with the one before it, or is a rare one."""
+    codes = _codes_of(text)
+    found = _forms_of(codes)
+    if found is not None and (found == _LONGER).any():
+        for character in map(chr, np.unique(codes[found == _LONGER]).tolist()):
+            text = text.replace(character, slowly_normalised(character))
+        found = _forms_of(_codes_of(text))
+    if found is None or (found >= _LONGER).any():
+        return None
+    told: bytes = found[found != _WHITE_SPACE].tobytes()
+    return told.decode("utf-32-le", "surrogatepass")
+
+
+def _codes_of(text: str) -> NDArray[np.uint32]:
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+
+
+def _forms_of(codes: NDArray[np.uint32]) -> NDArray[np.uint32] | None:
+    """Of each character the code of its normalised form, or what it is; None with one that the table has not."""
+    if int(codes.max(initial=0)) >= _TABLE:
+        return None
+    forms, known = _forms()
+    pages = codes >> _PAGE_BITS
+    if not known[pages].all():
+        for page in np.unique(pages[~known[pages]]).tolist():
+            start, stop = page << _PAGE_BITS, (page + 1) << _PAGE_BITS
+            forms[start:stop] = [_form(code) for code in range(start, stop)]
+            known[page] = True
+    found: NDArray[np.uint32] = forms[codes]
+    return found
+
+
+@cache
+def _forms() -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
+    """The table, and which of its pages are filled in: when a text first needs them."""
+    return np.zeros(_TABLE, dtype="<u4"), np.zeros(_TABLE >> _PAGE_BITS, dtype=np.bool_)
+
+
+def _form(code: int) -> int:
+    whole = unicodedata.normalize("NFKC", chr(code))
+    form = "".join(whole.casefold().split())
+    if any(unicodedata.combining(one) or ord(one) in _seconds() for one in whole):
+        return _JOINS
+    if len(form) > 1:
+        return _LONGER
+    return ord(form) if form else _WHITE_SPACE
+
+
+@cache
+def _seconds() -> frozenset[int]:
+    """Characters that may join with the one before them though they are no marks: of Hangul and Indic scripts."""
+    split = (unicodedata.decomposition(chr(code)).split() for code in range(_TABLE))
+    joined = {int(parts[1], 16) for parts in split if len(parts) == 2 and parts[0][0] != "<"}
+    return frozenset({*joined, *range(0x1161, 0x1176), *range(0x11A8, 0x11C3)})
 
 
 def pieces(text: str) -> Pieces:
     """The pieces of four characters of a normalised text, hashed, each once, in ascending order."""
-    characters = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+    characters = _codes_of(text)
     hashes = np.zeros(max(1, len(characters) - 3), dtype=np.uint32)
     for at in range(min(4, len(characters))):
         hashes ^= characters[at : at + len(hashes)]

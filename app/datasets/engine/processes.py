@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -25,7 +26,7 @@ from app.datasets.engine.tallies import Tally, Tallying
 PROCESSES_MAX: Final = 4
 """That help one another with a file; what one of them does for all would keep more waiting."""
 WORTH_BYTES: Final = 48_000_000
-"""Of a file from which on a second process is worth its beginning, about a second."""
+"""Of a file from which on a second process is worth its beginning: a second, where it cannot be forked."""
 SLOTS: Final = 2
 """Batches given to a process at a time: one that it looks at, one for then."""
 SLOT_BYTES: Final = 4 * 1024 * 1024
@@ -64,7 +65,8 @@ class Helper:
 
     def __init__(self, tallying: Tallying) -> None:
         self._tallying = tallying
-        context = get_context("spawn")  # no fork: this process may have threads
+        forks = may_fork()
+        context = get_context("fork") if forks else get_context("spawn")
         memory = context.RawArray(c_char, SLOTS * SLOT_BYTES)
         self._memory = memoryview(memory).cast("B")
         self._free = list(range(SLOTS))
@@ -72,7 +74,8 @@ class Helper:
         self._connection, there = context.Pipe()
         self._is_there = True
         self._is_ready = False
-        arguments = (there, memory, tallying.tokenizer, tallying.is_sound)
+        inherited = self._connection if forks else None
+        arguments = (there, inherited, memory, tallying.tokenizer, tallying.is_sound)
         self._process = context.Process(target=_help, args=arguments, daemon=True, name="kitae-check")
         self._process.start()
         there.close()
@@ -173,9 +176,26 @@ def _answered(batch: _Batch) -> tuple[Lines, Tally | None]:
     return batch.lines, batch.tally
 
 
-def _help(connection: Connection, memory: Any, tokenizer: Tokenizer, is_sound: IsSound) -> None:
-    """What a helper does."""
+def may_fork() -> bool:
+    """Whether a copy of this process can go on: no other thread holds a lock that nobody would give back.
+
+    It has the tokenizer at once, where a new process needs a second to load it.
+    """
+    return sys.platform == "linux" and threading.active_count() == 1
+
+
+def _help(
+    connection: Connection, inherited: Connection | None, memory: Any, tokenizer: Tokenizer, is_sound: IsSound
+) -> None:
+    """What a helper does.
+
+    Args:
+        inherited: the other end of the line, which a fork has too, and must not keep open when its owner dies.
+    """
+    if inherited is not None:
+        inherited.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the process that is helped ends this one
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     tallying = Tallying(tokenizer, is_sound)
     content = memoryview(memory).cast("B")
     with suppress(EOFError, OSError):  # the other process has ended

@@ -7,9 +7,20 @@ from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.datasets.engine import Profile, Sketched, check, near_leakage
-from app.datasets.engine.near import groups, near_duplicates, normalised, pieces, similarity, text_of
+from app.datasets.engine.near import (
+    groups,
+    near_duplicates,
+    normalised,
+    pieces,
+    quickly_normalised,
+    similarity,
+    slowly_normalised,
+    text_of,
+)
 from app.datasets.engine.sketches import Sketches
 
 WORDS = (  # noqa: SIM905  read as a text
@@ -184,3 +195,21 @@ def test_many_pieces_are_sorted_a_part_at_a_time_to_the_same_outcome(monkeypatch
     at_once = found()
     monkeypatch.setattr("app.datasets.engine.sketches.SORTED_AT_ONCE", 100)
     assert found() == at_once == set(range(151, 201))
+
+
+SCRIPTS = st.sampled_from(
+    [*map(chr, range(0x250)), *map(chr, range(0x300, 0x370)), *map(chr, range(0x1100, 0x1200))]
+)
+KANA_AND_WIDE = st.sampled_from(
+    [*map(chr, range(0x3000, 0x3100)), *map(chr, range(0xFF00, 0xFFF0)), "…", "㈱", "ß"]
+)
+
+
+@given(st.text(SCRIPTS | KANA_AND_WIDE | st.characters(), max_size=30))
+def test_a_text_is_normalised_by_the_table_as_by_its_characters(text: str) -> None:
+    assert quickly_normalised(text) in {None, slowly_normalised(text)}
+
+
+def test_what_people_write_is_normalised_by_the_table() -> None:
+    text = "Ｋｉｔａｅは、鍛え…「がぎぐ」です！ Straße №５ 🎉\u00a0"
+    assert quickly_normalised(text) == slowly_normalised(text) == "kitaeは、鍛え...「がぎぐ」です!strasseno5🎉"
