@@ -102,7 +102,7 @@ MEASURES: Final[tuple[Measure, ...]] = (
 
 AUDIT: Final = AuditRules(
     reads=frozenset({"getContent", "previewVersion", "getRowLineage", "listChanges", "listBaselineAnswers"}),
-    silent=frozenset({"compareDatasets", "estimateVersion", "putPart", "chat"}),
+    silent=frozenset({"compareDatasets", "estimateVersion", "putPart", "chat", "validateGrader"}),
 )
 """Reads that hand out training rows leave a record. Not recorded: POSTs that only compute, the parts of an upload
 whose beginning and end are, and chat, which is traffic and no change."""
@@ -119,6 +119,9 @@ COSTLY: Final = frozenset(
             "getCoverage",
             "createBaseline",
             "checkSearchIndex",
+            "calibrateGrader",
+            "importBundle",
+            "getModelBundle",
         ),
     }
 )

@@ -39,7 +39,7 @@ class Fleet:
                         "id": new_id("job"),
                         "project_id": life.caller.project_id,
                         "connection_id": connection_id,
-                        "training_version_id": "dsv_none",
+                        "training_version_id": None,
                         "base_model": "gpt-4.1-mini-2025-04-14",
                         "model": "gpt-4.1-mini-2025-04-14",
                         "method": "supervised",

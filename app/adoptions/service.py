@@ -7,20 +7,22 @@ from app.adoptions import repository
 from app.adoptions.schemas import AdoptedData, AdoptionRead, AdoptRemoteJob, RemoteJobList, RemoteJobRead
 from app.adoptions.states import ADOPTION_LAW, AdoptionStatus
 from app.adoptions.tables import Adoption
-from app.azure.port import RemoteJob
+from app.azure.port import Refused, RemoteJob
 from app.connections.service import ConnectionService, Traffic
 from app.datasets.service import DatasetService
 from app.jobs.tables import Job
 from app.kit import care
 from app.kit.caller import Caller
 from app.kit.clock import utc_now
-from app.kit.errors import Conflict, NotFound
+from app.kit.errors import Conflict, FieldError, Invalid, NotFound
 from app.kit.pagination import Page, Slice
 from app.upkeep.marks import is_tagged
 from app.workbench import Workbench
 
 REMOTE_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
 """What Azure and OpenAI name jobs."""
+BAD_REQUEST: Final = 400
+"""Azure's answer to a page behind a job that it does not know."""
 
 
 class AdoptionService:
@@ -33,10 +35,17 @@ class AdoptionService:
     # ── what is there ───────────────────────────────────────────────────────
 
     def remote_jobs(self, project_id: str, ref: str, *, limit: int, after: str | None) -> RemoteJobList:
-        """One page of Azure's list, through the gate of reads. Raises `AzureError`."""
+        """One page of Azure's list, through the gate of reads. Raises `AzureError`; `Invalid` for an `after` that
+        Azure does not know.
+        """
         connection = self._connections.get(project_id, ref)
         with self._connections.data(self._connections.target(connection), Traffic.READ) as azure:
-            listed = list(next(iter(azure.list_jobs(page_size=limit, after=after)), ()))
+            try:
+                listed = list(next(iter(azure.list_jobs(page_size=limit, after=after)), ()))
+            except Refused as error:
+                if after is None or error.http_status != BAD_REQUEST:
+                    raise
+                raise _no_such_place(after) from error
         ids = [job.remote_id for job in listed]
         with self._bench.read() as session:
             rows = repository.followed(session, connection.endpoint, ids)
@@ -201,4 +210,14 @@ def no_such_remote_job(remote_id: str) -> NotFound:
         f"This resource shows this project no job {remote_id!r}.",
         code="remote_job_not_found",
         hint="GET /v1/connections/{connection}/remote-jobs lists what there is.",
+    )
+
+
+def _no_such_place(after: str) -> Invalid:
+    detail = f"Azure has no job {after[:100]!r} behind which the list could go on."
+    return Invalid(
+        detail,
+        code="unknown_cursor",
+        hint="Pass the `next_after` of the page before.",
+        errors=[FieldError(parameter="after", detail=detail, code="unknown_cursor")],
     )

@@ -39,6 +39,8 @@ from app.kit.pagination import Page, Slice
 router = APIRouter(prefix="/v1/jobs", tags=["Jobs"], route_class=IdempotentRoute)
 
 LastEventId = Annotated[str | None, Header(max_length=60, description="For streams: go on behind this event.")]
+NOTHING_ACCEPTED: Final = JobResume()
+"""The body of a resume that has none."""
 _POINTS_STREAM: Final = stream_responses(
     "The curve",
     "event: points\n"
@@ -149,13 +151,13 @@ def pause_job(*, request: Request, bench: Bench, caller: WriteJobs, job: str) ->
     responses=problems(409),
 )
 def resume_job(
-    *, request: Request, bench: Bench, caller: WriteJobs, job: str, wanted: JobResume | None = None
+    *, request: Request, bench: Bench, caller: WriteJobs, job: str, wanted: JobResume = NOTHING_ACCEPTED
 ) -> Response:
     """Only a paused job. One that was paused for its cost goes on only for `accept_further_cost_usd`, which is set
     aside in the budget; its `paused_because` says what it has cost and what is left.
     """
     service = JobService(bench)
-    service.resume(caller, job, wanted or JobResume())
+    service.resume(caller, job, wanted)
     return _answer(request, service, caller.project_id, job, status=202)
 
 

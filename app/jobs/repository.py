@@ -774,6 +774,11 @@ def points(session: Session, job_id: str) -> Sequence[tuple[int, dict[str, Any]]
     ]
 
 
+def has_points(session: Session, job_id: str) -> bool:
+    """Whether any step of it was measured."""
+    return session.scalars(select(JobPoint.step).where(JobPoint.job_id == job_id).limit(1)).first() is not None
+
+
 def keep_checkpoints(session: Session, job_id: str, found: Sequence[RemoteCheckpoint]) -> None:
     """Keep what Azure lists now, each under the id it had; one that left the list can no longer be deployed.
 

@@ -695,6 +695,9 @@ class JobSteps:
         """
         if not any(tells_of_checkpoint(event) for event in events):
             return
+        with self._bench.read() as session:
+            if not repository.has_points(session, job_id):
+                return  # nothing was trained yet
         try:
             with self._connections.data(target, Traffic.READ) as azure:
                 found = azure.checkpoints(remote_id)

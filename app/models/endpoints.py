@@ -80,7 +80,13 @@ def list_copies(*, request: Request, bench: Bench, caller: ReadJobs, model: str)
     return answer(request, CopyService(bench).of(caller.project_id, model))
 
 
-@router.get("/base-models", operation_id="listBaseModels", summary="The catalogue", response_model=BaseModelList)
+@router.get(
+    "/base-models",
+    operation_id="listBaseModels",
+    summary="The catalogue",
+    response_model=BaseModelList,
+    responses=problems(404),
+)
 def list_base_models(
     *, request: Request, bench: Bench, caller: ReadJobs, connection: AskedConnection = None
 ) -> Response:

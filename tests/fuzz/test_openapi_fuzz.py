@@ -47,6 +47,11 @@ class _NoBench:
     sessions = None
 
 
+HEAD_TOO_LARGE: Final = 431
+BENT_ELSEWHERE: Final = {"importBundle"}
+"""Its body is a ZIP of our own making, bent in tests/unit/exports and tests/integration/test_bundles.py."""
+
+
 def _operations() -> dict[str, Any]:
     """Operation id → operation; those that put an end to something come last."""
     document = create_app(Settings(_env_file=None), _NoBench()).openapi()  # type: ignore[arg-type]
@@ -57,7 +62,8 @@ def _operations() -> dict[str, Any]:
     def place(operation: Any) -> int:
         return max(ends.get(operation.method, 0), ends.get(operation.definition.raw["operationId"], 0))
 
-    return {operation.definition.raw["operationId"]: operation for operation in sorted(found, key=place)}
+    named = {operation.definition.raw["operationId"]: operation for operation in sorted(found, key=place)}
+    return {name: operation for name, operation in named.items() if name not in BENT_ELSEWHERE}
 
 
 @schemathesis.serializer("application/jsonl")
@@ -109,6 +115,10 @@ def real_path(house: House) -> dict[str, Any]:
         "baseline": house.ids["baseline"],
         "search_index": "handbook",
         "study": house.ids["study"],
+        "remote_job": house.ids["remote_job"],
+        "adoption": house.ids["adoption"],
+        "run": house.ids["run"],
+        "file": house.ids["results"],
         "trigger": house.ids["trigger"],
         "stray": house.ids["stray"],
     }
@@ -163,6 +173,8 @@ def test_an_operation_answers_anything_as_its_contract_says(
     def holds(case: Any) -> None:
         response = case.call(base_url=house.url, session=wire, timeout=30)
         SENT[response.status_code] = SENT.get(response.status_code, 0) + 1
+        if response.status_code == HEAD_TOO_LARGE:
+            return  # refused at the door, whatever the operation
         streamed = response.headers.get("content-type", [""])[0].startswith("text/event-stream")
         case.validate_response(
             response, checks=CHECKS, excluded_checks=[response_schema_conformance] if streamed else []

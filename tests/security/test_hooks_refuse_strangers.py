@@ -71,7 +71,7 @@ def life(settings: Settings, emulator_url: str) -> Iterator[Life]:
 def hook(life: Life, settings: Settings) -> Iterator[Hook]:
     owner = make_project(life.bench, "sender")
     connection = Life.begin(life.bench, owner.id, life.emulator_url).connect(name="azure")
-    with serve(create_app(settings, life.bench)) as url, httpx2.Client(base_url=url) as client:
+    with serve(create_app(settings, life.bench)) as url, httpx2.Client(base_url=url, timeout=60) as client:
         yield Hook(client, owner, life.bench, connection)
 
 

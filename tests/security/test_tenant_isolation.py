@@ -877,7 +877,10 @@ def test_the_owner_may_do_all_of_it_and_each_deed_leaves_its_record(house: House
     Near the end of this file, because it archives and deletes.
     """
     mine = {"connection": CONNECTION, "training": f"{DATASET}@1", "candidates": [{"deployment": DEPLOYMENT}]}
-    mine |= {"validation": "travel-validation@1", "deployment": DEPLOYMENT}
+    mine |= {"validation": "travel-validation@1", "deployment": DEPLOYMENT, "version": f"{DATASET}@1"}
+    mine["job"] = BODIES["createStudy"]["job"] | {
+        name: mine[name] for name in BODIES["createStudy"]["job"] if name in mine
+    }
     order = {"POST": 1, "PUT": 2, "PATCH": 3, "DELETE": 4}
     with house.ask(house.owner.secret) as owner, house.ask(house.operator) as operator:
         victim = owner.post("/v1/api-keys", json={"name": "v", "scopes": ["jobs:read"]}).json()["id"]

@@ -29,6 +29,7 @@ from servers import Postgres, make_project
 
 from app.bootstrap import open_workbench
 from app.costs.service import CostService
+from app.jobs.schemas import JobResume
 from app.jobs.service import JobService
 from app.jobs.states import JobStatus
 from app.jobs.steps import JobSteps
@@ -104,7 +105,10 @@ class JobMachine(RuleBasedStateMachine):
 
     @rule()
     def resume(self) -> None:
-        self.wish(self.jobs.resume)
+        self.wish(self.resumed)
+
+    def resumed(self, _project_id: str, job_id: str) -> None:
+        self.jobs.resume(self.life.caller, job_id, JobResume())
 
     def wish(self, verb: Any) -> bool:
         try:
@@ -209,14 +213,14 @@ class JobMachine(RuleBasedStateMachine):
             return
         self.world.azure.faults()
         if self.life.read(self.job_id).status == JobStatus.PAUSED:
-            self.wish(self.jobs.resume)
+            self.wish(self.resumed)
         for _ in range(200):
             self.world.azure.post("/clock/advance", {"seconds": 600})
             self.now()
             JobSteps(self.world.bench).advance(self.job_id)
             row = self.life.read(self.job_id)
             if row.status == JobStatus.PAUSED:
-                self.wish(self.jobs.resume)
+                self.wish(self.resumed)
             if row.status in TERMINAL and row.next_check_at is None:
                 break
         row, remote = self.life.read(self.job_id), self.remote()
